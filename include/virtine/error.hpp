@@ -1,0 +1,262 @@
+// What can go wrong, as plain values: a closed list of codes, one error record, one exception.
+// Knows nothing of KVM, images or calls.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <array>
+#include <charconv>
+#include <cstdint>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <type_traits>
+
+namespace virtine {
+
+/// Names every way a call can fail. docs/errors.md has a heading for each.
+enum class errc : std::uint8_t {
+  // The host could not.
+  no_kvm = 1,       ///< /dev/kvm is missing, not permitted, or lacks what this library needs.
+  kvm_call,         ///< An ioctl or another system call failed.
+  machine_failure,  ///< KVM gave an exit that no guest action explains; a host problem.
+  // The caller asked for what does not fit.
+  arguments_too_large,  ///< The arguments need more room than the image reserves.
+  out_of_range,         ///< An address range lies outside the guest's memory.
+  // The guest did.
+  guest_fault,         ///< The guest raised a processor exception; see error::fault.
+  hypercall_denied,    ///< The guest made a hypercall that the policy does not allow.
+  hypercall_rejected,  ///< The guest passed a hypercall arguments that cannot be accepted.
+  bad_reply,           ///< The guest's result is not a value of its type.
+  // A limit was reached.
+  timed_out,        ///< The deadline passed.
+  cancelled,        ///< The caller's stop_token was triggered.
+  hypercall_limit,  ///< The guest made more hypercalls than the call allows.
+  pool_exhausted,   ///< Every machine of the pool is in use.
+};
+
+/// Returns whether the host is the cause, so that trying another guest would not help.
+constexpr bool is_host_side(errc code) {
+  switch (code) {
+    case errc::no_kvm:
+    case errc::kvm_call:
+    case errc::machine_failure:
+    case errc::arguments_too_large:
+    case errc::out_of_range:
+    case errc::pool_exhausted:
+      return true;
+    case errc::guest_fault:
+    case errc::hypercall_denied:
+    case errc::hypercall_rejected:
+    case errc::bad_reply:
+    case errc::timed_out:
+    case errc::cancelled:
+    case errc::hypercall_limit:
+      return false;
+  }
+  return true;
+}
+
+/// Returns the code's name as it is spelled in the source.
+constexpr const char* name(errc code) {
+  switch (code) {
+    case errc::no_kvm:
+      return "no_kvm";
+    case errc::kvm_call:
+      return "kvm_call";
+    case errc::machine_failure:
+      return "machine_failure";
+    case errc::arguments_too_large:
+      return "arguments_too_large";
+    case errc::out_of_range:
+      return "out_of_range";
+    case errc::guest_fault:
+      return "guest_fault";
+    case errc::hypercall_denied:
+      return "hypercall_denied";
+    case errc::hypercall_rejected:
+      return "hypercall_rejected";
+    case errc::bad_reply:
+      return "bad_reply";
+    case errc::timed_out:
+      return "timed_out";
+    case errc::cancelled:
+      return "cancelled";
+    case errc::hypercall_limit:
+      return "hypercall_limit";
+    case errc::pool_exhausted:
+      return "pool_exhausted";
+  }
+  return "unknown";
+}
+
+/// Says what a guest did to raise errc::guest_fault.
+enum class fault_kind : std::uint8_t {
+  none = 0,
+  divide_error,
+  debug,
+  breakpoint,
+  invalid_opcode,
+  system_call,         ///< A `syscall` instruction; there is no kernel in the guest.
+  null_access,         ///< A page fault in the unmapped first 64 KiB.
+  stack_overflow,      ///< A page fault in the guard page below the stack.
+  unmapped_access,     ///< A page fault at an address where the guest has no memory.
+  protection,          ///< A write to read-only memory or a touch of supervisor memory.
+  execute_data,        ///< An instruction fetch from memory that is not code.
+  general_protection,  ///< A privileged instruction, a foreign port, a non-canonical address...
+  stack_segment,
+  alignment,
+  floating_point,  ///< An unmasked x87 or SSE exception.
+  triple_fault,    ///< A fault that the guest could not take; bare guests have no handlers.
+  other,           ///< Another vector; see fault::vector.
+};
+
+/// Returns the kind in words, as messages use it.
+constexpr const char* name(fault_kind kind) {
+  switch (kind) {
+    case fault_kind::none:
+      return "no fault";
+    case fault_kind::divide_error:
+      return "divide error";
+    case fault_kind::debug:
+      return "debug exception";
+    case fault_kind::breakpoint:
+      return "breakpoint";
+    case fault_kind::invalid_opcode:
+      return "invalid opcode";
+    case fault_kind::system_call:
+      return "syscall instruction";
+    case fault_kind::null_access:
+      return "null pointer access";
+    case fault_kind::stack_overflow:
+      return "stack overflow";
+    case fault_kind::unmapped_access:
+      return "access to unmapped memory";
+    case fault_kind::protection:
+      return "access to protected memory";
+    case fault_kind::execute_data:
+      return "jump into memory that is not code";
+    case fault_kind::general_protection:
+      return "general protection fault";
+    case fault_kind::stack_segment:
+      return "stack segment fault";
+    case fault_kind::alignment:
+      return "alignment check";
+    case fault_kind::floating_point:
+      return "floating-point exception";
+    case fault_kind::triple_fault:
+      return "triple fault";
+    case fault_kind::other:
+      return "processor exception";
+  }
+  return "unknown fault";
+}
+
+/// What the guest was doing to the address of a page fault.
+enum class access : std::uint8_t { none, read, write, execute };
+
+/// Where and how a guest faulted. All addresses are guest addresses.
+struct fault {
+  fault_kind kind = fault_kind::none;
+  virtine::access access = access::none;  ///< For page faults.
+  std::uint8_t vector = 0;                ///< The x86 exception vector.
+  std::uint32_t error_code = 0;           ///< As the processor pushed it; 0 if it pushes none.
+  std::uint64_t address = 0;              ///< CR2 of a page fault, else 0.
+  std::uint64_t instruction = 0;          ///< The instruction that faulted.
+  const char* symbol = nullptr;           ///< The guest function it is in; static, or null.
+  std::uint64_t offset = 0;               ///< The instruction's offset from `symbol`.
+};
+
+/// One failure: its code and what is known of it. Trivially copyable and free of allocation, so
+/// that it can be returned from the hot path.
+struct error {
+  errc code{};
+  int os_error = 0;                 ///< errno of a failed system call, else 0.
+  const char* operation = nullptr;  ///< The ioctl's kernel name, or what was attempted; static.
+  std::uint64_t detail = 0;         ///< A number that belongs to the code; see docs/errors.md.
+  virtine::fault fault{};           ///< For errc::guest_fault.
+};
+
+static_assert(std::is_trivially_copyable_v<error>);
+
+namespace detail {
+inline void append_hex(std::string& out, std::uint64_t value) {
+  std::array<char, 16> digits{};
+  auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value, 16).ptr;
+  out += "0x";
+  out.append(digits.data(), end);
+}
+}  // namespace detail
+
+/// Renders an error in one line: the code, what happened, and what to do if the host is the cause.
+inline std::string to_string(const error& e) {
+  std::string out = name(e.code);
+  out += ": ";
+  switch (e.code) {
+    case errc::guest_fault: {
+      const fault& f = e.fault;
+      out += name(f.kind);
+      if (f.access != access::none) {
+        out += f.access == access::write  ? " writing "
+               : f.access == access::read ? " reading "
+                                          : " executing ";
+        detail::append_hex(out, f.address);
+      }
+      out += " at ";
+      detail::append_hex(out, f.instruction);
+      if (f.symbol != nullptr) {
+        out += " in ";
+        out += f.symbol;
+        out += '+';
+        detail::append_hex(out, f.offset);
+      }
+      return out;
+    }
+    case errc::arguments_too_large:
+      return out + "the arguments need " + std::to_string(e.detail) +
+             " bytes, more than the image reserves; rebuild it with a larger --arguments";
+    case errc::hypercall_denied:
+      return out + "the guest made hypercall " + std::to_string(e.detail) +
+             ", which the policy does not allow";
+    case errc::hypercall_limit:
+      return out + "the guest made more than " + std::to_string(e.detail) + " hypercalls";
+    case errc::timed_out:
+      return out + "the call was stopped at its deadline";
+    case errc::cancelled:
+      return out + "the call was stopped by its stop_token";
+    case errc::pool_exhausted:
+      return out + "all " + std::to_string(e.detail) + " machines of the pool are in use";
+    case errc::no_kvm:
+    case errc::kvm_call:
+    case errc::machine_failure:
+    case errc::out_of_range:
+    case errc::hypercall_rejected:
+    case errc::bad_reply:
+      break;
+  }
+  if (e.operation != nullptr) out += e.operation;
+  if (e.os_error != 0) {
+    out += ": ";
+    out += std::strerror(e.os_error);
+  }
+  if (e.detail != 0) {
+    out += " (";
+    detail::append_hex(out, e.detail);
+    out += ')';
+  }
+  return out;
+}
+
+/// The exception of the throwing calls; carries the error that try_call would have returned.
+class failure : public std::runtime_error {
+ public:
+  explicit failure(const error& why) : std::runtime_error(to_string(why)), why_(why) {}
+
+  /// Returns what went wrong.
+  [[nodiscard]] const error& why() const noexcept { return why_; }
+
+ private:
+  error why_;
+};
+
+}  // namespace virtine
