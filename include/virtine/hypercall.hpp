@@ -1,0 +1,27 @@
+// hypercall<Number, Sig>: the declaration of a request that a guest can make of its host, shared by
+// both sides, and the ports a guest leaves by. Freestanding.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+
+namespace virtine {
+
+/// Declares a hypercall. Derive from it once, in a header that host and guest include:
+/// `struct log_line : virtine::hypercall<1, void(std::string_view)> {};`
+template <std::uint32_t Number, class Sig>
+struct hypercall {
+  static constexpr std::uint32_t number = Number;
+  using signature_type = Sig;
+};
+
+/// A type that declares a hypercall.
+template <class T>
+concept hypercall_type = requires {
+  typename T::signature_type;
+  { T::number } -> std::convertible_to<std::uint32_t>;
+  requires std::derived_from<T, hypercall<T::number, typename T::signature_type>>;
+};
+
+}  // namespace virtine
