@@ -1,0 +1,130 @@
+// The KVM device: opened, checked for what this library needs, and asked once for what is constant.
+// Knows nothing of what machines are made for.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <fcntl.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <utility>
+
+#include <virtine/error.hpp>
+#include <virtine/kvm/capability.hpp>
+#include <virtine/kvm/explain.hpp>
+#include <virtine/kvm/fd.hpp>
+#include <virtine/kvm/uapi.hpp>
+#include <virtine/kvm/vm.hpp>
+#include <virtine/result.hpp>
+
+namespace virtine::kvm {
+
+/// Owns the open KVM device. Its const members may be used by any number of threads.
+class system {
+ public:
+  /// Opens and checks KVM. Fails with errc::no_kvm and a remedy if it is missing, forbidden, of
+  /// another version or without a required capability, which the error then names.
+  static result<system> open(const char* path = "/dev/kvm") {
+    fd device{::open(path, O_RDWR | O_CLOEXEC)};
+    if (!device) return explain(open_device, errno);
+    return from(std::move(device));
+  }
+
+  /// Checks an open KVM device and takes it. Fails as open() does.
+  static result<system> from(fd&& device) {
+    system made(std::move(device));
+    if (result<void> asked = made.ask(); !asked) return asked.why();
+    return made;
+  }
+
+  /// Returns the process's one system, opened at first use and never closed. Thread-safe, and
+  /// without a lock or system call once it exists. A failure is not remembered, so that a later
+  /// call can succeed after its cause was mended.
+  static result<const system*> shared() {
+    // Never destroyed, because machines in static storage may be used until the process ends.
+    static std::atomic<const system*> existing{nullptr};
+    if (const system* found = existing.load(std::memory_order_acquire)) return found;
+    result<system> opened = open();
+    if (!opened) return opened.why();
+    auto made = std::make_unique<const system>(*std::move(opened));
+    const system* first = nullptr;
+    if (existing.compare_exchange_strong(first, made.get(), std::memory_order_acq_rel,
+                                         std::memory_order_acquire))
+      return made.release();
+    return first;
+  }
+
+  /// Creates a VM without memory or vCPUs. Fails as explain() says.
+  result<vm> create_vm() const {
+    const result<int> made = call(device_.get(), requests::create_vm);
+    if (!made) return made.why();
+    return vm(fd{*made});
+  }
+
+  /// Asks the kernel what it has of a capability: 0, or more if it has it. One system call;
+  /// value_of() and has() answer the same from memory.
+  result<int> check_extension(capability id) const {
+    return call(device_.get(), requests::check_extension, static_cast<unsigned long>(id));
+  }
+
+  /// Returns what check_extension(id) was when KVM was opened.
+  [[nodiscard]] int value_of(capability id) const noexcept { return values_[index_of(id)]; }
+
+  /// Returns whether KVM has all that this library wants of a capability.
+  [[nodiscard]] bool has(capability id) const noexcept {
+    return capability_uses[index_of(id)].met_by(value_of(id));
+  }
+
+  /// Returns the size of a vCPU's kvm_run mapping.
+  [[nodiscard]] std::size_t vcpu_mmap_size() const noexcept { return vcpu_mmap_size_; }
+
+  /// Returns what this host can offer a guest through CPUID, fit for vcpu::set_cpuid2: without AMX,
+  /// whose state does not fit an xsave_area.
+  [[nodiscard]] const cpuid_table& supported_cpuid() const noexcept { return supported_cpuid_; }
+
+ private:
+  explicit system(fd&& device) noexcept : device_(std::move(device)) {}
+
+  result<void> ask() {
+    const result<int> version = call(device_.get(), requests::get_api_version);
+    if (!version) return version.why();
+    if (*version != api_version)
+      return error{.code = errc::no_kvm,
+                   .operation =
+                       "this kernel's KVM API is not version 12, as every Linux since "
+                       "2.6.22 has; its version is",
+                   .detail = static_cast<std::uint64_t>(*version)};
+
+    for (const capability_use& use : capability_uses) {
+      const result<int> value = check_extension(use.id);
+      if (!value) return value.why();
+      if (use.required && !use.met_by(*value))
+        return error{.code = errc::no_kvm,
+                     .operation = use.missing,
+                     .detail = static_cast<std::uint64_t>(*value)};
+      values_[index_of(use.id)] = *value;
+    }
+
+    const result<int> size = call(device_.get(), requests::get_vcpu_mmap_size);
+    if (!size) return size.why();
+    vcpu_mmap_size_ = static_cast<std::size_t>(*size);
+
+    supported_cpuid_.nent = cpuid_table::capacity;
+    // Sound: the kernel writes at most the nent entries that the table says it has room for.
+    const result<int> listed = call(device_.get(), requests::get_supported_cpuid, supported_cpuid_);
+    if (!listed) return listed.why();
+    supported_cpuid_.withhold_tile_data();
+    return {};
+  }
+
+  fd device_;
+  std::array<int, capability_uses.size()> values_{};
+  std::size_t vcpu_mmap_size_ = 0;
+  cpuid_table supported_cpuid_;
+};
+
+}  // namespace virtine::kvm
