@@ -1,0 +1,36 @@
+// The entry trampoline's page.
+// SPDX-License-Identifier: MIT
+#include <virtine/x86/trampoline.hpp>
+
+#include "catch.hpp"
+#include "x86_assembled.hpp"
+
+namespace x86 = virtine::x86;
+
+TEST_CASE("the trampoline is what the assembler makes of it", "[x86]") {
+  check_assembled("VIRTINE_TRAMPOLINE_BIN", x86::trampoline);
+}
+
+TEST_CASE("the trampoline is entered where its variants begin", "[x86]") {
+  CHECK(x86::trampoline_entry(true) == 0x12000);
+  CHECK(x86::trampoline_entry(false) == 0x12080);
+}
+
+TEST_CASE("the initial state is the one XRSTOR wants", "[x86]") {
+  const auto at = [](std::size_t offset) {
+    return x86::load<std::uint64_t>(x86::trampoline, x86::init_state_offset + offset);
+  };
+  CHECK(x86::init_state_offset % 64 == 0);
+  for (std::size_t offset = 0; offset < x86::init_state_size; offset += 8) {
+    const std::uint64_t expected = offset == 0 ? 0x37f : offset == 24 ? 0x1f80 : 0;
+    CHECK(at(offset) == expected);
+  }
+}
+
+TEST_CASE("nothing but the two entries writes to a port", "[x86]") {
+  std::size_t found = 0;
+  for (std::size_t i = 0; i < x86::page_size; ++i) {
+    if (x86::trampoline[i] == std::byte{0xe7}) ++found;
+  }
+  CHECK(found == 2);
+}
