@@ -4,10 +4,13 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 
 #include <virtine/signature.hpp>
 
@@ -21,7 +24,25 @@ struct valid_reply {
   static constexpr bool is_default = true;
 };
 
+/// Set this for a struct with a union or a bit-field, whose bytes a compiler does not show before
+/// the program runs, after making sure that it holds no pointer.
+template <class T>
+inline constexpr bool holds_no_pointer = false;
+
 namespace detail {
+
+/// Says whether byte I of a T{} holds part of a value and is known at compile time. It is not if it
+/// is padding; and no byte is if T holds a pointer, a reference, a union or a bit-field.
+template <class T, std::size_t I>
+concept value_byte = requires {
+  typename std::integral_constant<bool, std::bit_cast<std::array<std::byte, sizeof(T)>>(T{})[I] ==
+                                            std::byte{0}>;
+};
+
+template <class T>
+concept constant_default = requires {
+  typename std::integral_constant<bool, (T{}, true)>;
+};
 
 template <class T>
 inline constexpr bool has_valid_reply = !requires {
@@ -32,97 +53,108 @@ template <class T>
 inline constexpr bool needs_valid_reply =
     std::is_enum_v<T> && !std::is_same_v<T, std::byte> && !has_valid_reply<T>;
 
-// Each check is a base class, so that the compiler's note names its index and type; a check runs
-// only if those before it hold, so that one mistake gives one message.
+template <class T>
+struct element_or_self {
+  using type = T;
+};
+template <class T>
+requires is_sequence<T>
+struct element_or_self<T> {
+  using type = std::remove_const_t<sequence_element_t<T>>;
+};
+
+template <class T>
+inline constexpr bool is_pointer_like = std::is_pointer_v<T> || std::is_reference_v<T> ||
+                                        std::is_member_pointer_v<T> || std::is_null_pointer_v<T>;
+
+template <class T>
+inline constexpr bool is_plain = std::is_trivially_copyable_v<T> && !std::is_array_v<T>;
+
+template <class T>
+inline constexpr bool may_hold_pointer =
+    std::is_class_v<T> && !std::is_empty_v<T> && !holds_no_pointer<T> && constant_default<T> &&
+    !value_byte<T, 0>;
+
+// Each mistake is a class whose instantiation fails, so that the compiler's notes name the index
+// and the type; of several, only the first in the order below is instantiated.
+
+template <class...>
+inline constexpr bool never = false;
 
 template <std::size_t Index, class T>
-struct check_not_pointer {
-  static constexpr bool ok = !std::is_pointer_v<T> && !std::is_reference_v<T> &&
-                             !std::is_member_pointer_v<T> && !std::is_null_pointer_v<T>;
-  static_assert(ok,
+struct pointer_argument {
+  static_assert(never<T>,
                 "virtine [V101]: an argument is a pointer or a reference, which means nothing in "
                 "the guest's memory. Pass the object by value, or a std::span<const T> whose "
                 "elements are copied in.");
 };
 
 template <std::size_t Index, class T>
-struct check_copyable {
-  static constexpr bool ok = std::is_trivially_copyable_v<T> && !std::is_array_v<T>;
-  static_assert(ok,
+struct owning_argument {
+  static_assert(never<T>,
                 "virtine [V102]: an argument, or an element of a span, is not trivially copyable, "
                 "so its bytes alone are not its value. Pass its contents as std::span<const T> or "
                 "std::string_view.");
 };
 
-template <class T, class = void>
-struct element_or_self {
-  using type = T;
+template <class R>
+struct reference_result {
+  static_assert(never<R>,
+                "virtine [V104]: the result is a pointer, a reference, a span or an owning type, "
+                "whose contents stay behind in the guest. Return a value, or virtine::bytes<N>.");
 };
+
 template <class T>
-struct element_or_self<T, std::enable_if_t<is_sequence<T>>> {
-  using type = std::remove_const_t<sequence_element_t<T>>;
+struct unchecked_enum {
+  static_assert(never<T>,
+                "virtine [V106]: the guest can give an enum to the host, and nothing says which of "
+                "its numbers are valid. Specialise virtine::valid_reply<E>.");
 };
-template <class T>
-using element_or_self_t = typename element_or_self<T>::type;
 
 template <std::size_t Index, class T>
-struct check_alignment {
-  static constexpr bool ok = alignof(T) <= 64;
-  static_assert(ok,
+struct pointer_member {
+  static_assert(
+      never<T>,
+      "virtine [V107]: a struct has a pointer or reference member, which means nothing in "
+      "the guest and shows it an address of the host. Pass what it points to as a span of "
+      "its own; if there is no pointer but a union or a bit-field, set "
+      "virtine::holds_no_pointer<T>.");
+};
+
+template <std::size_t Index, class T>
+struct overaligned_argument {
+  static_assert(never<T>,
                 "virtine [V108]: a type asks for an alignment above 64 bytes, more than a call "
                 "frame gives. Lower its alignas.");
 };
 
-template <class T>
-struct check_output_element {
-  static constexpr bool ok = !needs_valid_reply<T>;
-  static_assert(ok,
-                "virtine [V106]: the guest can return an enum, and nothing says which of its "
-                "numbers are valid. Specialise virtine::valid_reply<E>.");
-};
+struct accepted {};
 
-struct passed {
-  static constexpr bool ok = true;
-};
-
-template <bool Run, template <std::size_t, class> class Check, std::size_t Index, class T>
-using check_if = std::conditional_t<Run, Check<Index, T>, passed>;
-
-/// Checks argument `Index` of type T.
-template <std::size_t Index, class T, bool NotPointer = check_not_pointer<Index, T>::ok>
-struct check_argument : check_not_pointer<Index, T> {};
-
-template <std::size_t Index, class T>
-struct check_argument<Index, T, true> : check_not_pointer<Index, element_or_self_t<T>>,
-                                        check_if<check_not_pointer<Index, element_or_self_t<T>>::ok,
-                                                 check_copyable, Index, element_or_self_t<T>>,
-                                        check_if<check_not_pointer<Index, element_or_self_t<T>>::ok,
-                                                 check_alignment, Index, element_or_self_t<T>> {
-  static_assert(!is_output<T>() || check_output_element<element_or_self_t<T>>::ok);
-};
+template <std::size_t Index, class T, class E = typename element_or_self<T>::type>
+struct check_argument
+    : std::conditional_t<
+          is_pointer_like<E>, pointer_argument<Index, T>,
+          std::conditional_t<
+              !is_plain<E>, owning_argument<Index, T>,
+              std::conditional_t<
+                  (alignof(E) > 64), overaligned_argument<Index, T>,
+                  std::conditional_t<may_hold_pointer<E>, pointer_member<Index, T>,
+                                     std::conditional_t<is_output<T>() && needs_valid_reply<E>,
+                                                        unchecked_enum<E>, accepted>>>>> {};
 
 template <class R>
-struct check_result_kind {
-  static constexpr bool ok = !std::is_pointer_v<R> && !std::is_reference_v<R> && !is_sequence<R> &&
-                             (std::is_void_v<R> || std::is_trivially_copyable_v<R>);
-  static_assert(ok,
-                "virtine [V104]: the result is a pointer, reference, span, string_view or owning "
-                "type, whose contents stay behind in the guest. Return a value, or "
-                "virtine::bytes<N>.");
-};
-
-/// Checks a result type.
-template <class R, bool Kind = check_result_kind<R>::ok>
-struct check_result : check_result_kind<R> {};
-template <class R>
-struct check_result<R, true> : check_output_element<R> {};
+struct check_result
+    : std::conditional_t<is_pointer_like<R> || is_sequence<R> ||
+                             !(std::is_void_v<R> || is_plain<R>),
+                         reference_result<R>,
+                         std::conditional_t<needs_valid_reply<R>, unchecked_enum<R>, accepted>> {};
 
 template <class Sig, class Indices>
 struct check_all;
 template <class R, class... A, std::size_t... I>
 struct check_all<R(A...), std::index_sequence<I...>> : check_result<R>, check_argument<I, A>... {};
 
-/// Checks every type of a signature.
+/// Checks every type of a signature by being instantiated.
 template <class Sig>
 struct check_signature;
 template <class R, class... A>

@@ -51,7 +51,6 @@ inline constexpr std::uint64_t efer_nxe = 1U << 11;  ///< No-execute page table 
 
 inline constexpr std::uint64_t rflags_fixed = 1U << 1;  ///< Always 1.
 inline constexpr std::uint64_t rflags_if = 1U << 9;
-inline constexpr std::uint64_t rflags_iopl3 = 3U << 12;
 inline constexpr std::uint64_t rflags_rf = 1U << 16;
 
 /// Says which optional processor features the guest may use; each must be in its CPUID.
@@ -89,17 +88,14 @@ constexpr control_registers control_registers_of(cpu_mode mode, cpu_features fea
   return {cr0_et | cr0_ne, sse | optional, 0};
 }
 
-/// Returns the RFLAGS a guest starts with. IF is set although no interrupt can arrive, because
-/// one emulated VMX host holds back its own interrupts while a guest has it clear. user64 has IOPL
-/// 3 besides the TSS's I/O bitmap, because hosts differ in which of the two they obey.
-constexpr std::uint64_t rflags_of(cpu_mode mode) {
-  return rflags_fixed | rflags_if | (mode == cpu_mode::user64 ? rflags_iopl3 : 0);
-}
+/// Returns the RFLAGS a guest starts with, in every mode. IOPL is 0, so that at CPL 3 the TSS's I/O
+/// bitmap alone opens ports, and CLI and POPF cannot touch IF. IF is set although no interrupt can
+/// arrive, because one emulated VMX host holds back its own interrupts while a guest has it clear.
+inline constexpr std::uint64_t initial_rflags = rflags_fixed | rflags_if;
 
 static_assert(control_registers_of(cpu_mode::user64) ==
               control_registers{0x80050033, 0x620, 0xd00});
 static_assert(control_registers_of(cpu_mode::user64, {.osxsave = true, .fsgsbase = true}).cr4 ==
               0x50620);
-static_assert(rflags_of(cpu_mode::user64) == 0x3202);
 
 }  // namespace virtine::x86

@@ -100,12 +100,11 @@ constexpr bool from_user(const trap_frame& frame) {
 /// at the start, and without RF, so that a debug trap at the same instruction is not lost.
 constexpr std::uint64_t resume_rflags(const trap_frame& frame) {
   constexpr std::uint64_t guest_owned = 0x240dd5;  // CF PF AF ZF SF TF DF OF AC ID
-  return (frame.rflags & guest_owned) | rflags_of(cpu_mode::user64);
+  return (frame.rflags & guest_owned) | initial_rflags;
 }
 
-/// Returns the vector whose stub writes to `port`. Where IOPL decides, a guest at CPL 3 can write
-/// to these ports too: a trap is real only if the exit was made at CPL 0 (CS is
-/// kernel_code_selector).
+/// Returns the vector whose stub writes to `port`. A trap is real only if the exit was made at CPL
+/// 0.
 constexpr std::optional<std::uint8_t> trap_vector(std::uint16_t port) {
   if (port < trap_port_base || port >= trap_port_base + vector_count) return std::nullopt;
   return static_cast<std::uint8_t>(port - trap_port_base);

@@ -1,0 +1,243 @@
+// Stopping a call that runs: one gate per machine through which a deadline or a stop request
+// reaches a thread inside KVM_RUN. docs/architecture.md has the table of the races.
+// Knows nothing of images or calls.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include <virtine/error.hpp>
+#include <virtine/kvm/vcpu.hpp>
+
+namespace virtine {
+
+namespace detail {
+
+using monotonic = std::chrono::steady_clock;
+
+/// The signal that interrupts KVM_RUN: the highest real-time signal whose action was the default
+/// when it was first needed. Its handler does nothing; that KVM_RUN returns EINTR is the message.
+inline int interrupt_signal() {
+  static const int chosen = [] {
+    for (int number = SIGRTMAX; number > SIGRTMIN; --number) {
+      struct sigaction current {};
+      // Sound: sigaction only reads the disposition here.
+      if (sigaction(number, nullptr, &current) != 0 || (current.sa_flags & SA_SIGINFO) != 0 ||
+          current.sa_handler != SIG_DFL) {
+        continue;
+      }
+      struct sigaction ours {};
+      ours.sa_handler = [](int) {};
+      ours.sa_flags = SA_ONSTACK;  // No SA_RESTART: KVM_RUN has to return.
+      // Sound: the handler touches nothing, so it may run at any point of any thread.
+      if (sigaction(number, &ours, nullptr) == 0) return number;
+    }
+    return 0;
+  }();
+  return chosen;
+}
+
+/// Returns this thread's id, after making sure that the interrupt signal can reach the thread.
+inline pid_t interruptible_thread() {
+  thread_local const pid_t id = [] {
+    sigset_t ours;
+    sigemptyset(&ours);
+    sigaddset(&ours, interrupt_signal());
+    // Sound: changes this thread's mask for a signal that nothing else uses.
+    pthread_sigmask(SIG_UNBLOCK, &ours, nullptr);
+    return static_cast<pid_t>(syscall(SYS_gettid));
+  }();
+  return id;
+}
+
+}  // namespace detail
+
+/// Returns when a call that starts now has run for `timeout`; never, if that is out of range.
+inline detail::monotonic::time_point deadline_after(std::chrono::nanoseconds timeout) {
+  const auto now = detail::monotonic::now();
+  constexpr auto never = detail::monotonic::time_point::max();
+  return timeout < never - now ? now + timeout : never;
+}
+
+/// The gate of one machine. The owner arms it before the first KVM_RUN of a call and disarms it
+/// after the last; in between, anyone may interrupt the call once.
+class run_gate {
+ public:
+  using time_point = detail::monotonic::time_point;
+
+  explicit run_gate(kvm::vcpu& cpu) : cpu_(cpu) {}
+  run_gate(const run_gate&) = delete;
+  run_gate& operator=(const run_gate&) = delete;
+
+  /// Opens the call that this thread is about to run; `until` is its deadline.
+  void arm(detail::monotonic::time_point until) {
+    thread_ = detail::interruptible_thread();
+    // seq_cst, with the watchdog's store of its next waking: one of the two sees the other, so no
+    // deadline is missed between a scan and the sleep after it.
+    state_.store(std::max<std::int64_t>(until.time_since_epoch().count(), 1));
+  }
+
+  /// Ends the call. Returns why it was interrupted, if it was; the machine must then be discarded.
+  std::optional<errc> disarm() {
+    std::int64_t armed = state_.load(std::memory_order_relaxed);
+    if (armed > idle && state_.compare_exchange_strong(armed, idle)) return std::nullopt;
+    // Somebody is interrupting. Wait until the signal has been sent, then let it arrive in a system
+    // call of ours; otherwise it would interrupt a system call of the caller's, later.
+    while ((armed = state_.load(std::memory_order_acquire)) == interrupting) {
+      std::this_thread::yield();
+    }
+    // Sound: getppid has no effect; pending signals are delivered on the way out of it.
+    syscall(SYS_getppid);
+    cpu_.request_immediate_exit(false);
+    state_.store(idle);
+    return static_cast<errc>(-armed);
+  }
+
+  /// Interrupts the call that runs now, if there is one.
+  void interrupt(errc why) {
+    std::int64_t armed = state_.load();
+    while (armed > idle) {
+      if (interrupt_if(armed, why)) return;
+    }
+  }
+
+  /// Interrupts the call if its deadline has passed. Returns the deadline that is still to come.
+  std::optional<detail::monotonic::time_point> check(detail::monotonic::time_point now) {
+    std::int64_t armed = state_.load();
+    if (armed <= idle) return std::nullopt;
+    detail::monotonic::time_point until{detail::monotonic::duration{armed}};
+    if (until > now) return until;
+    interrupt_if(armed, errc::timed_out);
+    return std::nullopt;
+  }
+
+  /// Returns whether the call was interrupted and must not enter the guest again.
+  [[nodiscard]] bool interrupted() const { return state_.load(std::memory_order_relaxed) < idle; }
+
+ private:
+  // Idle, the deadline of the running call (> 0), being interrupted, or interrupted for -errc.
+  static constexpr std::int64_t idle = 0;
+  static constexpr std::int64_t interrupting = INT64_MIN;
+
+  bool interrupt_if(std::int64_t& armed, errc why) {
+    if (!state_.compare_exchange_strong(armed, interrupting)) return false;
+    // immediate_exit closes the window before KVM_RUN; the signal ends a KVM_RUN under way.
+    cpu_.request_immediate_exit(true);
+    // Sound: the owner stays in disarm() until state_ changes, so its thread exists.
+    syscall(SYS_tgkill, getpid(), thread_, detail::interrupt_signal());
+    state_.store(-static_cast<std::int64_t>(why), std::memory_order_release);
+    return true;
+  }
+
+  kvm::vcpu& cpu_;
+  std::atomic<std::int64_t> state_{idle};
+  pid_t thread_ = 0;  // Written before state_ is armed, read after it was seen armed.
+};
+
+/// The thread that watches the deadlines of all machines of the process. It wakes no later than the
+/// nearest deadline it knows of, and a call has to wake it only if its own deadline is nearer: with
+/// calls of one timeout in a row, once per timeout at most; all others pay one load.
+class watchdog {
+ public:
+  /// Returns the process's watchdog, starting it if there is none. It ends with its last holder.
+  static std::shared_ptr<watchdog> shared() {
+    static std::mutex guard;
+    static std::weak_ptr<watchdog> current;
+    std::lock_guard lock(guard);
+    std::shared_ptr<watchdog> found = current.lock();
+    // A fork copies the object but not its thread.
+    if (!found || found->process_ != getpid()) {
+      found = std::make_shared<watchdog>();
+      current = found;
+    }
+    return found;
+  }
+
+  watchdog() : thread_([this] { watch(); }) {}
+  watchdog(const watchdog&) = delete;
+  watchdog& operator=(const watchdog&) = delete;
+  ~watchdog() {
+    if (process_ != getpid()) {
+      thread_.detach();
+      return;
+    }
+    {
+      std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    wake_.notify_one();
+    thread_.join();
+  }
+
+  void add(run_gate& gate) {
+    std::lock_guard lock(mutex_);
+    gates_.push_back(&gate);
+  }
+
+  /// After this the watchdog does not touch the gate any more.
+  void remove(run_gate& gate) {
+    std::lock_guard lock(mutex_);
+    std::erase(gates_, &gate);
+  }
+
+  /// Tells of a gate that was just armed until `until`.
+  void expect(detail::monotonic::time_point until) {
+    if (until.time_since_epoch().count() >= next_wake_.load()) return;
+    {
+      std::lock_guard lock(mutex_);
+      expected_ = std::min(expected_, until);
+    }
+    wake_.notify_one();
+  }
+
+ private:
+  static constexpr auto never = detail::monotonic::time_point::max();
+
+  void watch() {
+    std::unique_lock lock(mutex_);
+    while (!stopping_) {
+      // First say "I may sleep for ever", then look: a gate that is armed after the look sees this
+      // and calls expect(); one armed before is seen by the look.
+      next_wake_.store(never.time_since_epoch().count());
+      const auto now = detail::monotonic::now();
+      if (expected_ <= now) expected_ = never;
+      auto next = expected_;
+      for (run_gate* gate : gates_) {
+        if (auto until = gate->check(now)) next = std::min(next, *until);
+      }
+      expected_ = next;
+      next_wake_.store(next.time_since_epoch().count());
+      const auto sooner = [&] { return stopping_ || expected_ < next; };
+      if (next == never) {
+        wake_.wait(lock, sooner);
+      } else {
+        wake_.wait_until(lock, next, sooner);
+      }
+    }
+  }
+
+  const pid_t process_ = getpid();
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::vector<run_gate*> gates_;                    // Guarded by mutex_.
+  detail::monotonic::time_point expected_ = never;  // Guarded by mutex_.
+  bool stopping_ = false;                           // Guarded by mutex_.
+  std::atomic<std::int64_t> next_wake_{INT64_MAX};
+  std::thread thread_;  // Last: it starts when the rest is ready.
+};
+
+}  // namespace virtine

@@ -1,0 +1,92 @@
+// The processor that guests get: what of the host's features is offered, and how a vCPU is told.
+// Knows nothing of memory or images.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdint>
+
+#include <virtine/kvm/system.hpp>
+#include <virtine/kvm/vcpu.hpp>
+#include <virtine/result.hpp>
+#include <virtine/x86/cpu_mode.hpp>
+#include <virtine/x86/descriptors.hpp>
+
+namespace virtine {
+
+/// What guests of this host have. The same for all of them, so computed once per process.
+struct guest_cpu {
+  x86::cpu_features features;
+  std::uint64_t xcr0 = 0;  ///< 0 if there is no XSAVE.
+  std::uint8_t task_type = x86::busy_task;
+
+  /// Derives it from what KVM supports.
+  static guest_cpu of(const kvm::system& system) {
+    guest_cpu cpu;
+    const auto& cpuid = system.supported_cpuid();
+    if (const auto* leaf = cpuid.find(7, 0)) cpu.features.fsgsbase = (leaf->ebx & 1) != 0;
+    // Leaf 13 decides, not the XSAVE bit of leaf 1: one software KVM hides the bit although its
+    // guests run on all of the host's vector state, which the trampoline must be able to wipe.
+    if (const auto* leaf = cpuid.find(0xd, 0); leaf != nullptr && (leaf->eax & 3) == 3) {
+      // x87 and SSE, AVX, and AVX-512 if all three parts of it are there (SDM vol. 1, 13.3). Not
+      // PKRU, MPX or AMX: nothing in a guest could set them up.
+      constexpr std::uint64_t avx = 1 << 2;
+      constexpr std::uint64_t avx512 = 7 << 5;
+      cpu.features.osxsave = true;
+      cpu.xcr0 = 3;
+      if ((leaf->eax & avx) != 0) cpu.xcr0 |= avx;
+      if ((leaf->eax & avx) != 0 && (leaf->eax & avx512) == avx512) cpu.xcr0 |= avx512;
+    }
+    // An AMD processor takes both types; VMX takes only a busy TSS (SDM vol. 3, 26.3.1.2), and
+    // QEMU's emulation of SVM permits ports only by an available one.
+    if (const auto* leaf = cpuid.find(0, 0)) {
+      constexpr std::uint32_t amd = 0x68747541;    // "Auth" of AuthenticAMD
+      constexpr std::uint32_t hygon = 0x6f677948;  // "Hygo" of HygonGenuine
+      if (leaf->ebx == amd || leaf->ebx == hygon) cpu.task_type = x86::available_task;
+    }
+    return cpu;
+  }
+
+  /// Tells a new vCPU its features. Two ioctls.
+  result<void> set_up(kvm::vcpu& vcpu, const kvm::system& system) const {
+    if (auto set = vcpu.set_cpuid2(system.supported_cpuid()); !set) return set;
+    if (xcr0 == 0) return {};
+    kvm_xcrs xcrs{};
+    xcrs.nr_xcrs = 1;
+    xcrs.xcrs[0].value = xcr0;
+    return vcpu.set_xcrs(xcrs);
+  }
+
+  /// Returns the special registers with which a guest of `mode` starts.
+  [[nodiscard]] kvm_sregs special_registers(x86::cpu_mode mode) const {
+    const auto kernel = [](const x86::segment& s) {
+      return kvm_segment{.base = s.base,
+                         .limit = s.limit,
+                         .selector = s.selector,
+                         .type = s.type,
+                         .present = s.present,
+                         .dpl = s.dpl,
+                         .db = s.db,
+                         .s = s.s,
+                         .l = s.l,
+                         .g = s.g,
+                         .avl = s.avl,
+                         .unusable = s.unusable,
+                         .padding = 0};
+    };
+    const x86::segment_set segments = x86::segments_of(mode, task_type);
+    const x86::control_registers control = x86::control_registers_of(mode, features);
+    kvm_sregs out{};
+    out.cs = kernel(segments.code);
+    out.ds = out.es = out.fs = out.gs = out.ss = kernel(segments.data);
+    out.tr = kernel(segments.task);
+    out.ldt = kernel(segments.local);
+    out.cr0 = control.cr0;
+    out.cr4 = control.cr4;
+    out.efer = control.efer;
+    // The reset value of a first processor's APIC base (SDM vol. 3, 10.4.4); there is no APIC.
+    out.apic_base = 0xfee00900;
+    return out;
+  }
+};
+
+}  // namespace virtine

@@ -1,0 +1,283 @@
+// A machine: VM, vCPU and memory of one user64 image, entered at CPL 3 and restored after a call.
+// Knows nothing of argument types, policies or pools.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include <virtine/fault_report.hpp>
+#include <virtine/guest_access.hpp>
+#include <virtine/guest_cpu.hpp>
+#include <virtine/guest_memory.hpp>
+#include <virtine/kvm/system.hpp>
+#include <virtine/kvm/vm.hpp>
+#include <virtine/result.hpp>
+#include <virtine/runner.hpp>
+#include <virtine/snapshot.hpp>
+#include <virtine/stop.hpp>
+#include <virtine/x86/trampoline.hpp>
+
+namespace virtine {
+
+/// A machine of a user64 image. One thread at a time may use it. A call is: write to arguments(),
+/// enter(), serve hypercalls and resume() until it is done, read the reply, restore(). Any error
+/// poisons the machine: it refuses further calls and is to be destroyed.
+class machine final : public guest_access {
+ public:
+  /// Creates a machine of `image`, which must outlive it. About ten system calls.
+  static result<std::unique_ptr<machine>> create(const image_description& image) {
+    auto from = snapshot::of(image);
+    if (!from) return from.why();
+    auto system = kvm::system::shared();
+    if (!system) return system.why();
+    auto memory = (*from)->map_private();
+    if (!memory) return memory.why();
+    auto vm = (*system)->create_vm();
+    if (!vm) return vm.why();
+    auto vcpu = vm->create_vcpu(0, (*system)->vcpu_mmap_size());
+    if (!vcpu) return vcpu.why();
+    const guest_cpu cpu = guest_cpu::of(**system);
+    if (auto set = cpu.set_up(*vcpu, **system); !set) return set.why();
+    std::unique_ptr<machine> made(
+        new machine(*std::move(from), cpu, *std::move(memory), *std::move(vm), *std::move(vcpu)));
+    if (auto given = made->give_memory(); !given) return given.why();
+    return made;
+  }
+
+  /// Returns the memory for the call frame and what it refers to, all zeros after a restore().
+  [[nodiscard]] std::span<std::byte> arguments() {
+    return bytes(where_.arguments, from_->image().arguments_size);
+  }
+  [[nodiscard]] guest_address arguments_address() const { return guest_address{where_.arguments}; }
+
+  /// Calls the function at guest address `function`, to be stopped when `limits` say.
+  [[nodiscard]] result<stop> enter(std::uint64_t function, const run_limits& limits) {
+    if (poisoned_) return error{.code = errc::machine_failure, .operation = poisoned_text};
+    runner_.begin(limits);
+    // Every register that a guest can change, from constants: general registers and RFLAGS here,
+    // segments and vector state in the trampoline. Without one of these the next call would read
+    // what this one left.
+    kvm_regs& regs = vcpu().synced_regs();
+    regs = kvm_regs{};
+    regs.rip = x86::trampoline_entry(cpu_.features.osxsave);
+    regs.rsp = where_.stack_top();
+    regs.rax = function;
+    regs.rdi = where_.arguments;
+    regs.rflags = x86::initial_rflags;
+    vcpu().mark_dirty(KVM_SYNC_X86_REGS);
+    return run();
+  }
+
+  /// Goes on after a hypercall.
+  [[nodiscard]] result<stop> resume() { return run(); }
+
+  /// Ends a call that stopped at a hypercall and is not to go on. Poisons the machine.
+  void abandon() {
+    if (runner_.running()) static_cast<void>(runner_.end());
+    poisoned_ = true;
+  }
+
+  [[nodiscard]] std::uint32_t hypercall_number() const {
+    return static_cast<std::uint32_t>(vcpu().synced_regs().rax);
+  }
+  [[nodiscard]] guest_address hypercall_frame() const {
+    return guest_address{vcpu().synced_regs().rdi};
+  }
+
+  [[nodiscard]] bool poisoned() const { return poisoned_; }
+
+  /// Returns the number of pages that a restore copies.
+  [[nodiscard]] std::size_t write_set_size() const { return write_set_.size(); }
+
+  /// Makes the memory what it was before the first call. `arguments_used` is how much of
+  /// arguments() the host has written. Costs one copy of each page in the write set.
+  void restore(std::size_t arguments_used) {
+    for (std::uint64_t page : write_set_) {
+      std::memcpy(host(page), from_->pristine().data() + (page - layout::begin), x86::page_size);
+    }
+    // The first page of the arguments is in every write set.
+    if (arguments_used > x86::page_size) {
+      std::memset(host(where_.arguments + x86::page_size), 0, arguments_used - x86::page_size);
+    }
+  }
+
+  result<std::span<const std::byte>> read(guest_address address, std::uint64_t length) override {
+    auto found = user_memory().view(address, length);
+    if (!found) return found.why();
+    return std::span<const std::byte>(*found);
+  }
+
+  result<void> write(guest_address address, std::span<const std::byte> from) override {
+    auto to = user_memory().view(address, from.size());
+    if (!to) return to.why();
+    if (from.empty()) return {};
+    const std::uint64_t first = to_number(address) & ~(x86::page_size - 1);
+    const std::uint64_t last = to_number(address) + from.size() - 1;
+    for (std::uint64_t page = first; page <= last; page += x86::page_size) {
+      if (!add_to_write_set(page)) {
+        return error{.code = errc::out_of_range,
+                     .operation = "write to read-only guest memory",
+                     .detail = to_number(address)};
+      }
+    }
+    std::memcpy(to->data(), from.data(), from.size());
+    return {};
+  }
+
+ private:
+  static constexpr const char* poisoned_text = "the machine is poisoned by a call that failed";
+  static constexpr std::uint64_t rflags_tf = 1U << 8;
+
+  machine(std::shared_ptr<const snapshot> from, const guest_cpu& cpu, kvm::mapping memory,
+          kvm::vm vm, kvm::vcpu vcpu)
+      : from_(std::move(from)),
+        where_(from_->layout()),
+        cpu_(cpu),
+        memory_(std::move(memory)),
+        vm_(std::move(vm)),
+        runner_(std::move(vcpu)) {
+    for (std::uint64_t page : snapshot::hot_pages(where_)) write_set_.push_back(page);
+    sregs_ = cpu_.special_registers(x86::cpu_mode::user64);
+    sregs_.cr3 = where_.tables;
+    sregs_.gdt = {.base = x86::gdt_address, .limit = x86::gdt_limit, .padding = {}};
+    sregs_.idt = {.base = x86::idt_address, .limit = x86::idt_limit, .padding = {}};
+    kvm::vcpu& cpu_state = runner_.vcpu();
+    cpu_state.set_valid(KVM_SYNC_X86_REGS);
+    cpu_state.synced_sregs() = sregs_;
+    cpu_state.mark_dirty(KVM_SYNC_X86_SREGS);
+  }
+
+  [[nodiscard]] kvm::vcpu& vcpu() { return runner_.vcpu(); }
+  [[nodiscard]] const kvm::vcpu& vcpu() const { return runner_.vcpu(); }
+
+  result<void> give_memory() {
+    const auto slot = [&](std::uint32_t number, std::uint64_t begin, std::uint64_t end,
+                          std::uint32_t flags) {
+      // Sound: memory_ outlives vm_, so the range stays mapped while the slot exists.
+      return vm_.set_user_memory_region(
+          {.slot = number,
+           .flags = flags,
+           .guest_phys_addr = begin,
+           .memory_size = end - begin,
+           .userspace_addr = reinterpret_cast<std::uint64_t>(host(begin))});
+    };
+    auto shared = slot(0, layout::begin, where_.shared_end, KVM_MEM_READONLY);
+    if (!shared) return shared;
+    return slot(1, where_.shared_end, where_.end, 0);
+  }
+
+  [[nodiscard]] std::byte* host(std::uint64_t address) const {
+    return memory_.bytes().data() + (address - layout::begin);
+  }
+  [[nodiscard]] std::span<std::byte> bytes(std::uint64_t address, std::uint64_t size) const {
+    return {host(address), size};
+  }
+  [[nodiscard]] std::span<std::byte> tables() const {
+    return bytes(where_.tables, where_.end - where_.tables);
+  }
+
+  /// What the guest itself can read: not the descriptor tables, trap stack or page tables.
+  [[nodiscard]] guest_memory user_memory() const {
+    return {guest_address{x86::image_base},
+            bytes(x86::image_base, where_.user_end - x86::image_base)};
+  }
+
+  /// Makes the page writable and remembers to restore it: a page is writable in the tables if and
+  /// only if it is in the write set. Otherwise a call could leave something in a page that no
+  /// restore would clean. Returns false if the guest may not write the page.
+  bool add_to_write_set(std::uint64_t page) {
+    const auto entry = x86::walk(tables(), where_.tables, page);
+    if (!entry || !where_.is_writable(page)) return false;
+    if (entry->writable) return true;
+    write_set_.push_back(page);
+    return x86::make_writable(tables(), where_.tables, page);
+  }
+
+  result<stop> run() {
+    for (;;) {
+      if (auto ran = runner_.run(); !ran) return end(ran.why());
+      const kvm_run& state = vcpu().state();
+      if (state.exit_reason != KVM_EXIT_IO) return end(unexpected_exit());
+      if (const auto vector = x86::trap_vector(state.io.port)) {
+        if (auto handled = take_trap(*vector); !handled) return end(handled.why());
+        continue;
+      }
+      const bool whole =
+          state.io.direction == KVM_EXIT_IO_OUT && state.io.size == 4 && state.io.count == 1;
+      // A trap flag that is set when the guest leaves would raise its exception in the next call.
+      if (!whole || (vcpu().synced_regs().rflags & rflags_tf) != 0) return end(foul_exit());
+      if (state.io.port == x86::done_port) return end(stop::done);
+      if (state.io.port == x86::hypercall_port) return stop::hypercall;
+      return end(foul_exit());
+    }
+  }
+
+  /// Ends the call with `outcome`, unless it was interrupted.
+  result<stop> end(result<stop> outcome) {
+    if (auto ended = runner_.end(); !ended) outcome = ended.why();
+    if (!outcome) poisoned_ = true;
+    return outcome;
+  }
+
+  [[nodiscard]] error unexpected_exit() {
+    const kvm::exit why = vcpu().last_exit();
+    return error{
+        .code = errc::machine_failure, .operation = kvm::name(why), .detail = kvm::detail_of(why)};
+  }
+
+  /// The guest used one of our ports in a way that the trampoline and virtine::guest::call never
+  /// do.
+  [[nodiscard]] error foul_exit() const {
+    error why{.code = errc::guest_fault};
+    why.fault.kind = fault_kind::general_protection;
+    why.fault.vector = x86::exception_vector::general_protection;
+    why.fault.instruction = vcpu().synced_regs().rip;
+    return why;
+  }
+
+  /// Handles an exception: a first write to a page goes on, anything else ends the call.
+  result<void> take_trap(std::uint8_t vector) {
+    auto sregs = vcpu().get_sregs();
+    if (!sregs) return sregs.why();
+    // Only the stubs run at CPL 0. A guest that could write to a trap port itself could forge this.
+    if (sregs->cs.dpl != 0) return foul_exit();
+    kvm_regs& regs = vcpu().synced_regs();
+    const std::span<const std::byte> stack =
+        bytes(where_.trap_stack_top() - x86::trap_frame_size, x86::trap_frame_size);
+    const trap taken{.vector = vector,
+                     .frame = x86::decode_trap_frame(stack.first<x86::trap_frame_size>(), vector),
+                     .cr2 = sregs->cr2,
+                     .rcx = regs.rcx};
+    if (!is_first_write(taken, where_) || !add_to_write_set(taken.cr2 & ~(x86::page_size - 1))) {
+      return report(taken, from_->image(), where_, user_memory());
+    }
+    // Back to CPL 3 at the instruction that wrote, with all that the guest had: its data segments
+    // and bases too, which only get_sregs tells.
+    sregs->cs = sregs_.cs;
+    sregs->ss = sregs_.ss;
+    vcpu().synced_sregs() = *sregs;
+    regs.rip = taken.frame.rip;
+    regs.rsp = taken.frame.rsp;
+    regs.rflags = x86::resume_rflags(taken.frame);
+    vcpu().mark_dirty(KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS);
+    return {};
+  }
+
+  std::shared_ptr<const snapshot> from_;
+  const layout& where_;
+  guest_cpu cpu_;
+  kvm_sregs sregs_{};
+  kvm::mapping memory_;  // Before vm_: it must be mapped as long as the VM exists.
+  kvm::vm vm_;
+  runner runner_;
+  std::vector<std::uint64_t> write_set_;  // Page addresses.
+  bool poisoned_ = false;
+};
+
+}  // namespace virtine

@@ -1,0 +1,133 @@
+// The host's side of a call frame: writes arguments, checks the reply, copies outputs back. Offsets
+// come from frame.hpp; nothing that the guest wrote is used as an address or a length.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+#include <virtine/frame.hpp>
+#include <virtine/guest_memory.hpp>
+#include <virtine/object_bytes.hpp>
+#include <virtine/result.hpp>
+
+namespace virtine::detail {
+
+template <class Sig>
+class marshaller;
+
+/// Holds the arguments of one call while it runs.
+template <class R, class... A>
+class marshaller<R(A...)> {
+  using layout = frame<R(A...)>;
+  using indices = std::index_sequence_for<A...>;
+
+ public:
+  explicit marshaller(const A&... arguments) : arguments_(arguments...) {
+    std::size_t at = layout::size;
+    each([&]<class T>(std::size_t i, const T& argument) {
+      if constexpr (is_sequence<T>) {
+        using element = sequence_element_t<T>;
+        at = align_up(at, alignof(element));
+        starts_[i] = at;
+        // A span of more bytes than there are addresses cannot exist; the sum of several can.
+        const std::size_t size = argument.size() * sizeof(element);
+        at = size > SIZE_MAX / 2 - at ? SIZE_MAX / 2 : at + size;
+      }
+    });
+    used_ = at;
+  }
+
+  /// Returns how many bytes of argument memory the call takes.
+  [[nodiscard]] std::size_t used() const { return used_; }
+
+  /// Writes the frame to `area`, which the guest has at `base`. Fails with
+  /// errc::arguments_too_large, and writes nothing, if it does not fit.
+  result<void> write(std::span<std::byte> area, guest_address base) const {
+    if (used_ > area.size()) return error{.code = errc::arguments_too_large, .detail = used_};
+    each([&]<class T>(std::size_t i, const T& argument) {
+      std::byte* slot = area.data() + layout::offsets[i];
+      if constexpr (is_sequence<T>) {
+        encode(slot, sequence_reference{to_number(base) + starts_[i], argument.size()});
+        write_elements(area.data() + starts_[i], argument);
+      } else {
+        encode(slot, argument);
+      }
+    });
+    return {};
+  }
+
+  /// Checks all that the guest gives, then copies outputs to the caller's spans and returns the
+  /// result. Fails with errc::bad_reply, and changes nothing, if a value is not one of its type.
+  result<R> read(std::span<const std::byte> area) const {
+    constexpr error bad{.code = errc::bad_reply,
+                        .operation = "the guest gave a value that its type does not have"};
+    bool good = true;
+    each([&]<class T>(std::size_t i, const T& argument) {
+      if constexpr (is_output<T>()) {
+        using element = sequence_element_t<T>;
+        if constexpr (!any_bytes_are_valid<element>) {
+          for (std::size_t k = 0; k < argument.size(); ++k) {
+            good = good && decode<element>(area.data() + starts_[i] + k * sizeof(element));
+          }
+        }
+      }
+    });
+    if (!good) return bad;
+    if constexpr (std::is_void_v<R>) {
+      copy_back(area);
+      return {};
+    } else {
+      auto value = decode<R>(area.data() + layout::result_offset);
+      if (!value) return bad;
+      copy_back(area);
+      return *std::move(value);
+    }
+  }
+
+ private:
+  template <class F>
+  void each(F&& f) const {
+    [&]<std::size_t... I>(std::index_sequence<I...>) {
+      (f(I, std::get<I>(arguments_)), ...);
+    }
+    (indices{});
+  }
+
+  template <class T>
+  static void write_elements(std::byte* to, const T& elements) {
+    using element = std::remove_const_t<sequence_element_t<T>>;
+    if (elements.empty()) return;
+    if constexpr (!may_have_padding<element>) {
+      std::memcpy(to, elements.data(), elements.size() * sizeof(element));
+    } else {
+      for (const element& each : elements) {
+        encode(to, each);
+        to += sizeof(element);
+      }
+    }
+  }
+
+  void copy_back(std::span<const std::byte> area) const {
+    each([&]<class T>(std::size_t i, const T& argument) {
+      if constexpr (is_output<T>()) {
+        if (!argument.empty()) {
+          std::memcpy(argument.data(), area.data() + starts_[i], argument.size_bytes());
+        }
+      }
+    });
+  }
+
+  const std::tuple<const A&...> arguments_;
+  std::array<std::size_t, sizeof...(A) + 1> starts_{};  // Of the elements of each sequence.
+  std::size_t used_ = 0;
+};
+
+}  // namespace virtine::detail

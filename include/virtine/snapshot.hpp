@@ -1,0 +1,140 @@
+// The state that every call of an image begins with: one sealed memory file with all of a machine's
+// memory, shared by all machines of the image. Knows nothing of running them.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include <virtine/image.hpp>
+#include <virtine/kvm/mapping.hpp>
+#include <virtine/layout.hpp>
+#include <virtine/result.hpp>
+#include <virtine/x86/descriptors.hpp>
+#include <virtine/x86/page_table.hpp>
+#include <virtine/x86/trampoline.hpp>
+#include <virtine/x86/trap.hpp>
+
+namespace virtine {
+
+/// The pristine memory of a user64 image. Immutable: the file is sealed before any machine sees it,
+/// and a guest has no way to make, change or enlarge one.
+class snapshot {
+ public:
+  /// Returns the process's snapshot of `image`, which is made if no machine holds one.
+  static result<std::shared_ptr<const snapshot>> of(const image_description& image) {
+    struct known {
+      const image_description* image;
+      std::weak_ptr<const snapshot> made;
+    };
+    static std::mutex guard;
+    static std::vector<known> all;
+    std::lock_guard lock(guard);
+    auto found = std::find_if(all.begin(), all.end(),
+                              [&](const known& each) { return each.image == &image; });
+    if (found != all.end()) {
+      if (auto made = found->made.lock()) return made;
+    }
+    auto created = create(image);
+    if (!created) return created.why();
+    if (found == all.end()) found = all.insert(all.end(), known{&image, {}});
+    found->made = *created;
+    return *std::move(created);
+  }
+
+  [[nodiscard]] const image_description& image() const { return image_; }
+  [[nodiscard]] const virtine::layout& layout() const { return layout_; }
+
+  /// Returns the memory from layout::begin to layout::end as every call finds it.
+  [[nodiscard]] std::span<const std::byte> pristine() const { return pristine_.bytes(); }
+
+  /// Returns a machine's own view: writes go to private copies of the pages, and the shared part
+  /// cannot be written at all.
+  [[nodiscard]] result<kvm::mapping> map_private() const {
+    auto memory = kvm::mapping::of(file_, layout_.end - layout::begin, kvm::sharing::private_);
+    if (!memory) return memory.why();
+    // Without this a host bug, or KVM acting on a guest's behalf, could give one machine its own
+    // version of the code.
+    auto fixed = memory->protect(0, layout_.shared_end - layout::begin, PROT_READ);
+    if (!fixed) return fixed.why();
+    return memory;
+  }
+
+ private:
+  snapshot(const image_description& image, const virtine::layout& where, kvm::fd file,
+           kvm::mapping pristine)
+      : image_(image), layout_(where), file_(std::move(file)), pristine_(std::move(pristine)) {}
+
+  static result<std::shared_ptr<const snapshot>> create(const image_description& image) {
+    const virtine::layout where = layout_of(image);
+    const std::size_t size = where.end - layout::begin;
+    auto file = kvm::create_memfd("virtine-snapshot", size);
+    if (!file) return file.why();
+    {
+      auto writable = kvm::mapping::of(*file, size, kvm::sharing::shared);
+      if (!writable) return writable.why();
+      auto filled = fill(image, where, writable->bytes());
+      if (!filled) return filled.why();
+    }
+    auto sealed = kvm::seal(*file);
+    if (!sealed) return sealed.why();
+    auto pristine = kvm::mapping::of(*file, size, kvm::sharing::private_, PROT_READ);
+    if (!pristine) return pristine.why();
+    return std::shared_ptr<const snapshot>(
+        new snapshot(image, where, *std::move(file), *std::move(pristine)));
+  }
+
+  static result<void> fill(const image_description& image, const virtine::layout& where,
+                           std::span<std::byte> memory) {
+    const auto put = [&](std::uint64_t address, const void* from, std::size_t size) {
+      if (size != 0) std::memcpy(memory.data() + (address - layout::begin), from, size);
+    };
+    const auto put_page = [&](std::uint64_t address, const x86::page& from) {
+      put(address, from.data(), from.size());
+    };
+    put_page(x86::tables_page, x86::tables_page_bytes(where.trap_stack_top()));
+    put_page(x86::trap_stub_page, x86::trap_stubs);
+    put_page(x86::trampoline_page, x86::trampoline);
+    for (const segment& s : image.segments) put(s.address, s.content.data(), s.content.size());
+
+    // Built with every writable page writable, then all of them made read-only: the first write to
+    // each traps, and only what has trapped can have been written (machine::restore).
+    std::span<std::byte> tables = memory.subspan(where.tables - layout::begin);
+    auto read_only = where.mappings;
+    for (x86::mapping& m : read_only) m.writable = m.writable && !m.user;
+    const auto built = x86::build_page_tables(tables, where.tables,
+                                              std::span(read_only).first(where.mapping_count));
+    if (!built) {
+      return error{.code = errc::machine_failure,
+                   .operation = "the image's memory map cannot be built",
+                   .detail = static_cast<std::uint64_t>(built.error)};
+    }
+    // Two pages that every call writes are writable from the start, and always restored.
+    for (std::uint64_t page : hot_pages(where)) x86::make_writable(tables, where.tables, page);
+    return {};
+  }
+
+ public:
+  /// The pages that are in every machine's write set from the start: where the frame begins and
+  /// where the stack begins.
+  static constexpr std::array<std::uint64_t, 2> hot_pages(const virtine::layout& where) {
+    return {where.arguments, where.stack_top() - x86::page_size};
+  }
+
+ private:
+  const image_description& image_;
+  const virtine::layout layout_;
+  kvm::fd file_;
+  kvm::mapping pristine_;
+};
+
+}  // namespace virtine

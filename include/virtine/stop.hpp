@@ -1,0 +1,15 @@
+// Why a guest stopped when nothing went wrong, whatever its machine is. Knows nothing else.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdint>
+
+namespace virtine {
+
+/// Why a guest stopped when nothing went wrong.
+enum class stop : std::uint8_t {
+  done,       ///< The function returned.
+  hypercall,  ///< It asks for one of the host's services; resume() goes on.
+};
+
+}  // namespace virtine

@@ -1,0 +1,52 @@
+// tainted<T>: a value that a guest gave, which nothing may use before it was looked at.
+// Knows nothing of where it came from.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+namespace virtine {
+
+/// Holds a value chosen by a guest. There is no conversion to T: call verify() with a function that
+/// decides what becomes of it. A view into guest memory stays valid, and unchanged by the guest,
+/// until the hypercall handler returns; copy what is to be kept.
+template <class T>
+class tainted {
+ public:
+  explicit tainted(T raw) : raw_(std::move(raw)) {}
+
+  /// Returns `verifier(value)`; what the verifier returns is what the host goes on with.
+  template <class Verifier>
+  auto verify(Verifier&& verifier) const {
+    return std::forward<Verifier>(verifier)(raw_);
+  }
+
+  /// Returns the value as the guest gave it. `reason` is a literal that tells a reviewer why any
+  /// value is harmless here.
+  template <std::size_t N>
+  const T& unverified_because(const char (&reason)[N]) const {
+    static_assert(N > 8, "Give a reason that a reviewer can check.");
+    static_cast<void>(reason);
+    return raw_;
+  }
+
+ private:
+  T raw_;
+};
+
+/// A verifier for texts: returns the first N characters at most.
+template <std::size_t N>
+inline constexpr auto at_most = [](std::string_view text) { return text.substr(0, N); };
+
+/// A verifier for numbers: returns the number if Low <= it <= High, else nullopt.
+template <auto Low, auto High>
+inline constexpr auto between = [](auto number) -> std::optional<decltype(number)> {
+  if (!std::in_range<decltype(Low)>(number)) return std::nullopt;
+  if (std::cmp_less(number, Low) || std::cmp_greater(number, High)) return std::nullopt;
+  return number;
+};
+
+}  // namespace virtine

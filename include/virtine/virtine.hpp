@@ -1,0 +1,15 @@
+// Everything a host program needs; includes only.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <virtine/bare_machine.hpp>
+#include <virtine/bytes.hpp>
+#include <virtine/error.hpp>
+#include <virtine/hypercall.hpp>
+#include <virtine/machine.hpp>
+#include <virtine/policy.hpp>
+#include <virtine/pool.hpp>
+#include <virtine/result.hpp>
+#include <virtine/tainted.hpp>
+#include <virtine/version.hpp>
+#include <virtine/virtine_fn.hpp>

@@ -1,0 +1,196 @@
+// virtine_fn<Sig, Entry, Policy>: a function of an image, called like any other.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <stop_token>
+#include <type_traits>
+#include <utility>
+
+#include <virtine/checks.hpp>
+#include <virtine/frame.hpp>
+#include <virtine/image.hpp>
+#include <virtine/layout.hpp>
+#include <virtine/marshal.hpp>
+#include <virtine/policy.hpp>
+#include <virtine/pool.hpp>
+#include <virtine/result.hpp>
+
+namespace virtine {
+
+/// The limits of one call.
+struct call_options {
+  /// How long the call may run, handlers included; then it fails with errc::timed_out. A handler
+  /// that runs is not interrupted.
+  std::chrono::nanoseconds timeout = std::chrono::seconds(10);
+  /// A request to stop makes the call fail with errc::cancelled.
+  std::stop_token stop = {};
+  /// More hypercalls than this make the call fail with errc::hypercall_limit.
+  std::uint64_t hypercalls = 1'000'000;
+};
+
+namespace detail {
+
+/// Runs one call on a machine whose frame is written, serving its hypercalls by `policy`.
+template <machine_like Machine, class Policy>
+result<void> execute(Machine& machine, std::uint64_t function, const call_options& options,
+                     Policy& policy) {
+  auto stopped =
+      machine.enter(function, {.until = deadline_after(options.timeout), .stop = options.stop});
+  std::uint64_t made = 0;
+  while (stopped && *stopped == stop::hypercall) {
+    result<void> served = error{.code = errc::hypercall_limit, .detail = options.hypercalls};
+    if (made++ < options.hypercalls) {
+      served = policy.serve(machine.hypercall_number(), machine, machine.hypercall_frame());
+    }
+    if (!served) {
+      machine.abandon();
+      return served.why();
+    }
+    stopped = machine.resume();
+  }
+  if (!stopped) return stopped.why();
+  return {};
+}
+
+/// The mistakes that concern an image; as in checks.hpp, one message each.
+template <class Entry>
+struct not_an_entry {
+  static_assert(never<Entry>,
+                "virtine [V121]: this is not a function of an image. Name one of the generated "
+                "types guests::IMAGE::FUNCTION, or an image that exports exactly one function.");
+};
+
+template <class HostSignature, class Entry>
+struct other_signature {
+  static_assert(never<Entry>,
+                "virtine [V103]: the signature differs from the one this guest function was "
+                "compiled with. Write the guest's types here, or build the guest again.");
+};
+
+template <std::size_t FrameSize, class Entry>
+struct frame_too_large {
+  static_assert(FrameSize == 0,
+                "virtine [V105]: the arguments and the result are larger than the argument memory "
+                "of the image. Pass a span, or build the image with a larger --arguments.");
+};
+
+template <class Policy, std::uint32_t Number>
+struct hypercall_not_allowed {
+  static_assert(never<Policy>,
+                "virtine [V110]: the image makes a hypercall that the policy does not allow. Add "
+                "virtine::allow<Call>(handler) for the hypercall of this number to the policy.");
+};
+
+template <class Image, class Policy>
+constexpr std::uint64_t first_denied_import() {
+  for (std::uint32_t number : Image::description.imports) {
+    if (!Policy::allows(number)) return number;
+  }
+  return UINT64_MAX;
+}
+
+template <class Sig, class Entry, class Policy>
+constexpr auto first_entry_mistake() {
+  using image = typename Entry::image;
+  if constexpr (signature<Sig> != Entry::signature) {
+    return std::type_identity<other_signature<Sig, Entry>>{};
+  } else if constexpr (frame<Sig>::size > image::description.arguments_size) {
+    return std::type_identity<frame_too_large<frame<Sig>::size, Entry>>{};
+  } else if constexpr (first_denied_import<image, Policy>() != UINT64_MAX) {
+    constexpr auto number = static_cast<std::uint32_t>(first_denied_import<image, Policy>());
+    return std::type_identity<hypercall_not_allowed<Policy, number>>{};
+  } else {
+    return std::type_identity<accepted>{};
+  }
+}
+
+template <class Sig, class Named, class Policy>
+struct checked_entry : not_an_entry<Named> {};
+template <class Sig, class Named, class Policy>
+requires requires {
+  typename entry_of<Named>::type;
+}
+struct checked_entry<Sig, Named, Policy>
+    : decltype(first_entry_mistake<Sig, typename entry_of<Named>::type, Policy>())::type {
+  using type = typename entry_of<Named>::type;
+};
+
+}  // namespace detail
+
+/// A function that runs in a virtual machine. `Sig` is its type, `Entry` a generated entry or an
+/// image with a single one, `Policy` the type of the policy that serves its hypercalls.
+///
+/// Each call runs on a machine whose state is that of the image's snapshot, whatever earlier calls
+/// did. Calls may be made from any number of threads. The arguments are copied in, outputs (spans
+/// of non-const elements) are copied back when all went well. Costs one KVM_RUN on a machine that
+/// was used before, and the creation of a machine, about twenty times that, if none is idle.
+///
+/// Example: `virtine::virtine_fn<int(int), guests::square> square; int nine = square(3);`
+template <class Sig, class Entry, class Policy = deny_all>
+class virtine_fn;
+
+template <class R, class... A, class Named, class Policy>
+class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)> {
+  using entry = typename detail::checked_entry<R(A...), Named, Policy>::type;
+
+ public:
+  using image = typename entry::image;
+
+  /// Uses a pool of its own. Opens nothing yet; the first call may fail with errc::no_kvm.
+  virtine_fn() requires std::is_default_constructible_v<Policy> : virtine_fn(Policy{}) {}
+  explicit virtine_fn(Policy policy)
+      : pool_(std::make_shared<virtine::pool<image>>()), policy_(std::move(policy)) {}
+
+  /// Uses `pool`, which must outlive this.
+  explicit virtine_fn(virtine::pool<image>& pool, Policy policy = {})
+      : pool_(std::shared_ptr<void>{}, &pool), policy_(std::move(policy)) {}
+
+  /// Calls the function. Throws failure if that does not succeed.
+  R operator()(A... arguments) { return call({}, arguments...).value(); }
+
+  /// Calls the function; returns its result or what went wrong.
+  [[nodiscard]] result<R> try_call(A... arguments) { return call({}, arguments...); }
+
+  /// The function with limits of its own for each call.
+  class limited {
+   public:
+    R operator()(A... arguments) const { return fn_.call(options_, arguments...).value(); }
+    [[nodiscard]] result<R> try_call(A... arguments) const {
+      return fn_.call(options_, arguments...);
+    }
+
+   private:
+    friend virtine_fn;
+    limited(virtine_fn& fn, call_options options) : fn_(fn), options_(std::move(options)) {}
+    virtine_fn& fn_;
+    call_options options_;
+  };
+
+  /// Returns this function with other limits: `fn.with({.timeout = 50ms})(3)`.
+  [[nodiscard]] limited with(call_options options) { return {*this, std::move(options)}; }
+
+ private:
+  result<R> call(const call_options& options, const A&... arguments) {
+    const detail::marshaller<R(A...)> marshalled(arguments...);
+    auto lent = pool_->borrow();
+    if (!lent) return lent.why();
+    auto& machine = **lent;
+    if (auto written = marshalled.write(machine.arguments(), machine.arguments_address());
+        !written) {
+      lent->give_back(0);
+      return written.why();
+    }
+    const result<void> ran = detail::execute(machine, entry::address, options, policy_);
+    result<R> reply = ran ? marshalled.read(machine.arguments()) : result<R>(ran.why());
+    lent->give_back(marshalled.used());
+    return reply;
+  }
+
+  std::shared_ptr<virtine::pool<image>> pool_;
+  [[no_unique_address]] Policy policy_;
+};
+
+}  // namespace virtine
