@@ -64,8 +64,9 @@ struct element_or_self<T> {
 };
 
 template <class T>
-inline constexpr bool is_pointer_like = std::is_pointer_v<T> || std::is_reference_v<T> ||
-                                        std::is_member_pointer_v<T> || std::is_null_pointer_v<T>;
+inline constexpr bool is_pointer_like =
+    std::is_pointer_v<T> || std::is_reference_v<T> || std::is_member_pointer_v<T> ||
+    std::is_null_pointer_v<T> || is_fixed_span<T>;
 
 template <class T>
 inline constexpr bool is_plain = std::is_trivially_copyable_v<T> && !std::is_array_v<T>;
@@ -84,8 +85,9 @@ inline constexpr bool never = false;
 template <std::size_t Index, class T>
 struct pointer_argument {
   static_assert(never<T>,
-                "virtine [V101]: an argument is a pointer or a reference, which means nothing in "
-                "the guest's memory. Pass the object by value, or a std::span<const T> whose "
+                "virtine [V101]: an argument is a pointer, a reference or a span of fixed extent, "
+                "which means nothing in the guest's memory. Pass the object by value, or a "
+                "std::span<const T> whose "
                 "elements are copied in.");
 };
 

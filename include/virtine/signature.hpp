@@ -22,6 +22,13 @@ inline constexpr bool is_span = false;
 template <class T>
 inline constexpr bool is_span<std::span<T>> = true;
 
+/// A span of fixed extent would bring its pointer along as if it were a value.
+template <class T>
+inline constexpr bool is_fixed_span = false;
+template <class T, std::size_t Extent>
+  requires(Extent != std::dynamic_extent)
+inline constexpr bool is_fixed_span<std::span<T, Extent>> = true;
+
 /// Says whether T crosses the boundary as a reference to elements: a span or a string_view.
 template <class T>
 inline constexpr bool is_sequence = is_span<T> || std::is_same_v<T, std::string_view>;
