@@ -1,0 +1,132 @@
+// What a call costs: empty, with arguments, with a hypercall, on a new machine, and when it fails;
+// each beside the least that KVM itself takes.
+// SPDX-License-Identifier: MIT
+#include <cstddef>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <guests/asking.hpp>
+#include <guests/asking/asking.hpp>
+#include <guests/bulk.hpp>
+#include <guests/empty.hpp>
+#include <guests/square.hpp>
+#include <virtine/virtine.hpp>
+
+#include "floor.hpp"
+#include "harness.hpp"
+
+namespace {
+
+using bytes = std::span<const std::byte>;
+
+bench::floor_guest floor_guest;
+
+struct floor_exit {
+  bench::floor_machine machine;
+
+  floor_exit() { bench::check(bench::floor_create(&floor_guest, &machine) == 0, "floor machine"); }
+  ~floor_exit() { bench::floor_destroy(&floor_guest, &machine); }
+  floor_exit(const floor_exit&) = delete;
+  floor_exit& operator=(const floor_exit&) = delete;
+
+  void operator()() const { bench::check(bench::floor_run(&machine) == 0, "floor exit"); }
+};
+
+std::string size_name(std::size_t size) {
+  if (size < 1024) return std::to_string(size);
+  if (size < 1024 * 1024) return std::to_string(size / 1024) + "K";
+  return std::to_string(size / 1024 / 1024) + "M";
+}
+
+void measure_calls(bench::program& program) {
+  const floor_exit exit;
+  virtine::virtine_fn<void(), guests::empty::nothing> nothing;
+  virtine::virtine_fn<int(int), guests::square> square;
+
+  bench::group rows;
+  rows.floor("call.floor", [&] { exit(); });
+  rows.row("call.empty", [&] { bench::check(nothing.try_call().has_value(), "nothing()"); });
+  rows.row("call.square", [&, n = 0]() mutable {
+    n = (n + 1) % 1000;
+    bench::check(square(n) == n * n, "square(n)");
+  });
+  program.measure(std::move(rows));
+}
+
+void measure_hypercalls(bench::program& program) {
+  const floor_exit exit;
+  auto policy = virtine::policy{virtine::allow<next>([](virtine::tainted<int> n) {
+    return n.unverified_because("any number has a next one here") + 1;
+  })};
+  virtine::virtine_fn<int(int), guests::asking, decltype(policy)> count{policy};
+
+  bench::group rows;
+  rows.floor("call.hypercall.floor", [&] {
+    exit();
+    exit();
+  });
+  rows.row("call.hypercall", [&] { bench::check(count(1) == 1, "count(1)"); });
+  program.measure(std::move(rows));
+}
+
+void measure_spans(bench::program& program) {
+  const floor_exit exit;
+  virtine::pool<guests::bulk> pool;
+  virtine::virtine_fn<unsigned long(bytes), guests::bulk::size> size{pool};
+  virtine::virtine_fn<unsigned long(bytes), guests::bulk::sum> sum{pool};
+  const std::vector<std::byte> data(1024 * 1024, std::byte{3});
+
+  constexpr std::size_t kib = 1024;
+  for (std::size_t n : {0 * kib, kib / 16, kib, 16 * kib, 64 * kib, 256 * kib, 1024 * kib}) {
+    const bytes given = bytes(data).first(n);
+    bench::group rows({.samples = n < 256 * 1024 ? 1000U : 200U});
+    rows.floor("call.span." + size_name(n) + ".floor", [&] { exit(); });
+    rows.row("call.span." + size_name(n),
+             [&, given] { bench::check(size(given) == given.size(), "size(data)"); });
+    rows.row("call.span.sum." + size_name(n),
+             [&, given] { bench::check(sum(given) == 3 * given.size(), "sum(data)"); });
+    program.measure(std::move(rows));
+  }
+}
+
+void measure_creation(bench::program& program) {
+  using virtine_nothing = virtine::virtine_fn<void(), guests::empty::nothing>;
+  const auto cold = [] {
+    virtine_nothing once;
+    bench::check(once.try_call().has_value(), "nothing()");
+  };
+  const auto floor = [] { floor_exit{}(); };
+  virtine::virtine_fn<void(), guests::empty::crash> crash;
+
+  // Alone: without another machine of the image in the process, whose snapshot a new one could use.
+  bench::group alone({.samples = 300, .burst = 1});
+  alone.floor("call.cold.alone.floor", floor);
+  alone.row("call.cold.alone", cold);
+  program.measure(std::move(alone));
+
+  virtine_nothing other;
+  bench::check(other.try_call().has_value(), "nothing()");
+  bench::group rows({.samples = 300, .burst = 1});
+  rows.floor("call.cold.floor", floor);
+  rows.row("call.cold", cold);
+  rows.row("call.fault", [&] {
+    const auto failed = crash.try_call();
+    bench::check(!failed && failed.why().code == virtine::errc::guest_fault, "crash()");
+  });
+  program.measure(std::move(rows));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  bench::require_kvm();
+  bench::program program("call", argc, argv);
+  bench::check(bench::floor_prepare(&floor_guest) == 0, "the floor guest cannot be made");
+  measure_calls(program);
+  measure_hypercalls(program);
+  measure_spans(program);
+  measure_creation(program);
+  return program.finish();
+}

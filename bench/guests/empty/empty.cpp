@@ -1,0 +1,12 @@
+// Functions that do nothing, so that what is measured is the way to them and back.
+// SPDX-License-Identifier: MIT
+#include <virtine/guest.hpp>
+
+static void nothing() {}
+
+static void crash() {
+  __builtin_trap();
+}
+
+VIRTINE_EXPORT(nothing);
+VIRTINE_EXPORT(crash);

@@ -1,0 +1,295 @@
+// What every benchmark program does alike: measures bodies interleaved in one run, prints a table,
+// writes JSON. Must not know what the bodies do.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstddef>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <virtine/kvm/system.hpp>
+
+#include "commit.hpp"
+
+namespace bench {
+
+/// Makes the compiler believe that `value` is used.
+template <class T>
+void keep(const T& value) {
+  asm volatile("" : : "g"(&value) : "memory");
+}
+
+/// Ends the program unless `right`: a benchmark of something that does not work measures nothing.
+inline void check(bool right, std::string_view what) {
+  if (right) return;
+  std::fprintf(stderr, "wrong result: %.*s\n", static_cast<int>(what.size()), what.data());
+  std::exit(1);
+}
+
+/// Ends the program with status 77, which Meson calls "skipped", where there is no KVM.
+inline void require_kvm() {
+  auto system = virtine::kvm::system::shared();
+  if (system) return;
+  std::printf("skipped: %s\n", virtine::to_string(system.why()).c_str());
+  std::exit(77);
+}
+
+/// What a group of rows is measured with.
+struct group_options {
+  std::size_t samples = 2000;  ///< Of each row.
+  /// How many samples of one row are taken before it is the next one's turn. With 1, each sample
+  /// also pays for what the other rows did to the caches; with more, the first two of each burst
+  /// are run but not counted.
+  std::size_t burst = 20;
+};
+
+/// Rows that are measured in turn, so that whatever disturbs the machine disturbs all of them.
+class group {
+ public:
+  explicit group(group_options options = {}) : options_(options) {}
+
+  /// Adds the row that the others are compared with, before any other: a body that does what no
+  /// implementation could leave out.
+  template <class Body>
+  group& floor(std::string name, Body body, std::size_t batch = 1) {
+    check(bodies_.empty(), "the floor is not the first row of its group");
+    has_floor_ = true;
+    return row(std::move(name), std::move(body), batch);
+  }
+
+  /// Adds a row. One sample is `batch` runs of the body, and is divided by it.
+  template <class Body>
+  group& row(std::string name, Body body, std::size_t batch = 1) {
+    auto repeat = [body = std::move(body), batch]() mutable {
+      for (std::size_t i = 0; i < batch; ++i) body();
+    };
+    bodies_.push_back({std::move(name), std::move(repeat), batch, {}});
+    return *this;
+  }
+
+ private:
+  friend class program;
+
+  struct measured {
+    std::string name;
+    std::function<void()> repeat;
+    std::size_t batch;
+    std::vector<double> samples;  // In microseconds.
+  };
+
+  group_options options_;
+  bool has_floor_ = false;
+  std::vector<measured> bodies_;
+};
+
+/// A benchmark program: its options, its rows, its report.
+class program {
+ public:
+  program(std::string name, int argc, char** argv) : name_(std::move(name)) {
+    for (int i = 1; i < argc; ++i) {
+      const std::string_view word = argv[i];
+      if (word == "--short") {
+        short_ = true;
+      } else if (word == "--only" && i + 1 < argc) {
+        only_ = argv[++i];
+      } else if (word == "--json" && i + 1 < argc) {
+        json_ = argv[++i];
+      } else {
+        std::fprintf(stderr, "usage: %s [--short] [--only PREFIX] [--json FILE]\n", argv[0]);
+        std::exit(2);
+      }
+    }
+    std::printf("%s: %s, Linux %s, %s\n", name_.c_str(), cpu_model().c_str(), kernel().c_str(),
+                kvm_module().c_str());
+    std::printf("%s, commit %s%s\n\n", compiler().c_str(), commit,
+                is_optimised ? "" : ", NOT OPTIMISED");
+    std::printf("%-26s %7s %10s %10s %10s %10s %7s\n", "name", "n", "min us", "median us", "p99 us",
+                "floor us", "ratio");
+  }
+
+  /// Measures those rows of the group that --only lets through, and the group's floor with them.
+  void measure(group rows) {
+    std::vector<group::measured>& bodies = rows.bodies_;
+    const std::size_t compared = rows.has_floor_ ? 1 : 0;
+    const auto unwanted = [&](const group::measured& each) {
+      return !std::string_view(each.name).starts_with(only_);
+    };
+    const bool floor_wanted = compared == 1 && !unwanted(bodies.front());
+    bodies.erase(std::remove_if(bodies.begin() + static_cast<std::ptrdiff_t>(compared),
+                                bodies.end(), unwanted),
+                 bodies.end());
+    if (bodies.size() == compared && !floor_wanted) return;
+
+    const std::size_t samples = short_ ? std::clamp<std::size_t>(rows.options_.samples / 50, 10, 50)
+                                       : rows.options_.samples;
+    sample(bodies, samples, std::min(rows.options_.burst, samples));
+    double floor = 0;
+    for (std::size_t i = 0; i < bodies.size(); ++i) {
+      row made = summary(bodies[i]);
+      if (i == 0 && compared == 1) floor = made.median;
+      made.floor = floor;
+      print(made);
+      rows_.push_back(std::move(made));
+    }
+  }
+
+  /// Writes the JSON file if one was asked for. Returns the program's exit status.
+  int finish() const {
+    if (rows_.empty()) {
+      std::fprintf(stderr, "no row's name begins with %s\n", only_.c_str());
+      return 2;
+    }
+    if (json_.empty()) return 0;
+    std::ofstream out(json_);
+    out << "{\"program\": " << quoted(name_) << ",\n \"machine\": {\"cpu\": " << quoted(cpu_model())
+        << ", \"kernel\": " << quoted(kernel()) << ", \"kvm\": " << quoted(kvm_module())
+        << ", \"compiler\": " << quoted(compiler()) << ", \"commit\": " << quoted(commit)
+        << ", \"optimised\": " << (is_optimised ? "true" : "false") << "},\n \"rows\": [";
+    const char* separator = "\n";
+    for (const row& each : rows_) {
+      out << separator << "  {\"name\": " << quoted(each.name)
+          << ", \"unit\": \"us\", \"n\": " << each.count << ", \"min\": " << number(each.min)
+          << ", \"median\": " << number(each.median) << ", \"p99\": " << number(each.p99)
+          << ", \"floor\": " << or_null(each.floor) << ", \"ratio\": " << or_null(each.ratio())
+          << "}";
+      separator = ",\n";
+    }
+    out << "\n ]}\n";
+    out.close();
+    if (out) return 0;
+    std::fprintf(stderr, "%s cannot be written\n", json_.c_str());
+    return 1;
+  }
+
+ private:
+  struct row {
+    std::string name;
+    std::size_t count = 0;
+    double min = 0;
+    double median = 0;
+    double p99 = 0;
+    double floor = 0;  // 0: there is none.
+
+    [[nodiscard]] double ratio() const { return floor > 0 ? median / floor : 0; }
+  };
+
+  static void sample(std::vector<group::measured>& bodies, std::size_t samples, std::size_t burst) {
+    using clock = std::chrono::steady_clock;
+    constexpr std::size_t warm_up = 5;
+    for (group::measured& each : bodies) {
+      each.samples.reserve(samples);
+      for (std::size_t i = 0; i < warm_up; ++i) each.repeat();
+    }
+    for (std::size_t round = 0; bodies.back().samples.size() < samples; ++round) {
+      const std::size_t wanted = std::min(burst, samples - bodies.back().samples.size());
+      for (std::size_t turn = 0; turn < bodies.size(); ++turn) {
+        // Another order in each round, so that no row always follows the same one.
+        group::measured& each = bodies[(turn + round) % bodies.size()];
+        if (burst > 1) {
+          each.repeat();
+          each.repeat();
+        }
+        for (std::size_t i = 0; i < wanted; ++i) {
+          const auto begin = clock::now();
+          each.repeat();
+          const std::chrono::duration<double, std::micro> took = clock::now() - begin;
+          each.samples.push_back(took.count() / static_cast<double>(each.batch));
+        }
+      }
+    }
+  }
+
+  static row summary(group::measured& from) {
+    std::sort(from.samples.begin(), from.samples.end());
+    const std::size_t n = from.samples.size();
+    const auto rank = static_cast<std::size_t>(std::ceil(0.99 * static_cast<double>(n)));
+    return {from.name,
+            n,
+            from.samples.front(),
+            (from.samples[(n - 1) / 2] + from.samples[n / 2]) / 2,
+            from.samples[rank - 1],
+            0};
+  }
+
+  static void print(const row& each) {
+    std::printf("%-26s %7zu %10.2f %10.2f %10.2f", each.name.c_str(), each.count, each.min,
+                each.median, each.p99);
+    if (each.floor > 0) std::printf(" %10.2f %7.3f", each.floor, each.ratio());
+    std::printf("\n");
+    std::fflush(stdout);
+  }
+
+  static std::string number(double value) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.6g", value);
+    return text;
+  }
+
+  static std::string or_null(double value) { return value > 0 ? number(value) : "null"; }
+
+  static std::string quoted(std::string_view text) {
+    std::string out = "\"";
+    for (char c : text) {
+      if (c == '"' || c == '\\') out += '\\';
+      out += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
+    }
+    return out + '"';
+  }
+
+  static std::string cpu_model() {
+    std::ifstream file("/proc/cpuinfo");
+    for (std::string line; std::getline(file, line);) {
+      const auto colon = line.find(": ");
+      if (line.starts_with("model name") && colon != std::string::npos) {
+        return line.substr(colon + 2);
+      }
+    }
+    return "unknown processor";
+  }
+
+  static std::string kernel() {
+    utsname found{};
+    return uname(&found) == 0 ? found.release : "unknown";
+  }
+
+  static std::string kvm_module() {
+    for (const char* name : {"kvm_intel", "kvm_amd", "kvm_pvm"}) {
+      if (access((std::string("/sys/module/") + name).c_str(), F_OK) == 0) return name;
+    }
+    return "unknown kvm";
+  }
+
+  static std::string compiler() {
+#ifdef __clang__
+    return __VERSION__;
+#else
+    return "g++ " __VERSION__;
+#endif
+  }
+
+#ifdef __OPTIMIZE__
+  static constexpr bool is_optimised = true;
+#else
+  static constexpr bool is_optimised = false;
+#endif
+
+  std::string name_;
+  bool short_ = false;
+  std::string only_;
+  std::string json_;
+  std::vector<row> rows_;
+};
+
+}  // namespace bench
