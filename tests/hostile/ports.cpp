@@ -126,3 +126,25 @@ TEST_CASE("H25: leaving by an `out` of one's own is like returning", "[hostile]"
   arena a;
   for (int round = 0; round < 3; ++round) a.expect(returned(0), "done_at_once");
 }
+
+TEST_CASE("H44: leaving by the trampoline's own `out`, in any state, is like returning",
+          "[hostile]") {
+  arena a;
+  std::vector<word> exits;
+  for (word at = virtine::x86::trampoline_page; at < virtine::x86::trampoline_page + 0x100; ++at) {
+    const auto bytes = a.run("read", at);
+    REQUIRE(bytes);
+    if ((*bytes & 0xffff) == (0xe7 | done << 8)) exits.push_back(at);
+  }
+  REQUIRE_FALSE(exits.empty());
+  for (const word at : exits) {
+    // None, AC, NT, DF, all of them with carry, zero, sign and overflow.
+    for (const word flags : {0x0, 0x40000, 0x4000, 0x400, 0x44cd5}) {
+      a.expect(returned(0), "leave_at", at, flags);
+      a.expect(returned(0), "leave_at", at, flags);
+    }
+    const auto trapped = a.run("leave_at", at, 0x100);
+    CHECK_FALSE(trapped);
+    a.expect_good();
+  }
+}

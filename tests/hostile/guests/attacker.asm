@@ -17,12 +17,25 @@ virtine_export attack, "u8(u8,u8,u8,u8)"
   mov r8, rdi
   jmp r11
 
-; ulong good(ulong a, ulong b): a * b, plus what is not as it should be in all of the memory that an
-; attack could have changed: the witness, the zeros after it, the frame's page and the stack below.
+; ulong good(ulong a, ulong b): a * b, plus what is not as it should be in what an attack could have
+; changed: registers, flags, the witness, the zeros after it, the frame's page and the stack below.
 virtine_export good, "u8(u8,u8)"
+  or rcx, rbx
+  or rcx, rdx
+  or rcx, rsi
+  or rcx, rbp
+  or rcx, r8
+  or rcx, r9
+  or rcx, r10
+  or rcx, r11
+  or rcx, r12
+  or rcx, r13
+  or rcx, r14
+  or rcx, r15
   pushfq
-  pop rcx
-  and ecx, 0x44500                ; TF, DF, NT and AC
+  pop rdx
+  and edx, 0x44500                ; TF, DF, NT and AC
+  or rcx, rdx
   mov rdx, witness_value
   xor rdx, [witness]
   or rcx, rdx
@@ -613,6 +626,26 @@ attack interrupt_flag
 attack no_stack_done
   mov rsp, 0x8000000000000000
   out VIRTINE_DONE_PORT, eax
+; a = address of an `out`, b = flags: goes there with nothing as it should be.
+attack leave_at
+  pushfq
+  or [rsp], rdx
+  popfq
+  mov rcx, 0x5a5a5a5a5a5a5a5a
+  mov rbx, rcx
+  mov rdx, rcx
+  mov rbp, rcx
+  mov rdi, rcx
+  mov r8, rcx
+  mov r9, rcx
+  mov r10, rcx
+  mov r11, rcx
+  mov r12, rcx
+  mov r13, rcx
+  mov r14, rcx
+  mov r15, rcx
+  mov rsp, 0x8000000000000000
+  jmp rsi
 attack pkru_done
   xor ecx, ecx
   xor edx, edx
