@@ -3,6 +3,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -10,7 +13,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <fstream>
 #include <memory>
 #include <span>
 #include <string>
@@ -21,6 +23,8 @@
 #include <virtine/guest_cpu.hpp>
 #include <virtine/guest_memory.hpp>
 #include <virtine/image.hpp>
+#include <virtine/kvm/explain.hpp>
+#include <virtine/kvm/fd.hpp>
 #include <virtine/kvm/system.hpp>
 #include <virtine/kvm/vm.hpp>
 #include <virtine/result.hpp>
@@ -97,6 +101,8 @@ class bare_machine final : public guest_access {
     auto made = create(bare_options{.mode = image.mode, .memory = image.memory_size});
     if (!made) return made;
     (*made)->image_ = &image;
+    // Again, because only now is it known whether it boots from real mode.
+    if (auto reset = (*made)->reset_registers(); !reset) return reset.why();
     for (const segment& s : image.segments) {
       auto loaded = (*made)->load(guest_address{s.address}, std::as_bytes(std::span(s.content)));
       if (!loaded) return loaded.why();
@@ -113,12 +119,18 @@ class bare_machine final : public guest_access {
 
   /// Copies a file's content to `address`. Fails with errc::kvm_call if it cannot be read.
   result<void> load_file(guest_address address, const std::string& path) {
-    std::ifstream file(path, std::ios::binary);
-    std::vector<char> content{std::istreambuf_iterator<char>(file), {}};
-    if (!file.is_open() || file.bad()) {
-      return error{.code = errc::kvm_call, .os_error = errno, .operation = "read an image file"};
+    const kvm::fd file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+    if (!file) return kvm::explain("open", errno);
+    std::vector<std::byte> content;
+    std::array<std::byte, x86::page_size> part;
+    for (;;) {
+      const ::ssize_t got = ::read(file.get(), part.data(), part.size());
+      if (got < 0) return kvm::explain("read", errno);
+      if (got == 0) break;
+      content.insert(content.end(), part.begin(), part.begin() + got);
+      if (content.size() > memory_.size()) break;  // load() will refuse it.
     }
-    return load(address, std::as_bytes(std::span(content)));
+    return load(address, content);
   }
 
   /// Returns a view of all of the guest's memory; the host may write through it while the guest is
@@ -264,6 +276,7 @@ class bare_machine final : public guest_access {
     kvm_sregs sregs = cpu_.special_registers(boots ? x86::cpu_mode::real16 : options_.mode);
     if (sregs.cr0 & x86::cr0_pg) sregs.cr3 = tables;
     if (auto set = vcpu.set_sregs(sregs); !set) return set;
+    vcpu.state().cr8 = 0;  // Without an APIC in the kernel, KVM_RUN takes CR8 from here.
     kvm_regs regs{};
     regs.rflags = x86::initial_rflags;
     if (auto set = vcpu.set_regs(regs); !set) return set;

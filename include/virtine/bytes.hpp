@@ -31,13 +31,16 @@ class bytes {
   }
 
   static constexpr std::size_t capacity() { return N; }
-  [[nodiscard]] constexpr std::size_t size() const { return size_; }
-  [[nodiscard]] constexpr std::span<const std::byte> span() const { return {data_, size_}; }
+  /// Returns how many bytes it holds: N at most, whatever a guest wrote.
+  [[nodiscard]] constexpr std::size_t size() const {
+    return size_ < N ? static_cast<std::size_t>(size_) : N;
+  }
+  [[nodiscard]] constexpr std::span<const std::byte> span() const { return {data_, size()}; }
 
   /// Returns the content as characters.
   [[nodiscard]] std::string_view text() const {
     // Sound: char may alias any object.
-    return {reinterpret_cast<const char*>(data_), size_};
+    return {reinterpret_cast<const char*>(data_), size()};
   }
 
  private:

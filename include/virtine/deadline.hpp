@@ -51,17 +51,17 @@ inline int interrupt_signal() {
   return chosen;
 }
 
-/// Returns this thread's id, after making sure that the interrupt signal can reach the thread.
-inline pid_t interruptible_thread() {
-  thread_local const pid_t id = [] {
+/// Returns this thread, after making sure that the interrupt signal can reach it.
+inline pthread_t interruptible_thread() {
+  thread_local const bool reachable = [] {
     sigset_t ours;
     sigemptyset(&ours);
     sigaddset(&ours, interrupt_signal());
     // Sound: changes this thread's mask for a signal that nothing else uses.
-    pthread_sigmask(SIG_UNBLOCK, &ours, nullptr);
-    return static_cast<pid_t>(syscall(SYS_gettid));
+    return pthread_sigmask(SIG_UNBLOCK, &ours, nullptr) == 0;
   }();
-  return id;
+  static_cast<void>(reachable);
+  return pthread_self();
 }
 
 }  // namespace detail
@@ -138,14 +138,14 @@ class run_gate {
     // immediate_exit closes the window before KVM_RUN; the signal ends a KVM_RUN under way.
     cpu_.request_immediate_exit(true);
     // Sound: the owner stays in disarm() until state_ changes, so its thread exists.
-    syscall(SYS_tgkill, getpid(), thread_, detail::interrupt_signal());
+    pthread_kill(thread_, detail::interrupt_signal());
     state_.store(-static_cast<std::int64_t>(why), std::memory_order_release);
     return true;
   }
 
   kvm::vcpu& cpu_;
   std::atomic<std::int64_t> state_{idle};
-  pid_t thread_ = 0;  // Written before state_ is armed, read after it was seen armed.
+  pthread_t thread_{};  // Written before state_ is armed, read after it was seen armed.
 };
 
 /// The thread that watches the deadlines of all machines of the process. It wakes no later than the
@@ -161,7 +161,10 @@ class watchdog {
     std::shared_ptr<watchdog> found = current.lock();
     // A fork copies the object but not its thread.
     if (!found || found->process_ != getpid()) {
-      found = std::make_shared<watchdog>();
+      found = std::shared_ptr<watchdog>(new watchdog, [](watchdog* last) {
+        // In a child of fork there is no thread to join and nobody to leave the condition variable.
+        if (last->process_ == getpid()) delete last;
+      });
       current = found;
     }
     return found;
@@ -171,10 +174,6 @@ class watchdog {
   watchdog(const watchdog&) = delete;
   watchdog& operator=(const watchdog&) = delete;
   ~watchdog() {
-    if (process_ != getpid()) {
-      thread_.detach();
-      return;
-    }
     {
       std::lock_guard lock(mutex_);
       stopping_ = true;

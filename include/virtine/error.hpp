@@ -20,6 +20,7 @@ enum class errc : std::uint8_t {
   no_kvm = 1,       ///< /dev/kvm is missing, not permitted, or lacks what this library needs.
   kvm_call,         ///< An ioctl or another system call failed.
   machine_failure,  ///< KVM gave an exit that no guest action explains; a host problem.
+  not_entered,      ///< The trampoline could not wipe what the call before had left.
   // The caller asked for what does not fit.
   arguments_too_large,  ///< The arguments need more room than the image reserves.
   out_of_range,         ///< An address range lies outside the guest's memory.
@@ -41,6 +42,7 @@ constexpr bool is_host_side(errc code) {
     case errc::no_kvm:
     case errc::kvm_call:
     case errc::machine_failure:
+    case errc::not_entered:
     case errc::arguments_too_large:
     case errc::out_of_range:
     case errc::pool_exhausted:
@@ -66,6 +68,8 @@ constexpr const char* name(errc code) {
       return "kvm_call";
     case errc::machine_failure:
       return "machine_failure";
+    case errc::not_entered:
+      return "not_entered";
     case errc::arguments_too_large:
       return "arguments_too_large";
     case errc::out_of_range:
@@ -229,6 +233,7 @@ inline std::string to_string(const error& e) {
     case errc::no_kvm:
     case errc::kvm_call:
     case errc::machine_failure:
+    case errc::not_entered:
     case errc::out_of_range:
     case errc::hypercall_rejected:
     case errc::bad_reply:

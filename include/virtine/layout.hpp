@@ -10,6 +10,7 @@
 
 #include <virtine/image.hpp>
 #include <virtine/x86/page_table.hpp>
+#include <virtine/x86/trampoline.hpp>
 #include <virtine/x86/user64.hpp>
 
 namespace virtine {
@@ -43,6 +44,10 @@ struct layout {
     return std::span(mappings).first(mapping_count);
   }
   [[nodiscard]] constexpr std::uint64_t stack_top() const { return user_end; }
+  /// Where the trampoline finds the function to call: the last bytes of the stack.
+  [[nodiscard]] constexpr std::uint64_t call_address() const {
+    return stack_top() - sizeof(x86::call_record);
+  }
   [[nodiscard]] constexpr std::uint64_t trap_stack_top() const { return tables; }
 
   /// Returns whether the page of `address` is one that the guest may come to write.
@@ -64,6 +69,7 @@ constexpr bool is_well_formed(const image_description& image) {
   for (const segment& s : image.segments) {
     if (s.address % x86::page_size != 0 || s.address < at) return false;
     if (s.content.size() > s.memory_size) return false;
+    if (s.address >= x86::address_limit || s.memory_size > x86::address_limit) return false;
     if (s.writable && s.executable) return false;
     if (data_seen && !s.writable) return false;
     data_seen = data_seen || s.writable;

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -60,17 +61,18 @@ class machine final : public guest_access {
   [[nodiscard]] result<stop> enter(std::uint64_t function, const run_limits& limits) {
     if (poisoned_) return error{.code = errc::machine_failure, .operation = poisoned_text};
     runner_.begin(limits);
-    // Every register that a guest can change, from constants: general registers and RFLAGS here,
-    // segments and vector state in the trampoline. Without one of these the next call would read
-    // what this one left.
-    kvm_regs& regs = vcpu().synced_regs();
-    regs = kvm_regs{};
-    regs.rip = x86::trampoline_entry(cpu_.features.osxsave);
-    regs.rsp = where_.stack_top();
-    regs.rax = function;
-    regs.rdi = where_.arguments;
-    regs.rflags = x86::initial_rflags;
-    vcpu().mark_dirty(KVM_SYNC_X86_REGS);
+    entering_ = true;
+    const x86::call_record record{.function = function, .frame = where_.arguments};
+    std::memcpy(host(where_.call_address()), &record, sizeof record);
+    // The trampoline sets every register that a guest can change, from constants. Usually the guest
+    // left by its `out` and goes on there; if not, the host takes it to the entry.
+    if (!at_trampoline_) {
+      kvm_regs& regs = vcpu().synced_regs();
+      regs = kvm_regs{};
+      regs.rip = x86::trampoline_entry(cpu_.features.osxsave);
+      regs.rflags = x86::initial_rflags;
+      vcpu().mark_dirty(KVM_SYNC_X86_REGS);
+    }
     return run();
   }
 
@@ -96,14 +98,15 @@ class machine final : public guest_access {
   [[nodiscard]] std::size_t write_set_size() const { return write_set_.size(); }
 
   /// Makes the memory what it was before the first call. `arguments_used` is how much of
-  /// arguments() the host has written. Costs one copy of each page in the write set.
+  /// arguments() the host has written at most. Costs one copy of each page in the write set.
   void restore(std::size_t arguments_used) {
     for (std::uint64_t page : write_set_) {
       std::memcpy(host(page), from_->pristine().data() + (page - layout::begin), x86::page_size);
     }
     // The first page of the arguments is in every write set.
-    if (arguments_used > x86::page_size) {
-      std::memset(host(where_.arguments + x86::page_size), 0, arguments_used - x86::page_size);
+    const std::size_t used = std::min<std::size_t>(arguments_used, arguments().size());
+    if (used > x86::page_size) {
+      std::memset(host(where_.arguments + x86::page_size), 0, used - x86::page_size);
     }
   }
 
@@ -206,13 +209,18 @@ class machine final : public guest_access {
       if (state.exit_reason != KVM_EXIT_IO) return end(unexpected_exit());
       if (const auto vector = x86::trap_vector(state.io.port)) {
         if (auto handled = take_trap(*vector); !handled) return end(handled.why());
+        entering_ = false;
         continue;
       }
+      entering_ = false;
       const bool whole =
           state.io.direction == KVM_EXIT_IO_OUT && state.io.size == 4 && state.io.count == 1;
       // A trap flag that is set when the guest leaves would raise its exception in the next call.
       if (!whole || (vcpu().synced_regs().rflags & rflags_tf) != 0) return end(foul_exit());
-      if (state.io.port == x86::done_port) return end(stop::done);
+      if (state.io.port == x86::done_port) {
+        at_trampoline_ = x86::is_trampoline_exit(vcpu().synced_regs().rip, cpu_.features.osxsave);
+        return end(stop::done);
+      }
       if (state.io.port == x86::hypercall_port) return stop::hypercall;
       return end(foul_exit());
     }
@@ -255,7 +263,12 @@ class machine final : public guest_access {
                      .cr2 = sregs->cr2,
                      .rcx = regs.rcx};
     if (!is_first_write(taken, where_) || !add_to_write_set(taken.cr2 & ~(x86::page_size - 1))) {
-      return report(taken, from_->image(), where_, user_memory());
+      error why = report(taken, from_->image(), where_, user_memory());
+      // Hosts that run guests on more processor state than they admit to let a guest leave some,
+      // a code segment or protection keys, that even the trampoline trips over. Nothing of this
+      // call has run then, or nothing that anybody could notice.
+      if (entering_ && x86::in_trampoline(taken.frame.rip)) why.code = errc::not_entered;
+      return why;
     }
     // Back to CPL 3 at the instruction that wrote, with all that the guest had: its data segments
     // and bases too, which only get_sregs tells.
@@ -277,6 +290,8 @@ class machine final : public guest_access {
   kvm::vm vm_;
   runner runner_;
   std::vector<std::uint64_t> write_set_;  // Page addresses.
+  bool at_trampoline_ = false;  // Whether the guest stopped at the trampoline's own `out`.
+  bool entering_ = false;       // Whether this call has made no exit yet.
   bool poisoned_ = false;
 };
 

@@ -35,11 +35,12 @@ class marshaller<R(A...)> {
     each([&]<class T>(std::size_t i, const T& argument) {
       if constexpr (is_sequence<T>) {
         using element = sequence_element_t<T>;
+        if (at >= too_much) return;
         at = align_up(at, alignof(element));
         starts_[i] = at;
-        // A span of more bytes than there are addresses cannot exist; the sum of several can.
-        const std::size_t size = argument.size() * sizeof(element);
-        at = size > SIZE_MAX / 2 - at ? SIZE_MAX / 2 : at + size;
+        // Neither the product nor the sum may wrap to something that fits.
+        const std::size_t most = (too_much - at) / sizeof(element);
+        at = argument.size() > most ? too_much : at + argument.size() * sizeof(element);
       }
     });
     used_ = at;
@@ -93,6 +94,8 @@ class marshaller<R(A...)> {
   }
 
  private:
+  static constexpr std::size_t too_much = SIZE_MAX / 2;  // More than any image's memory.
+
   template <class F>
   void each(F&& f) const {
     [&]<std::size_t... I>(std::index_sequence<I...>) {

@@ -109,17 +109,18 @@ result<handler_argument_t<A>> read_argument(guest_access& guest, const std::byte
     if (where.count > SIZE_MAX / sizeof(element)) return rejected;
     if (where.count == 0) where.address = 0;
     if (where.address % alignof(element) != 0) return rejected;
+    const std::size_t size = where.count * sizeof(element);
+    auto bytes = size == 0 ? result<std::span<const std::byte>>(std::span<const std::byte>{})
+                           : guest.read(guest_address{where.address}, size);
+    if (!bytes) {
+      return error{.code = errc::hypercall_rejected,
+                   .operation = "a hypercall argument lies outside the guest's memory",
+                   .detail = where.address};
+    }
     if constexpr (is_output<A>()) {
       return handler_argument_t<A>{guest, guest_address{where.address},
                                    static_cast<std::size_t>(where.count)};
     } else {
-      if (where.count == 0) return tainted<A>{A{}};
-      auto bytes = guest.read(guest_address{where.address}, where.count * sizeof(element));
-      if (!bytes) {
-        return error{.code = errc::hypercall_rejected,
-                     .operation = "a hypercall argument lies outside the guest's memory",
-                     .detail = where.address};
-      }
       // Sound: the range was checked, element is trivially copyable and any bytes are one, the
       // address is aligned in the guest and guest memory is page-aligned in the host.
       return tainted<A>{A{reinterpret_cast<const element*>(bytes->data()), where.count}};

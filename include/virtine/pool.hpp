@@ -71,6 +71,18 @@ class basic_pool {
       if (machine_) owner_->discard(std::move(machine_));
     }
 
+    /// Destroys the machine and takes a new one in its place. On failure there is none.
+    result<void> replace() {
+      machine_.reset();
+      auto made = Machine::create(owner_->image_);
+      if (!made) {
+        owner_->forget();
+        return made.why();
+      }
+      machine_ = *std::move(made);
+      return {};
+    }
+
     Machine& operator*() const { return *machine_; }
     Machine* operator->() const { return machine_.get(); }
 
@@ -104,8 +116,7 @@ class basic_pool {
     // Outside the lock, because it takes a hundred times as long as a call.
     auto made = Machine::create(image_);
     if (!made) {
-      std::lock_guard lock(mutex_);
-      --count_;
+      forget();
       return made.why();
     }
     return lease(*this, *std::move(made));
@@ -125,6 +136,10 @@ class basic_pool {
 
   void discard(std::unique_ptr<Machine> machine) {
     machine.reset();
+    forget();
+  }
+
+  void forget() {
     std::lock_guard lock(mutex_);
     --count_;
   }
@@ -139,6 +154,11 @@ class basic_pool {
 /// A pool of machines of one image.
 template <guest_image Image>
 class pool : public basic_pool<machine_of<Image>> {
+  static_assert(
+      Image::description.mode != x86::cpu_mode::user64 || is_well_formed(Image::description),
+      "virtine [V122]: an image's segments are not as the library relies on. Build it again "
+      "with the virtine-cc of this version.");
+
  public:
   explicit pool(pool_options options = {})
       : basic_pool<machine_of<Image>>(Image::description, options) {}

@@ -26,8 +26,8 @@ inline constexpr bool is_span<std::span<T>> = true;
 template <class T>
 inline constexpr bool is_fixed_span = false;
 template <class T, std::size_t Extent>
-  requires(Extent != std::dynamic_extent)
-inline constexpr bool is_fixed_span<std::span<T, Extent>> = true;
+requires(Extent !=
+         std::dynamic_extent) inline constexpr bool is_fixed_span<std::span<T, Extent>> = true;
 
 /// Says whether T crosses the boundary as a reference to elements: a span or a string_view.
 template <class T>

@@ -75,6 +75,10 @@ class snapshot {
       : image_(image), layout_(where), file_(std::move(file)), pristine_(std::move(pristine)) {}
 
   static result<std::shared_ptr<const snapshot>> create(const image_description& image) {
+    if (!is_well_formed(image)) {
+      return error{.code = errc::machine_failure,
+                   .operation = "the image's segments are not whole, ascending pages with W^X"};
+    }
     const virtine::layout where = layout_of(image);
     const std::size_t size = where.end - layout::begin;
     auto file = kvm::create_memfd("virtine-snapshot", size);
@@ -103,7 +107,7 @@ class snapshot {
     };
     put_page(x86::tables_page, x86::tables_page_bytes(where.trap_stack_top()));
     put_page(x86::trap_stub_page, x86::trap_stubs);
-    put_page(x86::trampoline_page, x86::trampoline);
+    put_page(x86::trampoline_page, x86::trampoline_bytes(where.call_address()));
     for (const segment& s : image.segments) put(s.address, s.content.data(), s.content.size());
 
     // Built with every writable page writable, then all of them made read-only: the first write to
@@ -127,7 +131,7 @@ class snapshot {
   /// The pages that are in every machine's write set from the start: where the frame begins and
   /// where the stack begins.
   static constexpr std::array<std::uint64_t, 2> hot_pages(const virtine::layout& where) {
-    return {where.arguments, where.stack_top() - x86::page_size};
+    return {where.arguments, where.user_end - x86::page_size};
   }
 
  private:

@@ -44,7 +44,6 @@ inline constexpr auto at_most = [](std::string_view text) { return text.substr(0
 /// A verifier for numbers: returns the number if Low <= it <= High, else nullopt.
 template <auto Low, auto High>
 inline constexpr auto between = [](auto number) -> std::optional<decltype(number)> {
-  if (!std::in_range<decltype(Low)>(number)) return std::nullopt;
   if (std::cmp_less(number, Low) || std::cmp_greater(number, High)) return std::nullopt;
   return number;
 };

@@ -177,20 +177,27 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)> {
     const detail::marshaller<R(A...)> marshalled(arguments...);
     auto lent = pool_->borrow();
     if (!lent) return lent.why();
-    auto& machine = **lent;
-    if (auto written = marshalled.write(machine.arguments(), machine.arguments_address());
-        !written) {
-      lent->give_back(0);
-      return written.why();
+    result<R> reply = call_on(**lent, marshalled, options);
+    if (!reply && reply.why().code == errc::not_entered) {
+      // What the call before left behind must not be this one's failure.
+      if (auto replaced = lent->replace(); !replaced) return replaced.why();
+      reply = call_on(**lent, marshalled, options);
     }
-    const result<void> ran = detail::execute(machine, entry::address, options, policy_);
-    result<R> reply = ran ? marshalled.read(machine.arguments()) : result<R>(ran.why());
     lent->give_back(marshalled.used());
     return reply;
   }
 
+  result<R> call_on(machine_of<image>& machine, const detail::marshaller<R(A...)>& marshalled,
+                    const call_options& options) {
+    auto written = marshalled.write(machine.arguments(), machine.arguments_address());
+    if (!written) return written.why();
+    auto ran = detail::execute(machine, entry::address, options, policy_);
+    if (!ran) return ran.why();
+    return marshalled.read(machine.arguments());
+  }
+
   std::shared_ptr<virtine::pool<image>> pool_;
-  [[no_unique_address]] Policy policy_;
+  [[no_unique_address]] std::remove_const_t<Policy> policy_;
 };
 
 }  // namespace virtine

@@ -4,43 +4,62 @@ bits 64
 default rel
 org 0x12000
 
-; In: rbx = function, rdi = call frame, rsp = stack top, 16-byte aligned. Makes all four data
-; segments the base-0 one, calls the function with rax = its address and rbx, rcx, rdx zero, and
-; writes its eax to the done port. Does not return.
-%macro call_and_report 0
+; Nothing is known of the registers but CPL 3, CS, SS and that RFLAGS.TF is clear. Makes all four
+; data segments the base-0 one, sets RFLAGS and all general registers, calls the function that
+; the host has put on the stack with its frame, writes its eax to the done port, and starts over when
+; the host goes on. Argument: the entry to start over at.
+%macro call_and_report 1
         mov     ecx, 0x2b
         mov     ds, ecx
         mov     es, ecx
         mov     fs, ecx
         mov     gs, ecx
-        mov     rax, rbx
-        xor     ebx, ebx
+        push    strict dword 0x202
+        popfq
         xor     ecx, ecx
         xor     edx, edx
+        xor     ebx, ebx
+        xor     ebp, ebp
+        xor     esi, esi
+        xor     r8d, r8d
+        xor     r9d, r9d
+        xor     r10d, r10d
+        xor     r11d, r11d
+        xor     r12d, r12d
+        xor     r13d, r13d
+        xor     r14d, r14d
+        xor     r15d, r15d
+        pop     rax
+        pop     rdi
         call    rax
         out     0xe0, eax
-        ud2
+        jmp     strict near %1
 %endmacro
 
-; In: CPL 3, CR4.OSXSAVE set, rax = function, rdi = call frame, rsp = stack top. Moves the function
-; to rbx and puts every state component of XCR0, and MXCSR, into its initial state.
-        mov     rbx, rax
+; CR4.OSXSAVE is set. Puts every state component of XCR0, and MXCSR, into its initial state.
+entry_with_xrstor:
+        mov     rsp, [call_address]
         fninit
         or      eax, -1
         or      edx, -1
         xrstor64 [init_state]
         ldmxcsr [init_state + 24]
-        call_and_report
+        call_and_report entry_with_xrstor
 
 ; The same for a processor or host without XSAVE: x87, XMM and MXCSR are all there is.
         times 0x80 - ($ - $$) db 0xcc
-        mov     rbx, rax
+entry_with_fxrstor:
+        mov     rsp, [call_address]
         fninit
         fxrstor64 [init_state]
-        call_and_report
+        call_and_report entry_with_fxrstor
+
+; Where the host puts the function and its frame; the test gives 0x1122334455667780.
+        times 0xf8 - ($ - $$) db 0xcc
+call_address:
+        dq      0x1122334455667780
 
 ; The initial state: FXSAVE layout (FCW, MXCSR) and an XSAVE header of zeros.
-        times 0x100 - ($ - $$) db 0xcc
 init_state:
         dw      0x37f
         times 24 - ($ - init_state) db 0

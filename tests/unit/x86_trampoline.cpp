@@ -7,8 +7,10 @@
 
 namespace x86 = virtine::x86;
 
+static constexpr x86::page trampoline = x86::trampoline_bytes(0x1122334455667780);
+
 TEST_CASE("the trampoline is what the assembler makes of it", "[x86]") {
-  check_assembled("VIRTINE_TRAMPOLINE_BIN", x86::trampoline);
+  check_assembled("VIRTINE_TRAMPOLINE_BIN", trampoline);
 }
 
 TEST_CASE("the trampoline is entered where its variants begin", "[x86]") {
@@ -18,7 +20,7 @@ TEST_CASE("the trampoline is entered where its variants begin", "[x86]") {
 
 TEST_CASE("the initial state is the one XRSTOR wants", "[x86]") {
   const auto at = [](std::size_t offset) {
-    return x86::load<std::uint64_t>(x86::trampoline, x86::init_state_offset + offset);
+    return x86::load<std::uint64_t>(trampoline, x86::init_state_offset + offset);
   };
   CHECK(x86::init_state_offset % 64 == 0);
   for (std::size_t offset = 0; offset < x86::init_state_size; offset += 8) {
@@ -30,7 +32,23 @@ TEST_CASE("the initial state is the one XRSTOR wants", "[x86]") {
 TEST_CASE("nothing but the two entries writes to a port", "[x86]") {
   std::size_t found = 0;
   for (std::size_t i = 0; i < x86::page_size; ++i) {
-    if (x86::trampoline[i] == std::byte{0xe7}) ++found;
+    if (trampoline[i] == std::byte{0xe7}) ++found;
   }
   CHECK(found == 2);
+}
+
+TEST_CASE("only the trampoline's own exits are known as such", "[x86]") {
+  for (const bool osxsave : {true, false}) {
+    std::size_t known = 0;
+    for (std::size_t i = 0; i < x86::page_size; ++i) {
+      if (!x86::is_trampoline_exit(x86::trampoline_page + i, osxsave)) continue;
+      ++known;
+      // Where RIP is at the instruction, it is an `out`; where RIP is past it, the one before is.
+      const std::size_t out = trampoline[i] == std::byte{0xe7} ? i : i - 2;
+      CHECK(trampoline[out] == std::byte{0xe7});
+      CHECK(trampoline[out + 2] == std::byte{0xe9});  // jmp
+    }
+    CHECK(known == 2);
+    CHECK_FALSE(x86::is_trampoline_exit(0, osxsave));
+  }
 }

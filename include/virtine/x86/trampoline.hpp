@@ -15,6 +15,7 @@ namespace virtine::x86 {
 // Offsets in the trampoline's page.
 inline constexpr std::size_t xrstor_entry_offset = 0x000;   ///< Needs CR4.OSXSAVE.
 inline constexpr std::size_t fxrstor_entry_offset = 0x080;  ///< Needs CR4.OSFXSR only.
+inline constexpr std::size_t call_address_offset = 0x0f8;   ///< The value of RSP at each entry.
 inline constexpr std::size_t init_state_offset = 0x100;     ///< What the entries restore from.
 inline constexpr std::size_t init_state_size = 512 + 64;    ///< Legacy area and XSAVE header.
 
@@ -22,14 +23,15 @@ static_assert(init_state_offset % 64 == 0, "XRSTOR faults on an area that is not
 static_assert(init_state_offset + init_state_size <= page_size);
 static_assert(done_port < 0x100 && user_data_selector < 0x100, "both are emitted as one byte");
 
-/// Returns the guest address at which to enter. At entry RAX is the address of the function, RDI
-/// that of its call frame and RSP the top of the stack, 16-byte aligned. The function finds RBX,
-/// RCX and RDX zero and all other general registers as at entry. When it returns, its EAX is
-/// written to done_port.
-///
-/// Without XRSTOR only x87, XMM and MXCSR are wiped. That is enough where AVX raises #UD while
-/// CR4.OSXSAVE is clear, as the architecture has it; a software KVM may run AVX whatever CR4 and
-/// CPUID say, and there the other entry must be used.
+/// What the host puts at the top of the stack before each entry, and the trampoline pops.
+struct call_record {
+  std::uint64_t function = 0;  ///< Guest address to call, with RDI = frame.
+  std::uint64_t frame = 0;
+};
+
+/// Returns the guest address at which to enter a guest whose state is unknown; only RIP has to be
+/// set, and RFLAGS without TF. When the function returns, its EAX is written to done_port, and
+/// going on from there enters again.
 constexpr std::uint64_t trampoline_entry(bool osxsave) {
   return trampoline_page + (osxsave ? xrstor_entry_offset : fxrstor_entry_offset);
 }
@@ -39,6 +41,9 @@ namespace detail {
 class code_writer {
  public:
   constexpr code_writer(page& out, std::size_t at) : out_(out), at_(at) {}
+
+  /// Returns the offset of the next instruction.
+  [[nodiscard]] constexpr std::size_t at() const { return at_; }
 
   constexpr void emit(std::initializer_list<unsigned> bytes) {
     for (const unsigned byte : bytes) out_[at_++] = static_cast<std::byte>(byte);
@@ -56,19 +61,22 @@ class code_writer {
   std::size_t at_;
 };
 
-constexpr void write_entry(page& out, bool osxsave) {
-  code_writer code(out, osxsave ? xrstor_entry_offset : fxrstor_entry_offset);
-  code.emit({0x48, 0x89, 0xc3});  // mov rbx, rax
+/// Writes one entry; returns the offset of its `out`.
+constexpr std::size_t write_entry(page& out, bool osxsave) {
+  const std::size_t entry = osxsave ? xrstor_entry_offset : fxrstor_entry_offset;
+  code_writer code(out, entry);
+  // First, because it is the access that fails if the guest before has left protection keys or, on
+  // a host that lets it, a 32-bit code segment: then the operand is an address in the null guard.
+  code.emit_relative({0x48, 0x8b, 0x25}, call_address_offset);  // mov rsp, [rel call_address]
   // Before the restore, because on AMD that leaves the x87 instruction and operand pointers of the
-  // previous call unless an exception is pending (APM, FXRSTOR and XRSTOR).
+  // previous call unless an exception is pending (APM vol. 2, 11.4.4).
   code.emit({0xdb, 0xe3});  // fninit
   if (osxsave) {
     // All components that XCR0 has, so AVX-512, PKRU and AMX tiles too; XSTATE_BV is 0.
     code.emit({0x83, 0xc8, 0xff});                                    // or eax, -1
     code.emit({0x83, 0xca, 0xff});                                    // or edx, -1
     code.emit_relative({0x48, 0x0f, 0xae, 0x2d}, init_state_offset);  // xrstor64 [rel init_state]
-    // Loaded by itself, so that nothing rests on what XRSTOR does with the MXCSR of an area whose
-    // XSTATE_BV lacks SSE; the rules differ between its forms.
+    // Because not all implementations load MXCSR from an area whose XSTATE_BV lacks SSE.
     code.emit_relative({0x0f, 0xae, 0x15}, init_state_offset + 24);  // ldmxcsr [rel mxcsr]
   } else {
     // FNINIT alone would leave the data in the x87 registers, where FLDENV can uncover it.
@@ -81,25 +89,47 @@ constexpr void write_entry(page& out, bool osxsave) {
   code.emit({0x8e, 0xc1});                         // mov es, ecx
   code.emit({0x8e, 0xe1});                         // mov fs, ecx
   code.emit({0x8e, 0xe9});                         // mov gs, ecx
-  code.emit({0x48, 0x89, 0xd8});                   // mov rax, rbx
-  code.emit({0x31, 0xdb});                         // xor ebx, ebx
+  code.emit({0x68, 0x02, 0x02, 0x00, 0x00});       // push 0x202
+  code.emit({0x9d});                               // popfq
   code.emit({0x31, 0xc9});                         // xor ecx, ecx
   code.emit({0x31, 0xd2});                         // xor edx, edx
-  code.emit({0xff, 0xd0});                         // call rax
-  code.emit({0xe7, done_port});                    // out done_port, eax
-  code.emit({0x0f, 0x0b});                         // ud2
+  code.emit({0x31, 0xdb});                         // xor ebx, ebx
+  code.emit({0x31, 0xed});                         // xor ebp, ebp
+  code.emit({0x31, 0xf6});                         // xor esi, esi
+  for (unsigned low = 0; low < 8; ++low) {
+    code.emit({0x45, 0x31, 0xc0 | low << 3 | low});  // xor r8d, r8d ... xor r15d, r15d
+  }
+  code.emit({0x58});        // pop rax
+  code.emit({0x5f});        // pop rdi
+  code.emit({0xff, 0xd0});  // call rax
+  const std::size_t exit = code.at();
+  code.emit({0xe7, done_port});       // out done_port, eax
+  code.emit_relative({0xe9}, entry);  // jmp entry
+  return exit;
 }
 
-constexpr page make_trampoline() {
+/// The page, and where its two `out` instructions are.
+struct made_trampoline {
   page bytes{};
-  bytes.fill(std::byte{0xcc});
-  write_entry(bytes, true);
-  write_entry(bytes, false);
-  for (std::size_t i = 0; i < init_state_size; ++i) bytes[init_state_offset + i] = std::byte{0};
-  store(bytes, init_state_offset, std::uint16_t{0x37f});        // FCW: all masked, 64-bit precision
-  store(bytes, init_state_offset + 24, std::uint32_t{0x1f80});  // MXCSR: all masked
-  return bytes;
+  std::size_t xrstor_exit = 0;
+  std::size_t fxrstor_exit = 0;
+};
+
+constexpr made_trampoline make_trampoline() {
+  made_trampoline made;
+  made.bytes.fill(std::byte{0xcc});
+  made.xrstor_exit = write_entry(made.bytes, true);
+  made.fxrstor_exit = write_entry(made.bytes, false);
+  store(made.bytes, call_address_offset, std::uint64_t{0});
+  for (std::size_t i = 0; i < init_state_size; ++i) {
+    made.bytes[init_state_offset + i] = std::byte{0};
+  }
+  store(made.bytes, init_state_offset, std::uint16_t{0x37f});        // FCW: all masked, 64 bits
+  store(made.bytes, init_state_offset + 24, std::uint32_t{0x1f80});  // MXCSR: all masked
+  return made;
 }
+
+inline constexpr made_trampoline trampoline = make_trampoline();
 
 constexpr bool is_out(std::byte opcode) {
   return opcode == std::byte{0xe6} || opcode == std::byte{0xe7} || opcode == std::byte{0xee} ||
@@ -107,15 +137,36 @@ constexpr bool is_out(std::byte opcode) {
 }
 }  // namespace detail
 
-/// The page at trampoline_page: both entries and the state they restore.
-inline constexpr page trampoline = detail::make_trampoline();
+/// Returns the page at trampoline_page: both entries and the state they restore. `call_address` is
+/// where the host puts the call_record; 16-byte aligned, it is also the stack of the function but
+/// for the record's size.
+constexpr page trampoline_bytes(std::uint64_t call_address) {
+  page bytes = detail::trampoline.bytes;
+  store(bytes, call_address_offset, call_address);
+  return bytes;
+}
 
-static_assert(trampoline[fxrstor_entry_offset - 1] == std::byte{0xcc} &&
-              trampoline[init_state_offset - 1] == std::byte{0xcc});
+/// Returns whether an exit at `rip` was made by the trampoline's own `out`, from where the guest
+/// can simply go on with the next call. Hosts differ in whether RIP is then at the `out` or after
+/// it; neither can be reached by another `out`, because the page is read-only and has but these
+/// two.
+constexpr bool is_trampoline_exit(std::uint64_t rip, bool osxsave) {
+  const std::uint64_t exit = trampoline_page + (osxsave ? detail::trampoline.xrstor_exit
+                                                        : detail::trampoline.fxrstor_exit);
+  return rip == exit || rip == exit + 2;
+}
+
+/// Returns whether `rip` is in the trampoline's page.
+constexpr bool in_trampoline(std::uint64_t rip) {
+  return rip >= trampoline_page && rip < trampoline_page + page_size;
+}
+
+static_assert(detail::trampoline.bytes[fxrstor_entry_offset - 1] == std::byte{0xcc} &&
+              detail::trampoline.bytes[call_address_offset - 1] == std::byte{0xcc});
 
 // Because KVM on VMX and SVM takes a RIP that is set to the `out` it last exited on for that
 // instruction's completion, and skips it.
-static_assert(!detail::is_out(trampoline[xrstor_entry_offset]) &&
-              !detail::is_out(trampoline[fxrstor_entry_offset]));
+static_assert(!detail::is_out(detail::trampoline.bytes[xrstor_entry_offset]) &&
+              !detail::is_out(detail::trampoline.bytes[fxrstor_entry_offset]));
 
 }  // namespace virtine::x86
