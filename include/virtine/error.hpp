@@ -224,6 +224,8 @@ inline std::string to_string(const error& e) {
              ", which the policy does not allow";
     case errc::hypercall_limit:
       return out + "the guest made more than " + std::to_string(e.detail) + " hypercalls";
+    case errc::not_entered:
+      return out + "the machine could not be entered cleanly, and neither could a new one";
     case errc::timed_out:
       return out + "the call was stopped at its deadline";
     case errc::cancelled:
@@ -233,7 +235,6 @@ inline std::string to_string(const error& e) {
     case errc::no_kvm:
     case errc::kvm_call:
     case errc::machine_failure:
-    case errc::not_entered:
     case errc::out_of_range:
     case errc::hypercall_rejected:
     case errc::bad_reply:
