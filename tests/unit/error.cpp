@@ -1,0 +1,134 @@
+// Every code and every kind of fault: whose doing it is, and how it reads.
+// SPDX-License-Identifier: MIT
+#include "catch.hpp"
+
+#include <cerrno>
+#include <cstdint>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <virtine/error.hpp>
+
+using namespace virtine;
+
+namespace {
+
+struct row {
+  error why;
+  bool host_side;
+  const char* text;
+};
+
+// One for each code, in their order.
+const std::vector<row> codes{
+    {{.code = errc::no_kvm, .os_error = ENOENT, .operation = "/dev/kvm cannot be opened"},
+     true,
+     "no_kvm: /dev/kvm cannot be opened: No such file or directory"},
+    {{.code = errc::kvm_call, .os_error = EINVAL, .operation = "KVM_SET_SREGS"},
+     true,
+     "kvm_call: KVM_SET_SREGS: Invalid argument"},
+    {{.code = errc::machine_failure, .operation = "KVM_EXIT_INTERNAL_ERROR", .detail = 1},
+     true,
+     "machine_failure: KVM_EXIT_INTERNAL_ERROR (0x1)"},
+    {{.code = errc::not_entered},
+     true,
+     "not_entered: the machine could not be entered cleanly, and neither could a new one"},
+    {{.code = errc::arguments_too_large, .detail = 70000},
+     true,
+     "arguments_too_large: the arguments need 70000 bytes, more than the image reserves; rebuild "
+     "it with a larger --arguments"},
+    {{.code = errc::out_of_range, .operation = "guest memory access", .detail = 0xfedc},
+     true,
+     "out_of_range: guest memory access (0xfedc)"},
+    {{.code = errc::guest_fault, .fault = {.kind = fault_kind::divide_error, .instruction = 0x20}},
+     false,
+     "guest_fault: divide error at 0x20"},
+    {{.code = errc::hypercall_denied, .detail = 41},
+     false,
+     "hypercall_denied: the guest made hypercall 41, which the policy does not allow"},
+    {{.code = errc::hypercall_rejected, .operation = "the handler rejected the hypercall"},
+     false,
+     "hypercall_rejected: the handler rejected the hypercall"},
+    {{.code = errc::bad_reply, .operation = "the guest gave a value that its type does not have"},
+     false,
+     "bad_reply: the guest gave a value that its type does not have"},
+    {{.code = errc::timed_out}, false, "timed_out: the call was stopped at its deadline"},
+    {{.code = errc::cancelled}, false, "cancelled: the call was stopped by its stop_token"},
+    {{.code = errc::hypercall_limit, .detail = 12},
+     false,
+     "hypercall_limit: the guest made more than 12 hypercalls"},
+    {{.code = errc::pool_exhausted, .detail = 64},
+     true,
+     "pool_exhausted: all 64 machines of the pool are in use"},
+};
+
+}  // namespace
+
+TEST_CASE("every code has a name, a side and a line of text", "[error]") {
+  std::set<std::string> names;
+  for (const row& each : codes) {
+    INFO(each.text);
+    CHECK(is_host_side(each.why.code) == each.host_side);
+    CHECK(to_string(each.why) == each.text);
+    CHECK(std::string(each.text).starts_with(std::string(name(each.why.code)) + ": "));
+    names.insert(name(each.why.code));
+  }
+  CHECK(names.size() == codes.size());
+  CHECK_FALSE(names.contains("unknown"));
+  // No code was left out above: the numbers have no gap, and end where the table does.
+  for (std::size_t number = 1; number <= codes.size(); ++number) {
+    CHECK(names.contains(name(static_cast<errc>(number))));
+  }
+  CHECK(name(static_cast<errc>(codes.size() + 1)) == std::string("unknown"));
+  CHECK(name(errc{}) == std::string("unknown"));
+}
+
+TEST_CASE("a code that does not exist is not blamed on a guest", "[error]") {
+  CHECK(is_host_side(errc{}));
+  CHECK(is_host_side(static_cast<errc>(0xff)));
+}
+
+TEST_CASE("every kind of fault has words of its own", "[error]") {
+  std::set<std::string> words;
+  const auto last = static_cast<std::uint8_t>(fault_kind::other);
+  for (std::uint8_t kind = 0; kind <= last; ++kind) {
+    words.insert(name(static_cast<fault_kind>(kind)));
+  }
+  CHECK(words.size() == last + 1U);
+  CHECK_FALSE(words.contains("unknown fault"));
+  CHECK(name(static_cast<fault_kind>(last + 1)) == std::string("unknown fault"));
+}
+
+TEST_CASE("a fault reads as what happened, where, and in which function", "[error]") {
+  error why{.code = errc::guest_fault,
+            .fault = {.kind = fault_kind::null_access,
+                      .access = access::write,
+                      .address = 0x8,
+                      .instruction = 0x20010}};
+  CHECK(to_string(why) == "guest_fault: null pointer access writing 0x8 at 0x20010");
+  why.fault.access = access::read;
+  why.fault.kind = fault_kind::stack_overflow;
+  why.fault.address = 0;
+  CHECK(to_string(why) == "guest_fault: stack overflow reading 0x0 at 0x20010");
+  why.fault.access = access::execute;
+  why.fault.kind = fault_kind::execute_data;
+  why.fault.address = UINT64_MAX;
+  why.fault.symbol = "fib(int)";
+  why.fault.offset = 0x2c;
+  CHECK(to_string(why) ==
+        "guest_fault: jump into memory that is not code executing 0xffffffffffffffff at 0x20010 in "
+        "fib(int)+0x2c");
+  why.fault.access = access::none;
+  why.fault.kind = fault_kind::other;
+  CHECK(to_string(why) == "guest_fault: processor exception at 0x20010 in fib(int)+0x2c");
+}
+
+TEST_CASE("a failure says what to_string says and keeps the error", "[error]") {
+  for (const row& each : codes) {
+    const failure thrown(each.why);
+    CHECK(thrown.what() == std::string(each.text));
+    CHECK(thrown.why().code == each.why.code);
+    CHECK(thrown.why().detail == each.why.detail);
+  }
+}

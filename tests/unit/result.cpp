@@ -1,0 +1,86 @@
+// result<T>: a value or an error, never both and never neither.
+// SPDX-License-Identifier: MIT
+#include "catch.hpp"
+
+#include <memory>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include <virtine/result.hpp>
+
+using namespace virtine;
+
+namespace {
+
+constexpr error no_room{.code = errc::arguments_too_large, .detail = 7};
+
+static_assert(std::is_trivially_copyable_v<error>);
+static_assert(!std::is_convertible_v<result<int>, int>);
+static_assert(!std::is_convertible_v<result<int>, bool>, "if (r) must be meant");
+static_assert(!std::is_constructible_v<result<int>>, "there is no result without an outcome");
+static_assert(std::is_nothrow_default_constructible_v<result<void>>);
+
+}  // namespace
+
+TEST_CASE("a result holds its value", "[result]") {
+  const result<int> made = 5;
+  CHECK(made.has_value());
+  CHECK(static_cast<bool>(made));
+  CHECK(*made == 5);
+  CHECK(made.value_or(9) == 5);
+
+  result<std::string> text = std::string("abc");
+  CHECK(text->size() == 3);
+  text->push_back('d');
+  *text += 'e';
+  CHECK(text.value() == "abcde");
+}
+
+TEST_CASE("a result holds its error", "[result]") {
+  const result<int> failed = no_room;
+  CHECK_FALSE(failed.has_value());
+  CHECK_FALSE(static_cast<bool>(failed));
+  CHECK(failed.why().code == errc::arguments_too_large);
+  CHECK(failed.why().detail == 7);
+  CHECK(failed.value_or(9) == 9);
+}
+
+TEST_CASE("a result whose value is false or zero is a success", "[result]") {
+  CHECK(result<bool>(false).has_value());
+  CHECK(result<int>(0).has_value());
+  CHECK(result<const char*>(nullptr).has_value());
+}
+
+TEST_CASE("a value moves out of a result", "[result]") {
+  result<std::unique_ptr<int>> made = std::make_unique<int>(3);
+  auto moved = *std::move(made);
+  REQUIRE(moved);
+  CHECK(*moved == 3);
+  result<std::unique_ptr<int>> again = std::move(moved);
+  CHECK(*std::move(again).value() == 3);
+}
+
+TEST_CASE("a result without a value counts as success or failure", "[result]") {
+  const result<void> done;
+  CHECK(done.has_value());
+  CHECK_NOTHROW(done.value());
+  const result<void> failed = no_room;
+  CHECK_FALSE(failed);
+  CHECK(failed.why().detail == 7);
+}
+
+TEST_CASE("value() throws the error that the result holds", "[result]") {
+  result<int> failed = no_room;
+  const result<void> nothing = no_room;
+  CHECK_THROWS_AS(nothing.value(), failure);
+  CHECK_THROWS_AS(result<int>(no_room).value(), failure);
+  try {
+    static_cast<void>(failed.value());
+    FAIL("value() returned");
+  } catch (const failure& thrown) {
+    CHECK(thrown.why().code == errc::arguments_too_large);
+    CHECK(thrown.why().detail == 7);
+    CHECK(thrown.what() == to_string(no_room));
+  }
+}
