@@ -1,0 +1,15 @@
+// error: virtine \[V101\]: an argument is a pointer
+// The elements of a span are checked as arguments are.
+// SPDX-License-Identifier: MIT
+#include <span>
+#include <string_view>
+
+#include <virtine/frame.hpp>
+
+#ifdef VALID
+using signature = int(std::string_view);
+#else
+using signature = int(std::span<const char* const>);
+#endif
+
+virtine::frame<signature> frame;

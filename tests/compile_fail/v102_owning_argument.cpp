@@ -1,0 +1,15 @@
+// error: virtine \[V102\]: an argument, or an element of a span, is not trivially copyable
+// The bytes of a std::string are a pointer, not its text.
+// SPDX-License-Identifier: MIT
+#include <string>
+#include <string_view>
+
+#include <virtine/frame.hpp>
+
+#ifdef VALID
+using signature = int(std::string_view);
+#else
+using signature = int(std::string);
+#endif
+
+virtine::frame<signature> frame;

@@ -1,0 +1,15 @@
+// error: virtine \[V102\]: an argument, or an element of a span, is not trivially copyable
+// Elements that own memory elsewhere cannot be copied byte by byte.
+// SPDX-License-Identifier: MIT
+#include <span>
+#include <vector>
+
+#include <virtine/frame.hpp>
+
+#ifdef VALID
+using signature = int(std::span<const long>);
+#else
+using signature = int(std::span<const std::vector<long> >);
+#endif
+
+virtine::frame<signature> frame;

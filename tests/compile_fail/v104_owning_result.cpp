@@ -1,0 +1,14 @@
+// error: virtine \[V104\]: the result is a pointer, a reference, a span or an owning type
+// An owning result would own memory of the guest.
+// SPDX-License-Identifier: MIT
+#include <vector>
+
+#include <virtine/frame.hpp>
+
+#ifdef VALID
+using signature = virtine::bytes<32>(int);
+#else
+using signature = std::vector<char>(int);
+#endif
+
+virtine::frame<signature> frame;

@@ -1,0 +1,12 @@
+// error: virtine \[V104\]: the result is a pointer, a reference, a span or an owning type
+// What a returned pointer points to stays behind in the guest.
+// SPDX-License-Identifier: MIT
+#include <virtine/frame.hpp>
+
+#ifdef VALID
+using signature = virtine::bytes<32>(int);
+#else
+using signature = const char*(int);
+#endif
+
+virtine::frame<signature> frame;

@@ -1,0 +1,14 @@
+// error: virtine \[V104\]: the result is a pointer, a reference, a span or an owning type
+// A string_view is a pointer too.
+// SPDX-License-Identifier: MIT
+#include <string_view>
+
+#include <virtine/frame.hpp>
+
+#ifdef VALID
+using signature = virtine::bytes<32>(int);
+#else
+using signature = std::string_view(int);
+#endif
+
+virtine::frame<signature> frame;

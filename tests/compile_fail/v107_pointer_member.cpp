@@ -1,0 +1,21 @@
+// error: virtine \[V107\]: a struct has a pointer or reference member
+// A pointer in a struct would show an address of the host to the guest.
+// SPDX-License-Identifier: MIT
+#include <span>
+
+#include <virtine/frame.hpp>
+
+#ifdef VALID
+struct options {
+  int level = 0;
+};
+using signature = int(options, std::span<const char>);
+#else
+struct options {
+  int level = 0;
+  const char* name = nullptr;
+};
+using signature = int(options);
+#endif
+
+virtine::frame<signature> frame;

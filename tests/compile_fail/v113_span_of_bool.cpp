@@ -1,0 +1,17 @@
+// error: virtine \[V113\]: a hypercall passes a span of bool or of an enum
+// A handler sees elements in place, so each byte would have to be a valid bool already.
+// SPDX-License-Identifier: MIT
+#include <virtine/virtine.hpp>
+
+#ifdef VALID
+using flags = std::span<const std::byte>;
+#else
+using flags = std::span<const bool>;
+#endif
+
+struct publish : virtine::hypercall<1, void(flags)> {};
+
+void serve(virtine::guest_access& guest) {
+  virtine::policy policy{virtine::allow<publish>([](virtine::tainted<flags>) {})};
+  static_cast<void>(policy.serve(1, guest, {}));
+}
