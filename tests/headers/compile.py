@@ -1,0 +1,64 @@
+#!/usr/bin/python3
+# Compiles every header by itself, in the ways that hosts and guests do.
+# Must not know what the headers hold; layers.py says which of them guests include.
+# SPDX-License-Identifier: MIT
+"""Check that headers compile alone, twice, without a warning and where they are meant to."""
+
+import argparse
+import concurrent.futures
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import layers
+
+WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Wold-style-cast",
+            "-Werror"]
+GUEST = ["--target=x86_64-linux-gnu", "-ffreestanding", "-fno-exceptions", "-fno-rtti"]
+SKIPPED = 77
+
+
+def problem_with(compiler, include, names, flags):
+    """Returns the messages of a compiler that reads the headers `names` in this order."""
+    source = "".join(f"#include <virtine/{name}.hpp>\n" for name in names)
+    command = [compiler, "-std=c++20", "-fsyntax-only", *WARNINGS, *flags, f"-I{include}", "-x",
+               "c++", "-"]
+    done = subprocess.run(command, input=source, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE, encoding="utf-8", errors="replace", check=False)
+    return done.stderr or ("failed" if done.returncode != 0 else "")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("how", choices=["host", "guest", "no-exceptions"])
+    parser.add_argument("include", type=pathlib.Path, help="the folder that holds virtine/")
+    parser.add_argument("compiler")
+    parser.add_argument("--without", action="append", default=[], metavar="NAME",
+                        help="a header whose library is missing here")
+    given = parser.parse_args()
+    if not shutil.which(given.compiler):
+        print(f"skipped: there is no {given.compiler}")
+        return SKIPPED
+    root = given.include / "virtine"
+    everything = sorted(path.relative_to(root).with_suffix("").as_posix()
+                        for path in root.rglob("*.hpp"))
+    names, flags = {
+        "host": (everything, []),
+        "guest": (layers.RANKS[layers.FREESTANDING].split(), GUEST),
+        "no-exceptions": (["virtine"], ["-fno-exceptions"]),
+    }[given.how]
+    names = [name for name in names if name not in given.without]
+    assert names
+    with concurrent.futures.ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as workers:
+        found = workers.map(lambda name: problem_with(given.compiler, given.include,
+                                                      [name, name], flags), names)
+        found = {name: problem for name, problem in zip(names, found) if problem}
+    for name, problem in found.items():
+        print(f"virtine/{name}.hpp with {given.compiler}:\n{problem}")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
