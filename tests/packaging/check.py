@@ -1,0 +1,159 @@
+#!/usr/bin/python3
+# Installs the library and builds the projects beside this file against it, as its users do.
+# Must not know how the library is made, only how it is found.
+# SPDX-License-Identifier: MIT
+"""Install, then build, run, change and run again projects that use the library."""
+
+import argparse
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+SKIPPED = 77
+
+
+class Failure(Exception):
+    """What went wrong, with the output of the program that failed."""
+
+
+def run(*command, **options):
+    """Runs a program and returns its exit status and output."""
+    done = subprocess.run([str(word) for word in command], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
+                          errors="replace", check=False, **options)
+    return done.returncode, done.stdout
+
+
+def must(*command, **options):
+    status, output = run(*command, **options)
+    if status != 0:
+        raise Failure(f"{' '.join(map(str, command))}: exit status {status}\n{output}")
+    return output
+
+
+def install(meson, ninja, source, work):
+    """Returns the prefix into which the library was installed."""
+    prefix = work / "prefix"
+    build = work / "library"
+    must(*meson, "setup", build, source, f"--prefix={prefix}", "--libdir=lib")
+    # Of all that can be built, only what is installed.
+    targets = json.loads(must(*meson, "introspect", "--targets", build))
+    needed = [name for target in targets if target["installed"] for name in target["filename"]]
+    if needed:
+        must(ninja, "-j2", "-C", build, *(os.path.relpath(name, build) for name in needed))
+    must(*meson, "install", "-C", build, "--no-rebuild")
+    for name in ("bin/virtine-cc", "include/virtine/virtine.hpp", "include/virtine/guest/call.hpp",
+                 "share/virtine/runtime/user64.ld"):
+        if not (prefix / name).is_file():
+            raise Failure(f"{name} was not installed")
+    if not os.access(prefix / "bin" / "virtine-cc", os.X_OK):
+        raise Failure("the installed virtine-cc cannot be run")
+    for extra in [*prefix.rglob("main.cpp"), *prefix.rglob("catch.hpp")]:
+        raise Failure(f"{extra} was installed, but is of use to nobody")
+    return prefix
+
+
+def project(work, name):
+    """Returns a fresh copy of an outside project."""
+    folder = work / name
+    shutil.copytree(HERE / "project", folder)
+    shutil.copytree(HERE / name, folder, dirs_exist_ok=True)
+    return folder
+
+
+def prove(folder, build, builder):
+    """Builds and runs a project, twice; returns whether it found KVM."""
+    must(*builder, cwd=folder)
+    status, output = run(build / "main", "42")
+    if status not in (0, SKIPPED):
+        raise Failure(f"the program gave {output}instead of 42")
+    # A change of the guest's source must reach the program.
+    guest = folder / "guests" / "triple.cpp"
+    before = (build / "guests" / "triple.hpp").read_text(encoding="utf-8")
+    guest.write_text(guest.read_text(encoding="utf-8").replace("n * 3", "n * 11"),
+                     encoding="utf-8")
+    must(*builder, cwd=folder)
+    if (build / "guests" / "triple.hpp").read_text(encoding="utf-8") == before:
+        raise Failure("a change of the guest's source did not build its image again")
+    again, output = run(build / "main", "154")
+    if again != status:
+        raise Failure(f"after a change of its guest the program gave {output}instead of 154")
+    if must(*builder, cwd=folder).count("Linking"):
+        raise Failure("a build without a change built something")
+    return status == 0
+
+
+def as_subproject(meson, ninja, source, work):
+    folder = project(work, "subproject")
+    (folder / "subprojects").mkdir()
+    (folder / "subprojects" / "virtine").symlink_to(source, target_is_directory=True)
+    output = must(*meson, "setup", folder / "build", folder)
+    if re.search(r"Run-time dependency catch2 found", output):
+        raise Failure("as a subproject the library looks for what only its own tests need")
+    return prove(folder, folder / "build", [ninja, "-j2", "-C", folder / "build"])
+
+
+def by_pkg_config(meson, ninja, source, work):
+    del source
+    folder = project(work, "pkgconfig")
+    must(*meson, "setup", folder / "build", folder)
+    return prove(folder, folder / "build", [ninja, "-j2", "-C", folder / "build"])
+
+
+def by_cmake(meson, ninja, source, work):
+    del meson, source
+    cmake = shutil.which("cmake")
+    if not cmake:
+        print("by_cmake: left out, because there is no cmake")
+        return True
+    folder = project(work, "cmake")
+    must(cmake, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}", "-S", folder, "-B",
+         folder / "build")
+    return prove(folder, folder / "build", [ninja, "-j2", "-C", folder / "build"])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("source", type=pathlib.Path, help="the library's source tree")
+    parser.add_argument("work", type=pathlib.Path, help="a folder to make, and to empty before")
+    parser.add_argument("--meson", default="meson")
+    parser.add_argument("--compiler", help="the C++ compiler of the projects")
+    given = parser.parse_args()
+    work = given.work.resolve()
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    ninja = shutil.which("ninja") or shutil.which("ninja-build")
+    if given.compiler:
+        os.environ["CXX"] = given.compiler
+    # What the environment of the surrounding build asks for is not the projects' affair.
+    for variable in ("CXXFLAGS", "LDFLAGS", "DESTDIR", "MESON_SOURCE_ROOT", "MESON_BUILD_ROOT"):
+        os.environ.pop(variable, None)
+    meson = [given.meson]
+    try:
+        prefix = install(meson, ninja, given.source.resolve(), work)
+        found = []
+        for part in (as_subproject, by_pkg_config, by_cmake):
+            # Only those that look for an installation may see one.
+            os.environ["PKG_CONFIG_PATH"] = (
+                "" if part is as_subproject else str(prefix / "lib" / "pkgconfig"))
+            try:
+                found.append(part(meson, ninja, given.source.resolve(), work))
+            except Failure as why:
+                raise Failure(f"{part.__name__}: {why}") from why
+    except Failure as why:
+        print(why)
+        return 1
+    shutil.rmtree(work, ignore_errors=True)
+    if not all(found):
+        print("skipped: everything was built, but there is no KVM to run it")
+        return SKIPPED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
