@@ -1,6 +1,12 @@
 // Attacks of a guest at CPL 0, which owns its machine and nothing else.
 // SPDX-License-Identifier: MIT
+#include <array>
+#include <cstddef>
+#include <span>
+#include <variant>
+
 #include <guests/bare_attacker.hpp>
+#include <virtine/bare_machine.hpp>
 
 #include "hostile.hpp"
 
@@ -98,4 +104,27 @@ TEST_CASE("H42: a breakpoint that a bare guest sets does not stop the next call"
   REQUIRE(a.run(break_next));
   CHECK(a.pool.size() == 1);
   for (int round = 0; round < 3; ++round) a.expect_good();
+}
+
+TEST_CASE("H47: the second half of a store is not made by the next run", "[hostile]") {
+  auto made = virtine::bare_machine::create(virtine::bare_options{.memory = 64 * 1024});
+  REQUIRE(made);
+  virtine::bare_machine& m = **made;
+  constexpr std::array<unsigned char, 2> leave{0xe6, 0x10};  // out 0x10, al
+  constexpr std::array<unsigned char, 8> store{0x0f, 0x11, 0x04, 0x25,
+                                               0x00, 0x00, 0x18, 0x00};  // movups [0x180000], xmm0
+  REQUIRE(m.load(virtine::guest_address{0}, std::as_bytes(std::span(leave))));
+  REQUIRE(m.load(virtine::guest_address{0x9000}, std::as_bytes(std::span(store))));
+  kvm_regs regs{};
+  regs.rip = 0x9000;
+  regs.rflags = 2;
+  REQUIRE(m.set_registers(regs));
+  const auto half = m.run();
+  REQUIRE(half);
+  REQUIRE(std::holds_alternative<virtine::kvm::mmio_exit>(*half));
+  REQUIRE(m.reset());
+  const auto next = m.run();
+  REQUIRE(next);
+  REQUIRE(std::holds_alternative<virtine::kvm::io_exit>(*next));
+  CHECK(std::get<virtine::kvm::io_exit>(*next).port == 0x10);
 }

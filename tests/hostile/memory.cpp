@@ -163,3 +163,21 @@ TEST_CASE("H9: a guest does not see what another machine of its image writes", "
     first.expect_good();
   }
 }
+
+TEST_CASE("H45: a call does not find the arguments of another", "[hostile]") {
+  arena a;
+  virtine::virtine_fn<void(std::span<word>, std::span<word>, word), image::spans> spans(a.pool);
+  // Three pages and the beginning of a fourth.
+  std::vector<word> secret(3 * 512 + 9, 0x5ec4e7);
+  for (int round = 0; round < 2; ++round) {
+    REQUIRE(spans.try_call(secret, std::span(secret).first(1), 0));
+    CHECK(a.pool.size() == 1);
+    for (word at = where.arguments + 4096; at < where.arguments + 5 * 4096; at += 1016) {
+      INFO(at - where.arguments);
+      const auto found = a.run("read", at);
+      REQUIRE(found);
+      CHECK(*found == 0);
+    }
+    a.expect_good();
+  }
+}

@@ -1,0 +1,310 @@
+#!/usr/bin/env python3
+# Puts each bug of mutations.txt into a copy of the headers and demands that its test fails.
+# Must never write to the headers themselves, and must not know what any bug means.
+# SPDX-License-Identifier: MIT
+"""Mutation test: are the things that isolation rests on seen by a test each?"""
+
+import argparse
+import concurrent.futures
+import dataclasses
+import os
+import pathlib
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+LIST = ROOT / "tests" / "mutations.txt"
+SECURITY = ROOT / "docs" / "security.md"
+TABLE_HEAD = "| bug | invariant | where | without it | found by |"
+TEST_TIMEOUT = 60  # seconds; a test that hangs has failed
+
+
+@dataclasses.dataclass
+class Mutation:
+    name: str
+    line: int
+    fields: dict
+    # (old lines, new lines) in order; old ones are never empty.
+    hunks: list
+
+    def __getattr__(self, field):
+        try:
+            return self.fields[field]
+        except KeyError:
+            raise AttributeError(field) from None
+
+    @property
+    def unseen(self):
+        return self.fields.get("unseen")
+
+    def test(self):
+        """Returns (program, source, title), or None if the compiler is to find the bug."""
+        if self.kill == "compile":
+            return None
+        program, source, title = re.fullmatch(r'(\w+)/(\w+\.cpp) "(.*)"', self.kill).groups()
+        return program, source, title
+
+    def row(self):
+        found = f"not seen: {self.unseen}" if self.unseen else \
+            "the compiler" if self.kill == "compile" else f"`{self.kill}`"
+        return f"| {self.name} | {self.keeps} | `{self.fields['in']}` | {self.breaks} | {found} |"
+
+
+class Bad(Exception):
+    """The list, the headers and the documents do not agree."""
+
+
+def normal(line):
+    return " ".join(line.split())
+
+
+def read_list():
+    mutations = []
+    for number, line in enumerate(LIST.read_text().splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        if match := re.fullmatch(r"\[([a-z0-9-]+)\]", line):
+            mutations.append(Mutation(match[1], number, {}, []))
+        elif match := re.fullmatch(r"(keeps|breaks|kill|unseen|in) +(.*)", line):
+            mutations[-1].fields[match[1]] = match[2]
+        elif line[0] in "-+":
+            hunks = mutations[-1].hunks
+            if line[0] == "-" and (not hunks or hunks[-1][1]):
+                hunks.append(([], []))
+            hunks[-1][0 if line[0] == "-" else 1].append(line[1:].strip())
+        else:
+            raise Bad(f"{LIST.name}:{number}: this line is not understood")
+    for each in mutations:
+        for field in ("keeps", "breaks", "in"):
+            if field not in each.fields:
+                raise Bad(f"{LIST.name}:{each.line}: [{each.name}] does not say '{field}'")
+        if ("kill" in each.fields) == ("unseen" in each.fields):
+            raise Bad(f"{LIST.name}:{each.line}: [{each.name}] must say 'kill' or 'unseen'")
+    return mutations
+
+
+def mutate(text, mutation):
+    lines = text.splitlines()
+    for old, new in mutation.hunks:
+        wanted = [normal(line) for line in old]
+        places = [at for at in range(len(lines) - len(wanted) + 1)
+                  if [normal(line) for line in lines[at:at + len(wanted)]] == wanted]
+        if len(places) != 1:
+            raise Bad(f"{LIST.name}:{mutation.line}: [{mutation.name}] is in "
+                      f"{mutation.fields['in']} {len(places)} times, not once: {old[0]}")
+        lines[places[0]:places[0] + len(wanted)] = new
+    return "\n".join(lines) + "\n"
+
+
+def header_of(mutation, include=ROOT / "include"):
+    return include / "virtine" / mutation.fields["in"]
+
+
+# What agrees with what
+
+
+def test_titles():
+    titles = {}
+    for path in sorted((ROOT / "tests").glob("*/*.cpp")):
+        found = re.findall(r'TEST_CASE\(\s*"((?:[^"\\]|\\.)*)"', path.read_text())
+        titles[f"{path.parent.name}/{path.name}"] = found
+    return titles
+
+
+def lint(mutations):
+    complaints = []
+    names = [each.name for each in mutations]
+    complaints += [f"[{name}] is listed twice" for name in set(names) if names.count(name) > 1]
+    titles = test_titles()
+    for each in mutations:
+        try:
+            mutate(header_of(each).read_text(), each)
+        except Bad as why:
+            complaints.append(str(why))
+        if not each.unseen and each.test():
+            program, source, title = each.test()
+            matching = [t for t in titles.get(f"{program}/{source}", []) if t.startswith(title)]
+            if len(matching) != 1:
+                complaints.append(f"[{each.name}]: {program}/{source} has no one test \"{title}\"")
+
+    document = SECURITY.read_text()
+    if TABLE_HEAD not in document:
+        return complaints + [f"{SECURITY.name} has no table of mutations"]
+    table = document.split(TABLE_HEAD, 1)[1].split("\n\n", 1)[0].splitlines()[2:]
+    expected = [each.row() for each in mutations]
+    complaints += [f"{SECURITY.name} lacks: {row}" for row in expected if row not in table]
+    complaints += [f"{LIST.name} lacks: {row}" for row in table if row not in expected]
+
+    # Every attack backs a claim, and every claim names attacks that exist.
+    attacks = {m[1] for found in titles.values() for title in found
+               if (m := re.match(r"(H\d+):", title))}
+    claims = document.split("## Guarantees", 1)[1].split("\n## ", 1)[0]
+    named = set()
+    for first, last in re.findall(r"\bH(\d+)(?:-H(\d+))?", claims):
+        named |= {f"H{n}" for n in range(int(first), int(last or first) + 1)}
+    complaints += [f"{SECURITY.name} has no claim that {h} backs" for h in sorted(attacks - named)]
+    complaints += [f"{SECURITY.name} names {h}, which does not exist"
+                   for h in sorted(named - attacks)]
+    return complaints
+
+
+# Building and running
+
+
+class Workshop:
+    """A directory with copies of the headers, where test programs of one source each are built."""
+
+    def __init__(self, build, compiler, directory):
+        self.build = build
+        self.compiler = compiler
+        self.directory = pathlib.Path(directory)
+        # Copied once, so that all of a run is about the same headers.
+        self.original = self.directory / "original" / "include"
+        shutil.copytree(ROOT / "include", self.original)
+        self.mains = {}
+        for program in ("unit", "kvm", "hostile"):
+            out = self.directory / f"main_{program}.o"
+            done = self.compile(self.original, program, ROOT / "tests" / "main.cpp", out)
+            if done.returncode != 0:
+                raise Bad(f"main.cpp does not compile:\n{done.stderr}")
+            self.mains[program] = out
+
+    def compile(self, include, program, source, out):
+        folders = [include, ROOT / "tests" / program, self.build / "tests" / program,
+                   ROOT / "tests", ROOT, self.build]
+        command = [*self.compiler, "-std=c++20", "-O0", "-w", "-pthread",
+                   *(f"-I{folder}" for folder in folders)]
+        if program != "unit":
+            command.append("-DVIRTINE_TEST_NEEDS_KVM")
+        return run([*command, "-c", source, "-o", out])
+
+    def make(self, include, program, source):
+        """Builds a program of one source; returns its path, or None and what the compiler said."""
+        name = f"{include.parent.name}_{program}_{pathlib.Path(source).stem}"
+        done = self.compile(include, program, ROOT / "tests" / program / source,
+                            self.directory / f"{name}.o")
+        if done.returncode != 0:
+            return None, done.stderr
+        binary = self.directory / name
+        done = run([*self.compiler, "-pthread", self.mains[program],
+                    self.directory / f"{name}.o", "-o", binary])
+        if done.returncode != 0:
+            return None, done.stderr
+        return binary, ""
+
+    def mutant(self, mutation):
+        include = self.directory / mutation.name / "include"
+        shutil.copytree(self.original, include)
+        header = header_of(mutation, include)
+        header.write_text(mutate(header.read_text(), mutation))
+        return include
+
+
+def run(command, **options):
+    return subprocess.run([str(word) for word in command], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, encoding="utf-8", errors="replace", check=False,
+                          **options)
+
+
+def run_test(binary, title):
+    """Returns "passed", "skipped", or how the test failed."""
+    pattern = re.sub(r"([\\,\[\]*])", r"\\\1", title) + "*"
+    try:
+        done = run([binary, pattern, "--abort"], timeout=TEST_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        return "hung"
+    if done.returncode == 77:
+        return "skipped"
+    if "No test cases matched" in done.stdout + done.stderr or "No tests ran" in done.stdout:
+        raise Bad(f"{binary.name} has no test \"{title}\"")
+    if done.returncode == 0:
+        return "passed"
+    return f"died of signal {-done.returncode}" if done.returncode < 0 else "failed"
+
+
+def judge(workshop, mutation, useless):
+    """Returns (verdict, detail) of one mutation."""
+    if mutation.unseen:
+        return "unseen", mutation.unseen
+    if mutation.test() in useless:
+        return "broken", useless[mutation.test()]
+    include = workshop.mutant(mutation)
+    try:
+        if mutation.kill == "compile":
+            _, errors = workshop.make(include, "unit", "x86_descriptors.cpp")
+            if "static assertion failed" in errors or "static_assert failed" in errors:
+                return "killed", "the compiler refuses it"
+            return "survived", "it compiles" if not errors else errors[:300]
+        program, source, title = mutation.test()
+        binary, errors = workshop.make(include, program, source)
+        if binary is None:
+            return "broken", f"it does not compile: {errors[:600]}"
+        end = run_test(binary, title)
+        return ("survived" if end == "passed" else "killed"), f"{source} \"{title}\" {end}"
+    finally:
+        shutil.rmtree(include.parent, ignore_errors=True)
+
+
+def useless_tests(workshop, tests):
+    """Returns {test: why} of those that fail without any bug, so that their failing says nothing."""
+    useless = {}
+    for program, source in sorted({(p, s) for p, s, _ in tests}):
+        binary, errors = workshop.make(workshop.original, program, source)
+        for test in sorted(each for each in tests if each[:2] == (program, source)):
+            end = run_test(binary, test[2]) if binary else f"does not compile: {errors[:600]}"
+            if end != "passed":
+                useless[test] = f"{source} \"{test[2]}\" {end} without any bug"
+    return useless
+
+
+def test_all(mutations, build, compiler, jobs):
+    counts = {"killed": 0, "survived": 0, "broken": 0, "unseen": 0}
+    with tempfile.TemporaryDirectory(prefix="virtine-mutation-") as directory:
+        workshop = Workshop(build, compiler, directory)
+        tests = {each.test() for each in mutations if not each.unseen} - {None}
+        useless = useless_tests(workshop, tests)
+        with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+            verdicts = pool.map(lambda each: judge(workshop, each, useless), mutations)
+            for mutation, (verdict, detail) in zip(mutations, verdicts):
+                counts[verdict] += 1
+                print(f"{verdict:9} {mutation.name}: {detail}", flush=True)
+    print(f"{counts['killed']} killed, {counts['survived']} survived, "
+          f"{counts['unseen']} cannot be seen here, {counts['broken']} broken")
+    return 1 if counts["survived"] or counts["broken"] else 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--lint", action="store_true",
+                        help="only compare the list with the headers, tests and docs/security.md")
+    parser.add_argument("--table", action="store_true", help="print the table of the list")
+    parser.add_argument("--only", metavar="REGEX", default="", help="these names alone")
+    parser.add_argument("--build", type=pathlib.Path, help="where Meson built the guest images")
+    parser.add_argument("--jobs", type=int, default=2)
+    given = parser.parse_args()
+    try:
+        mutations = read_list()
+        if given.table:
+            print("\n".join([TABLE_HEAD, "|---|---|---|---|---|"]
+                            + [each.row() for each in mutations]))
+            return 0
+        if given.lint:
+            complaints = lint(mutations)
+            print("\n".join(complaints) or f"{len(mutations)} mutations agree")
+            return 1 if complaints else 0
+        if not given.build:
+            parser.error("--build is needed")
+        chosen = [each for each in mutations if re.search(given.only, each.name)]
+        compiler = shlex.split(os.environ.get("CXX", "g++"))
+        return test_all(chosen, given.build.resolve(), compiler, given.jobs)
+    except Bad as why:
+        print(f"mutation.py: {why}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
