@@ -83,6 +83,7 @@ class scripted_machine final : public virtine::guest_access {
   [[nodiscard]] virtine::guest_address hypercall_frame() const {
     return virtine::guest_address{step_.frame};
   }
+  [[nodiscard]] std::shared_ptr<const void> shared_state() const { return {}; }
   [[nodiscard]] bool poisoned() const { return poisoned_; }
   void restore(std::size_t used) {
     restored_bytes = used;

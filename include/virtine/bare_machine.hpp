@@ -197,6 +197,7 @@ class bare_machine final : public guest_access {
   [[nodiscard]] guest_address hypercall_frame() const {
     return guest_address{runner_.vcpu().synced_regs().rdi};
   }
+  [[nodiscard]] std::shared_ptr<const void> shared_state() const { return runner_.guard(); }
   [[nodiscard]] bool poisoned() const { return poisoned_; }
   void restore(std::size_t) {
     if (!reset()) poisoned_ = true;

@@ -92,6 +92,12 @@ class machine final : public guest_access {
     return guest_address{vcpu().synced_regs().rdi};
   }
 
+  /// Returns what all machines of the image share; to hold it spares the next one making it.
+  [[nodiscard]] std::shared_ptr<const void> shared_state() const {
+    using state = std::pair<std::shared_ptr<const snapshot>, std::shared_ptr<watchdog>>;
+    return std::make_shared<const state>(from_, runner_.guard());
+  }
+
   [[nodiscard]] bool poisoned() const { return poisoned_; }
 
   /// Returns the number of pages that a restore copies.

@@ -34,6 +34,7 @@ concept machine_like = requires(M& machine, const image_description& image, std:
   { machine.hypercall_number() } -> std::same_as<std::uint32_t>;
   { machine.hypercall_frame() } -> std::same_as<guest_address>;
   { machine.poisoned() } -> std::same_as<bool>;
+  { machine.shared_state() } -> std::same_as<std::shared_ptr<const void>>;
   machine.abandon();
   machine.restore(used);
   requires std::derived_from<M, guest_access>;
@@ -119,6 +120,10 @@ class basic_pool {
       forget();
       return made.why();
     }
+    {
+      std::lock_guard lock(mutex_);
+      shared_state_ = (*made)->shared_state();
+    }
     return lease(*this, *std::move(made));
   }
 
@@ -147,6 +152,8 @@ class basic_pool {
   const image_description& image_;
   const pool_options options_;
   mutable std::mutex mutex_;
+  // What all machines share, kept while there happens to be no machine. Guarded by mutex_.
+  std::shared_ptr<const void> shared_state_;
   std::vector<std::unique_ptr<Machine>> idle_;  // Guarded by mutex_.
   std::size_t count_ = 0;                       // Guarded by mutex_.
 };

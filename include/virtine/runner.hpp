@@ -39,6 +39,9 @@ class runner {
   [[nodiscard]] kvm::vcpu& vcpu() { return vcpu_; }
   [[nodiscard]] const kvm::vcpu& vcpu() const { return vcpu_; }
 
+  /// Returns the watchdog, which ends with its last holder.
+  [[nodiscard]] const std::shared_ptr<watchdog>& guard() const { return watchdog_; }
+
   [[nodiscard]] bool running() const { return running_; }
 
   /// Starts a call that is to be interrupted when `limits` say.
