@@ -1,0 +1,36 @@
+// Calls on a machine that a test holds itself, without a pool.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdint>
+
+#include <virtine/machine.hpp>
+#include <virtine/marshal.hpp>
+
+namespace by_hand {
+
+template <class Sig>
+struct caller;
+
+template <class R, class... A>
+struct caller<R(A...)> {
+  static virtine::result<R> call(virtine::machine& machine, std::uint64_t function,
+                                 const A&... arguments) {
+    const virtine::detail::marshaller<R(A...)> marshalled(arguments...);
+    auto written = marshalled.write(machine.arguments(), machine.arguments_address());
+    if (!written) return written.why();
+    const auto stopped = machine.enter(function, {});
+    if (!stopped) return stopped.why();
+    auto reply = marshalled.read(machine.arguments());
+    machine.restore(marshalled.used());
+    return reply;
+  }
+};
+
+/// Calls Entry, which makes no hypercalls, on `machine` and restores it.
+template <class Sig, class Entry, class... A>
+auto call(virtine::machine& machine, A... arguments) {
+  return caller<Sig>::call(machine, Entry::address, arguments...);
+}
+
+}  // namespace by_hand

@@ -1,0 +1,266 @@
+// Machines without pools or types: their life, what of them can be read and written, and the
+// snapshot that they share.
+// SPDX-License-Identifier: MIT
+#include "catch.hpp"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <guests/pages.hpp>
+#include <guests/spins.hpp>
+#include <guests/square.hpp>
+#include <guests/text.hpp>
+#include <virtine/virtine.hpp>
+
+#include "by_hand.hpp"
+
+using namespace virtine;
+
+namespace {
+
+using square = guests::square;
+using pages = guests::pages;
+
+// Descriptors of this process that are snapshots.
+std::vector<std::string> snapshot_files() {
+  std::vector<std::string> found;
+  std::error_code ignored;
+  for (const auto& each : std::filesystem::directory_iterator("/proc/self/fd", ignored)) {
+    const auto target = std::filesystem::read_symlink(each.path(), ignored).string();
+    if (target.find("memfd:virtine-snapshot") != std::string::npos) found.push_back(each.path());
+  }
+  return found;
+}
+
+}  // namespace
+
+TEST_CASE("a call by hand: arguments, enter, reply, restore", "[machines]") {
+  const auto made = machine::create(square::description).value();
+  const std::span<std::byte> arguments = made->arguments();
+  REQUIRE(arguments.size() == square::description.arguments_size);
+  CHECK(to_number(made->arguments_address()) % x86::page_size == 0);
+  for (const int n : {3, -4, 5}) {
+    for (const std::byte b : arguments) REQUIRE(b == std::byte{0});
+    std::memcpy(arguments.data() + frame<int(int)>::offsets[0], &n, sizeof n);
+    arguments.back() = std::byte{9};
+    const auto stopped = made->enter(square::only_entry::address, {});
+    REQUIRE(stopped.has_value());
+    CHECK(*stopped == stop::done);
+    int reply = 0;
+    std::memcpy(&reply, arguments.data(), sizeof reply);
+    CHECK(reply == n * n);
+    CHECK_FALSE(made->poisoned());
+    made->restore(arguments.size());
+  }
+  CHECK(made->write_set_size() == 2);
+}
+
+TEST_CASE("a hypercall by hand", "[machines]") {
+  using spins = guests::spins;
+  const auto made = machine::create(spins::description).value();
+  const std::uint64_t turns = 1;
+  std::memcpy(made->arguments().data() + frame<std::uint64_t(std::uint64_t)>::offsets[0], &turns,
+              sizeof turns);
+  auto stopped = made->enter(spins::until_told::address, {});
+  for (int i = 0; i < 3; ++i) {
+    REQUIRE(stopped.has_value());
+    REQUIRE(*stopped == stop::hypercall);
+    CHECK(made->hypercall_number() == 1);
+    const std::array<std::byte, 1> on{std::byte{i < 2}};
+    REQUIRE(made->write(made->hypercall_frame(), on));
+    stopped = made->resume();
+  }
+  REQUIRE(stopped.has_value());
+  CHECK(*stopped == stop::done);
+  std::uint64_t rounds = 0;
+  std::memcpy(&rounds, made->arguments().data(), sizeof rounds);
+  CHECK(rounds == 3);
+}
+
+TEST_CASE("a machine that failed refuses further calls", "[machines]") {
+  const auto faulted = machine::create(square::description).value();
+  const auto why = faulted->enter(0x1000, {});
+  REQUIRE_FALSE(why.has_value());
+  CHECK(why.why().code == errc::guest_fault);
+  CHECK(why.why().fault.kind == fault_kind::null_access);
+  CHECK(why.why().fault.address == 0x1000);
+  CHECK(faulted->poisoned());
+  faulted->restore(0);
+  const auto again = faulted->enter(square::only_entry::address, {});
+  REQUIRE_FALSE(again.has_value());
+  CHECK(again.why().code == errc::machine_failure);
+  CHECK(std::string(again.why().operation).find("poisoned") != std::string::npos);
+
+  const auto abandoned = machine::create(guests::spins::description).value();
+  CHECK(abandoned->enter(guests::spins::run_away::address, {}).value() == stop::hypercall);
+  CHECK_FALSE(abandoned->poisoned());
+  abandoned->abandon();
+  CHECK(abandoned->poisoned());
+  CHECK(abandoned->enter(guests::spins::run_away::address, {}).why().code == errc::machine_failure);
+
+  // One that is destroyed in the middle of a call.
+  auto dropped = machine::create(guests::spins::description).value();
+  CHECK(dropped->enter(guests::spins::run_away::address, {}).value() == stop::hypercall);
+  dropped.reset();
+  CHECK(
+      by_hand::call<int(int), square::only_entry>(*machine::create(square::description).value(), 7)
+          .value() == 49);
+}
+
+TEST_CASE("reads stay within what the guest has", "[machines]") {
+  const auto made = machine::create(pages::description).value();
+  constexpr layout where = layout_of(pages::description);
+  const std::uint64_t begin = x86::image_base;
+  const std::uint64_t end = where.user_end;
+  CHECK(made->read(guest_address{begin}, end - begin).value().size() == end - begin);
+  CHECK(made->read(guest_address{end - 1}, 1).has_value());
+  CHECK(made->read(guest_address{begin}, 0).value().empty());
+  // The image's own bytes are there.
+  const segment& code = pages::description.segments[0];
+  const auto seen = made->read(guest_address{code.address}, code.content.size()).value();
+  CHECK(std::memcmp(seen.data(), code.content.data(), code.content.size()) == 0);
+
+  struct range {
+    std::uint64_t address;
+    std::uint64_t length;
+  };
+  for (const auto& [address, length] :
+       {range{0, 1}, range{begin - 1, 1}, range{begin - 1, 2}, range{end, 1}, range{end - 1, 2},
+        range{begin, end - begin + 1}, range{begin, UINT64_MAX}, range{begin + 1, UINT64_MAX},
+        range{UINT64_MAX, 1}, range{UINT64_MAX, 2}, range{UINT64_MAX, UINT64_MAX},
+        range{end - 1, UINT64_MAX - end + 2}, range{x86::tables_page, 1},
+        range{x86::trampoline_page, 1}, range{where.trap_stack, 1}, range{where.tables, 8},
+        range{UINT64_MAX - begin + 1, begin}}) {
+    INFO(std::hex << address << " + " << length);
+    const auto refused = made->read(guest_address{address}, length);
+    REQUIRE_FALSE(refused.has_value());
+    CHECK(refused.why().code == errc::out_of_range);
+  }
+}
+
+TEST_CASE("writes go to what the guest may write, and are undone", "[machines]") {
+  const auto made = machine::create(pages::description).value();
+  constexpr layout where = layout_of(pages::description);
+  const std::vector<std::byte> data(2 * x86::page_size, std::byte{0x77});
+  const auto write = [&](std::uint64_t address, std::size_t size) {
+    return made->write(guest_address{address}, std::span(data).first(size));
+  };
+  const segment& variables = pages::description.segments.back();
+  REQUIRE(variables.writable);
+
+  // Two bytes, in pages that no call has written yet.
+  REQUIRE(write(variables.address + x86::page_size - 1, 2));
+  CHECK(made->write_set_size() == 4);
+  CHECK(made->read(guest_address{variables.address + x86::page_size}, 1).value()[0] ==
+        std::byte{0x77});
+  REQUIRE(write(where.guard - 1, 1));
+  REQUIRE(write(where.stack, 1));
+  CHECK(made->write_set_size() == 6);
+  made->restore(0);
+  for (const std::uint64_t at :
+       {variables.address + x86::page_size - 1, variables.address + x86::page_size, where.guard - 1,
+        where.stack}) {
+    const auto original = at < variables.address + variables.content.size()
+                              ? static_cast<std::byte>(variables.content[at - variables.address])
+                              : std::byte{0};
+    CHECK(made->read(guest_address{at}, 1).value()[0] == original);
+  }
+  REQUIRE(write(where.stack, 0));
+  REQUIRE(write(0, 0).has_value() == false);
+
+  for (const std::uint64_t at :
+       {std::uint64_t{0}, x86::image_base, variables.address - 1, where.guard, where.stack - 1,
+        where.user_end, where.tables, x86::tables_page, UINT64_MAX}) {
+    INFO(std::hex << at);
+    const auto refused = write(at, 1);
+    REQUIRE_FALSE(refused.has_value());
+    CHECK(refused.why().code == errc::out_of_range);
+  }
+  // From the arguments into the guard, from the guard into the stack, off the end of the stack.
+  for (const std::uint64_t at : {where.guard - 1, where.stack - 1, where.user_end - 1}) {
+    CHECK(write(at, 2).why().code == errc::out_of_range);
+  }
+  CHECK(made->read(guest_address{where.user_end - 1}, 1).value()[0] == std::byte{0});
+  CHECK(by_hand::call<std::uint64_t(), pages::sum_initialised>(*made).value() == 6);
+}
+
+TEST_CASE("machines of an image share its snapshot", "[machines]") {
+  const auto first = snapshot::of(square::description).value();
+  CHECK(snapshot::of(square::description).value() == first);
+  CHECK(snapshot::of(guests::text::description).value() != first);
+  const std::size_t files = snapshot_files().size();
+
+  std::vector<std::unique_ptr<machine>> machines;
+  for (int i = 0; i < 4; ++i) {
+    machines.push_back(machine::create(square::description).value());
+    CHECK(first.use_count() == 2 + i);
+    CHECK(snapshot::of(square::description).value() == first);
+  }
+  CHECK(snapshot_files().size() == files);
+  // What one of them writes, no other has.
+  machines[0]->arguments()[100] = std::byte{5};
+  for (std::size_t i = 1; i < machines.size(); ++i) {
+    CHECK(machines[i]->arguments()[100] == std::byte{0});
+  }
+  for (int i = 0; i < 4; ++i) {
+    CHECK(by_hand::call<int(int), square::only_entry>(*machines[static_cast<std::size_t>(i)], i)
+              .value() == i * i);
+  }
+  machines.clear();
+  CHECK(first.use_count() == 1);
+}
+
+TEST_CASE("a snapshot goes with the last machine, and comes again", "[machines]") {
+  std::weak_ptr<const snapshot> seen;
+  {
+    const auto made = machine::create(guests::text::description).value();
+    seen = snapshot::of(guests::text::description).value();
+    CHECK_FALSE(seen.expired());
+  }
+  CHECK(seen.expired());
+  CHECK(machine::create(guests::text::description).has_value());
+}
+
+TEST_CASE("nobody can change a snapshot", "[machines]") {
+  const auto kept = snapshot::of(square::description).value();
+  const auto files = snapshot_files();
+  if (files.empty()) {
+    WARN("/proc does not show the process's descriptors");
+    return;
+  }
+  for (const std::string& path : files) {
+    const kvm::fd file(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+    REQUIRE(file);
+    constexpr int sealed = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL;
+    CHECK((::fcntl(file.get(), F_GET_SEALS) & sealed) == sealed);
+    errno = 0;
+    CHECK(::pwrite(file.get(), "x", 1, 0) == -1);
+    CHECK(errno == EPERM);
+    CHECK(::ftruncate(file.get(), 0) == -1);
+    CHECK_FALSE(kvm::mapping::of(file, 4096, kvm::sharing::shared).has_value());
+  }
+}
+
+TEST_CASE("a machine has the layout that its image says", "[machines]") {
+  constexpr layout where = layout_of(square::description);
+  static_assert(is_well_formed(square::description));
+  static_assert(is_well_formed(pages::description));
+  const auto kept = snapshot::of(square::description).value();
+  CHECK(kept->layout().end == where.end);
+  CHECK(kept->pristine().size() == where.end - layout::begin);
+  CHECK(&kept->image() == &square::description);
+  CHECK(to_number(machine::create(square::description).value()->arguments_address()) ==
+        where.arguments);
+}
