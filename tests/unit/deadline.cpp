@@ -447,6 +447,8 @@ TEST_CASE("a child of fork can be interrupted", "[deadline]") {
         }) == 0);
 }
 
+// ThreadSanitizer does not follow threads into a child.
+#ifndef __SANITIZE_THREAD__
 TEST_CASE("a child of fork has a watchdog of its own", "[deadline]") {
   const auto inherited = watchdog::shared();
   CHECK(in_child([&] {
@@ -463,3 +465,4 @@ TEST_CASE("a child of fork has a watchdog of its own", "[deadline]") {
           return 0;
         }) == 0);
 }
+#endif

@@ -197,6 +197,10 @@ TEST_CASE("a jump to null is no syscall, whatever RCX holds", "[fault_report]") 
     CHECK(found.access == access::execute);
     CHECK(found.instruction == 0);
   }
+  // Nor is a jump to elsewhere in the first pages, where no LSTAR leads.
+  trap beside = page_fault(0x123, user | fetch, 0x123);
+  beside.rcx = code + 0x1a;
+  CHECK(guest.report(beside).kind == fault_kind::null_access);
   // Nor a read of null by an instruction elsewhere.
   trap read = page_fault(0, user, code + 0x20);
   read.rcx = code + 0x1a;
