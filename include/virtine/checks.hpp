@@ -132,24 +132,36 @@ struct overaligned_argument {
 
 struct accepted {};
 
+/// What is wrong with argument `Index` of type T; `accepted` if nothing is.
 template <std::size_t Index, class T, class E = typename element_or_self<T>::type>
-struct check_argument
-    : std::conditional_t<
-          is_pointer_like<E>, pointer_argument<Index, T>,
-          std::conditional_t<
-              !is_plain<E>, owning_argument<Index, T>,
-              std::conditional_t<
-                  (alignof(E) > 64), overaligned_argument<Index, T>,
-                  std::conditional_t<may_hold_pointer<E>, pointer_member<Index, T>,
-                                     std::conditional_t<is_output<T>() && needs_valid_reply<E>,
-                                                        unchecked_enum<E>, accepted>>>>> {};
+using argument_mistake = std::conditional_t<
+    is_pointer_like<E>, pointer_argument<Index, T>,
+    std::conditional_t<
+        !is_plain<E>, owning_argument<Index, T>,
+        std::conditional_t<
+            (alignof(E) > 64), overaligned_argument<Index, T>,
+            std::conditional_t<may_hold_pointer<E>, pointer_member<Index, T>,
+                               std::conditional_t<is_output<T>() && needs_valid_reply<E>,
+                                                  unchecked_enum<E>, accepted>>>>>;
 
 template <class R>
-struct check_result
-    : std::conditional_t<is_pointer_like<R> || is_sequence<R> ||
-                             !(std::is_void_v<R> || is_plain<R>),
-                         reference_result<R>,
-                         std::conditional_t<needs_valid_reply<R>, unchecked_enum<R>, accepted>> {};
+using result_mistake =
+    std::conditional_t<is_pointer_like<R> || is_sequence<R> || !(std::is_void_v<R> || is_plain<R>),
+                       reference_result<R>,
+                       std::conditional_t<needs_valid_reply<R>, unchecked_enum<R>, accepted>>;
+
+template <std::size_t Index, class T>
+struct check_argument : argument_mistake<Index, T> {};
+template <class R>
+struct check_result : result_mistake<R> {};
+
+/// Says whether nothing is wrong with a signature, without a message if something is.
+template <class Sig>
+inline constexpr bool is_acceptable = false;
+template <class R, class... A>
+inline constexpr bool is_acceptable<R(A...)> = std::is_same_v<result_mistake<R>, accepted> &&
+                                               (std::is_same_v<argument_mistake<0, A>, accepted> &&
+                                                ...);
 
 template <class Sig, class Indices>
 struct check_all;
@@ -161,6 +173,15 @@ template <class Sig>
 struct check_signature;
 template <class R, class... A>
 struct check_signature<R(A...)> : check_all<R(A...), std::index_sequence_for<A...>> {};
+
+/// Checks what a hypercall of this signature brings to the host: its arguments come from a guest.
+template <class Sig, class Indices>
+struct check_hypercall;
+template <std::size_t Index, class A>
+struct check_hypercall_argument
+    : std::conditional_t<needs_valid_reply<A>, unchecked_enum<A>, accepted> {};
+template <class R, class... A, std::size_t... I>
+struct check_hypercall<R(A...), std::index_sequence<I...>> : check_hypercall_argument<I, A>... {};
 
 }  // namespace detail
 }  // namespace virtine

@@ -225,7 +225,7 @@ inline std::string to_string(const error& e) {
     case errc::hypercall_limit:
       return out + "the guest made more than " + std::to_string(e.detail) + " hypercalls";
     case errc::not_entered:
-      return out + "the machine could not be entered cleanly, and neither could a new one";
+      return out + "an earlier call left the machine in a state that it cannot be entered from";
     case errc::timed_out:
       return out + "the call was stopped at its deadline";
     case errc::cancelled:

@@ -35,12 +35,12 @@ struct symbol {
 struct image_description {
   const char* name = nullptr;
   x86::cpu_mode mode = x86::cpu_mode::user64;
-  std::span<const segment> segments;       ///< Ascending addresses, no overlap.
-  std::span<const symbol> symbols;         ///< Ascending addresses.
-  std::span<const std::uint32_t> imports;  ///< Numbers of the hypercalls it makes, ascending.
-  std::uint64_t arguments_size = 0;        ///< Bytes for a call frame and what it refers to.
-  std::uint64_t stack_size = 0;            ///< Bytes, a multiple of 4096 for user64 images.
-  std::uint64_t memory_size = 0;           ///< Bare modes: the whole memory. user64: unused, 0.
+  std::span<const segment> segments = {};       ///< Ascending addresses, no overlap.
+  std::span<const symbol> symbols = {};         ///< Ascending addresses.
+  std::span<const std::uint32_t> imports = {};  ///< Numbers of the hypercalls it makes, ascending.
+  std::uint64_t arguments_size = 0;             ///< Bytes for a call frame and what it refers to.
+  std::uint64_t stack_size = 0;                 ///< Bytes, a multiple of 4096 for user64 images.
+  std::uint64_t memory_size = 0;  ///< Bare modes: the whole memory. user64: unused, 0.
   std::uint64_t boot =
       0;  ///< Bare modes: where the image's boot code starts in real mode; 0: none.
 };

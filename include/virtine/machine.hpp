@@ -276,11 +276,14 @@ class machine final : public guest_access {
       if (entering_ && x86::in_trampoline(taken.frame.rip)) why.code = errc::not_entered;
       return why;
     }
-    // Back to CPL 3 at the instruction that wrote, with all that the guest had: its data segments
-    // and bases too, which only get_sregs tells.
-    sregs->cs = sregs_.cs;
-    sregs->ss = sregs_.ss;
-    vcpu().synced_sregs() = *sregs;
+    // Back to CPL 3 at the instruction that wrote, with the data segments and bases that the guest
+    // had. The rest comes from constants: what KVM reports is not always what it was given.
+    kvm_sregs& next = vcpu().synced_sregs();
+    next = sregs_;
+    next.ds = sregs->ds;
+    next.es = sregs->es;
+    next.fs = sregs->fs;
+    next.gs = sregs->gs;
     regs.rip = taken.frame.rip;
     regs.rsp = taken.frame.rsp;
     regs.rflags = x86::resume_rflags(taken.frame);

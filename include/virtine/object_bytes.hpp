@@ -76,8 +76,10 @@ std::optional<T> decode(const std::byte* from) {
   } else if constexpr (std::is_enum_v<T> && !std::is_same_v<T, std::byte>) {
     std::underlying_type_t<T> number;
     std::memcpy(&number, from, sizeof number);
-    if (!valid_reply<T>::check(static_cast<T>(number))) return std::nullopt;
-    return static_cast<T>(number);
+    if constexpr (has_valid_reply<T>) {
+      if (valid_reply<T>::check(static_cast<T>(number))) return static_cast<T>(number);
+    }
+    return std::nullopt;
   } else {
     if constexpr (is_bytes<T>) {
       std::uint64_t size = 0;

@@ -136,7 +136,7 @@ template <class Sig>
 struct server;
 
 template <class R, class... A>
-struct server<R(A...)> {
+struct server<R(A...)> : check_hypercall<R(A...), std::index_sequence_for<A...>> {
   using layout = frame<R(A...)>;
 
   template <class Handler>

@@ -33,20 +33,32 @@ class [[nodiscard]] result {
   T* operator->() noexcept { return std::get_if<0>(&state_); }
   const T* operator->() const noexcept { return std::get_if<0>(&state_); }
 
+#ifdef __cpp_exceptions
   /// Returns the value, or throws failure.
-  T& value() & { return throw_unless_value(), **this; }
-  T&& value() && { return throw_unless_value(), std::move(**this); }
+  T& value() & {
+    return throw_unless_value(), **this;
+  }
+  T&& value() && {
+    return throw_unless_value(), std::move(**this);
+  }
+#endif
 
   /// Returns the error. Undefined if has_value().
-  [[nodiscard]] const error& why() const noexcept { return *std::get_if<1>(&state_); }
+  [[nodiscard]] const error& why() const noexcept {
+    return *std::get_if<1>(&state_);
+  }
 
   /// Returns the value, or `fallback` if there is none.
-  T value_or(T fallback) const& { return has_value() ? **this : std::move(fallback); }
+  T value_or(T fallback) const& {
+    return has_value() ? **this : std::move(fallback);
+  }
 
  private:
+#ifdef __cpp_exceptions
   void throw_unless_value() const {
     if (!has_value()) throw failure(why());
   }
+#endif
 
   std::variant<T, error> state_;
 };
@@ -62,10 +74,14 @@ class [[nodiscard]] result<void> {
 
   [[nodiscard]] bool has_value() const noexcept { return !failed_; }
   explicit operator bool() const noexcept { return !failed_; }
+#ifdef __cpp_exceptions
   void value() const {
     if (failed_) throw failure(why_);
   }
-  [[nodiscard]] const error& why() const noexcept { return why_; }
+#endif
+  [[nodiscard]] const error& why() const noexcept {
+    return why_;
+  }
 
  private:
   error why_{};

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <stop_token>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
@@ -56,8 +57,21 @@ result<void> execute(Machine& machine, std::uint64_t function, const call_option
 }
 
 /// The mistakes that concern an image; as in checks.hpp, one message each.
+/// Stands for an entry that was refused, so that the refusal is the only message.
+struct no_image {
+  static constexpr int format = image_format;
+  static constexpr image_description description{.mode = x86::cpu_mode::real16};
+};
+struct no_entry {
+  using type = no_entry;
+  using image = no_image;
+  static constexpr std::uint64_t address = 0;
+  static constexpr std::string_view signature{};
+  static constexpr const char* name = "";
+};
+
 template <class Entry>
-struct not_an_entry {
+struct not_an_entry : no_entry {
   static_assert(never<Entry>,
                 "virtine [V121]: this is not a function of an image. Name one of the generated "
                 "types guests::IMAGE::FUNCTION, or an image that exports exactly one function.");
@@ -108,12 +122,10 @@ constexpr auto first_entry_mistake() {
 }
 
 template <class Sig, class Named, class Policy>
-struct checked_entry : not_an_entry<Named> {};
+struct checked_entry : std::conditional_t<is_acceptable<Sig>, not_an_entry<Named>, no_entry> {};
 template <class Sig, class Named, class Policy>
-requires requires {
-  typename entry_of<Named>::type;
-}
-struct checked_entry<Sig, Named, Policy>
+requires(is_acceptable<Sig>&&
+             guest_entry<typename entry_of<Named>::type>) struct checked_entry<Sig, Named, Policy>
     : decltype(first_entry_mistake<Sig, typename entry_of<Named>::type, Policy>())::type {
   using type = typename entry_of<Named>::type;
 };
@@ -148,16 +160,26 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)> {
   explicit virtine_fn(virtine::pool<image>& pool, Policy policy = {})
       : pool_(std::shared_ptr<void>{}, &pool), policy_(std::move(policy)) {}
 
+#ifdef __cpp_exceptions
   /// Calls the function. Throws failure if that does not succeed.
-  R operator()(A... arguments) { return call({}, arguments...).value(); }
+  R operator()(A... arguments) {
+    return call({}, arguments...).value();
+  }
+#endif
 
   /// Calls the function; returns its result or what went wrong.
-  [[nodiscard]] result<R> try_call(A... arguments) { return call({}, arguments...); }
+  [[nodiscard]] result<R> try_call(A... arguments) {
+    return call({}, arguments...);
+  }
 
   /// The function with limits of its own for each call.
   class limited {
    public:
-    R operator()(A... arguments) const { return fn_.call(options_, arguments...).value(); }
+#ifdef __cpp_exceptions
+    R operator()(A... arguments) const {
+      return fn_.call(options_, arguments...).value();
+    }
+#endif
     [[nodiscard]] result<R> try_call(A... arguments) const {
       return fn_.call(options_, arguments...);
     }
@@ -170,7 +192,9 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)> {
   };
 
   /// Returns this function with other limits: `fn.with({.timeout = 50ms})(3)`.
-  [[nodiscard]] limited with(call_options options) { return {*this, std::move(options)}; }
+  [[nodiscard]] limited with(call_options options) {
+    return {*this, std::move(options)};
+  }
 
  private:
   result<R> call(const call_options& options, const A&... arguments) {
@@ -182,6 +206,12 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)> {
       // What the call before left behind must not be this one's failure.
       if (auto replaced = lent->replace(); !replaced) return replaced.why();
       reply = call_on(**lent, marshalled, options);
+      // A new machine holds nothing of another call, so this one's function did it.
+      if (!reply && reply.why().code == errc::not_entered) {
+        error why = reply.why();
+        why.code = errc::guest_fault;
+        reply = why;
+      }
     }
     lent->give_back(marshalled.used());
     return reply;

@@ -33,7 +33,7 @@ const std::vector<row> codes{
      "machine_failure: KVM_EXIT_INTERNAL_ERROR (0x1)"},
     {{.code = errc::not_entered},
      true,
-     "not_entered: the machine could not be entered cleanly, and neither could a new one"},
+     "not_entered: an earlier call left the machine in a state that it cannot be entered from"},
     {{.code = errc::arguments_too_large, .detail = 70000},
      true,
      "arguments_too_large: the arguments need 70000 bytes, more than the image reserves; rebuild "
