@@ -44,7 +44,8 @@ TEST_CASE("H21: no port but our own can be written or read", "[hostile]") {
     if (!near_ours) closed(port);
   }
   a.expect_good();
-  for (const word port : {0x1f0, 0x3f8, 0x510, 0x5658, 0xcf8, 0xcfc, 0x8000, 0xfffc, 0xffff}) {
+  for (const word port : std::initializer_list<word>{0x1f0, 0x3f8, 0x510, 0x5658, 0xcf8, 0xcfc,
+                                                     0x8000, 0xfffc, 0xffff}) {
     closed(port);
   }
   a.expect_good();
@@ -139,7 +140,7 @@ TEST_CASE("H44: leaving by the trampoline's own `out`, in any state, is like ret
   REQUIRE_FALSE(exits.empty());
   for (const word at : exits) {
     // None, AC, NT, DF, all of them with carry, zero, sign and overflow.
-    for (const word flags : {0x0, 0x40000, 0x4000, 0x400, 0x44cd5}) {
+    for (const word flags : std::initializer_list<word>{0x0, 0x40000, 0x4000, 0x400, 0x44cd5}) {
       a.expect(returned(0), "leave_at", at, flags);
       a.expect(returned(0), "leave_at", at, flags);
     }

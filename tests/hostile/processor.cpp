@@ -173,7 +173,7 @@ TEST_CASE("H16: other selectors can be loaded nowhere where they would matter", 
     CHECK(ss.has_value() == (selector == 0x2b));
   }
   for (const char* name : {"leave_with_ds", "leave_with_fs"}) {
-    for (const word selector : {0x00, 0x03, 0x28, 0x2b, 0x30, 0x33}) {
+    for (const word selector : std::initializer_list<word>{0x00, 0x03, 0x28, 0x2b, 0x30, 0x33}) {
       a.expect(returned(0), name, selector);
     }
   }
@@ -242,7 +242,7 @@ TEST_CASE("H20: protection keys that a call leaves are not the next call's", "[h
 // be another at the next entry.
 TEST_CASE("H43: no code segment but the entry's is left for the next call", "[hostile]") {
   arena a;
-  for (const word stack : {0x2b, 0x33}) {
+  for (const word stack : std::initializer_list<word>{0x2b, 0x33}) {
     const auto ended = a.run("leave_by_interrupt_return", 0x2b, stack);
     if (!ended) CHECK(ended.why().code == virtine::errc::guest_fault);
     a.expect_good();

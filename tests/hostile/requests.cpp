@@ -315,7 +315,7 @@ TEST_CASE("H31: a hypercall's bools and enums are checked before they exist", "[
 
 TEST_CASE("H32: a flood of hypercalls ends at the limit", "[hostile]") {
   asking a;
-  for (const std::uint64_t limit : {0, 1, 50}) {
+  for (const word limit : std::initializer_list<word>{0, 1, 50}) {
     const auto ended = a.run("flood", 0, 0, empty_call::number, {.hypercalls = limit});
     REQUIRE_FALSE(ended);
     CHECK(ended.why().code == errc::hypercall_limit);
@@ -340,7 +340,7 @@ TEST_CASE("H33: a reply that its type does not have is not believed", "[hostile]
     REQUIRE(product);
     CHECK(*product == 42);
   };
-  for (const word byte : {2, 3, 0x80, 0xff}) {
+  for (const word byte : std::initializer_list<word>{2, 3, 0x80, 0xff}) {
     refused(flag.try_call(byte));
     std::array<bool, 2> given{true, false};
     refused(flags.try_call(given, byte));
