@@ -239,6 +239,21 @@ TEST_CASE("arguments may fill the image's room to the last byte, and not one mor
   CHECK(machines.size() == 1);
 }
 
+TEST_CASE("a call does not see the arguments of the one before", "[calls]") {
+  pool<raw> machines({.max = 1});
+  fn<bytes<72>(std::span<const padded>), raw::bytes_of_three> bytes_of_three(machines);
+  fn<std::uint8_t(std::uint32_t), raw::byte_at> byte_at(machines);
+  const std::vector<padded> many(2000, {'x', 1e300, 0x7777});
+  for (int round = 0; round < 2; ++round) {
+    CHECK(bytes_of_three(many).size() == 72);
+    for (std::uint32_t offset = 16; offset < raw::description.arguments_size; offset += 0xff8) {
+      INFO("offset " << offset);
+      CHECK(byte_at(offset) == 0);
+    }
+  }
+  CHECK(machines.size() == 1);
+}
+
 TEST_CASE("sizes near the end of the number range do not wrap", "[calls]") {
   pool<values> machines;
   fn<double(std::span<const std::uint8_t>, std::span<const double>, std::span<const std::uint16_t>,

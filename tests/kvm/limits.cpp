@@ -203,8 +203,10 @@ TEST_CASE("a cancelled call either completes or does not, at any moment", "[limi
     const std::stop_token token = source.get_token();
     round = i;
     round.notify_one();
-    const auto got =
-        work.with({.stop = token}).try_call(i, static_cast<std::uint64_t>(i % 50) * 2000);
+    // Every tenth call would never complete.
+    const std::uint64_t turns =
+        i % 10 == 0 ? UINT64_MAX : static_cast<std::uint64_t>(i % 50) * 2000;
+    const auto got = work.with({.stop = token}).try_call(i, turns);
     if (got) {
       ++completed;
       if (*got != 3 * i) other = "a wrong result";
@@ -225,7 +227,7 @@ TEST_CASE("a cancelled call either completes or does not, at any moment", "[limi
   INFO(completed << " completed, " << cancelled << " were cancelled");
   CHECK(other.empty());
   CHECK(completed + cancelled == rounds);
-  CHECK(cancelled > 0);
+  CHECK(cancelled >= rounds / 10);
   CHECK(machines.size() == 1);
 }
 

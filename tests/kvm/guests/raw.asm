@@ -64,3 +64,10 @@ virtine_export bytes_of_three, "y72([{24.8}])"
   mov ecx, 72
   rep movsb
   ret
+
+; u8(u32 offset): the byte at that offset from the frame.
+virtine_export byte_at, "u1(u4)"
+  mov eax, [rdi + 4]
+  mov al, [rdi + rax]
+  mov [rdi], al
+  ret
