@@ -220,6 +220,20 @@ attack spoil
   jnz .stack
   ret
 
+; Gives the code segment's selector after a write.
+attack level_after_write
+  mov rax, zeros
+  mov [rax], rax
+  mov eax, cs
+  mov [r8], rax
+  ret
+before hlt_after_write
+  mov rax, zeros + 4096
+  mov [rax], rax
+now hlt_after_write
+  hlt
+  ret
+
 ; Arithmetic and opcodes.
 
 before divide_by_zero
