@@ -62,6 +62,7 @@ class bare_machine final : public guest_access {
                        "whole pages; its memory is",
                    .detail = options.memory};
     }
+    if (auto able = detail::can_interrupt(); !able) return able.why();
     auto system = kvm::system::shared();
     if (!system) return system.why();
     if (!(*system)->has(kvm::capability::x86_msr_filter)) {

@@ -145,10 +145,11 @@ using argument_mistake = std::conditional_t<
                                                   unchecked_enum<E>, accepted>>>>>;
 
 template <class R>
-using result_mistake =
-    std::conditional_t<is_pointer_like<R> || is_sequence<R> || !(std::is_void_v<R> || is_plain<R>),
-                       reference_result<R>,
-                       std::conditional_t<needs_valid_reply<R>, unchecked_enum<R>, accepted>>;
+using result_mistake = std::conditional_t<
+    is_pointer_like<R> || is_sequence<R> || !(std::is_void_v<R> || is_plain<R>),
+    reference_result<R>,
+    std::conditional_t<may_hold_pointer<R>, pointer_member<0, R>,
+                       std::conditional_t<needs_valid_reply<R>, unchecked_enum<R>, accepted>>>;
 
 template <std::size_t Index, class T>
 struct check_argument : argument_mistake<Index, T> {};

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -22,6 +23,7 @@
 
 #include <virtine/error.hpp>
 #include <virtine/kvm/vcpu.hpp>
+#include <virtine/result.hpp>
 
 namespace virtine {
 
@@ -49,6 +51,14 @@ inline int interrupt_signal() {
     return 0;
   }();
   return chosen;
+}
+
+/// Fails if no signal is free, because a guest could then not be stopped.
+inline result<void> can_interrupt() {
+  if (interrupt_signal() != 0) return {};
+  return error{.code = errc::kvm_call,
+               .os_error = EBUSY,
+               .operation = "all real-time signals have handlers, and one is needed to stop calls"};
 }
 
 /// Returns this thread, after making sure that the interrupt signal can reach it.

@@ -3,6 +3,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#if __cplusplus < 202002L
+#error "virtine needs C++20: compile with -std=c++20"
+#endif
+
 #include <array>
 #include <charconv>
 #include <cstdint>

@@ -35,6 +35,7 @@ class machine final : public guest_access {
   static result<std::unique_ptr<machine>> create(const image_description& image) {
     auto from = snapshot::of(image);
     if (!from) return from.why();
+    if (auto able = detail::can_interrupt(); !able) return able.why();
     auto system = kvm::system::shared();
     if (!system) return system.why();
     auto memory = (*from)->map_private();

@@ -114,16 +114,21 @@ class basic_pool {
       }
       ++count_;
     }
-    // Outside the lock, because it takes a hundred times as long as a call.
+    // Outside the lock, because it takes a hundred times as long as a call. Whether it fails or
+    // throws (out of memory, out of threads), the place in the pool is free again.
+    struct place {
+      basic_pool* owner;
+      ~place() {
+        if (owner != nullptr) owner->forget();
+      }
+    } taken{this};
     auto made = Machine::create(image_);
-    if (!made) {
-      forget();
-      return made.why();
-    }
+    if (!made) return made.why();
     {
       std::lock_guard lock(mutex_);
       shared_state_ = (*made)->shared_state();
     }
+    taken.owner = nullptr;
     return lease(*this, *std::move(made));
   }
 

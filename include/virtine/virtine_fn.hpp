@@ -23,8 +23,9 @@ namespace virtine {
 
 /// The limits of one call.
 struct call_options {
-  /// How long the call may run, handlers included; then it fails with errc::timed_out. A handler
-  /// that runs is not interrupted.
+  /// How long the call may run, handlers included; then it fails with errc::timed_out. A handler is
+  /// not stopped, but a system call that it blocks in may return EINTR. Not positive: no time at
+  /// all; nanoseconds::max(): no limit.
   std::chrono::nanoseconds timeout = std::chrono::seconds(10);
   /// A request to stop makes the call fail with errc::cancelled.
   std::stop_token stop = {};
@@ -56,7 +57,6 @@ result<void> execute(Machine& machine, std::uint64_t function, const call_option
   return {};
 }
 
-/// The mistakes that concern an image; as in checks.hpp, one message each.
 /// Stands for an entry that was refused, so that the refusal is the only message.
 struct no_image {
   static constexpr int format = image_format;
@@ -70,8 +70,10 @@ struct no_entry {
   static constexpr const char* name = "";
 };
 
+// The mistakes that concern an image; as in checks.hpp, one message each.
+
 template <class Entry>
-struct not_an_entry : no_entry {
+struct not_an_entry {
   static_assert(never<Entry>,
                 "virtine [V121]: this is not a function of an image. Name one of the generated "
                 "types guests::IMAGE::FUNCTION, or an image that exports exactly one function.");
@@ -121,14 +123,31 @@ constexpr auto first_entry_mistake() {
   }
 }
 
-template <class Sig, class Named, class Policy>
-struct checked_entry : std::conditional_t<is_acceptable<Sig>, not_an_entry<Named>, no_entry> {};
-template <class Sig, class Named, class Policy>
-requires(is_acceptable<Sig>&&
-             guest_entry<typename entry_of<Named>::type>) struct checked_entry<Sig, Named, Policy>
-    : decltype(first_entry_mistake<Sig, typename entry_of<Named>::type, Policy>())::type {
+/// The entry that `Named` names, or no_entry.
+template <class Named>
+struct entry_or_none : no_entry {};
+template <class Named>
+requires guest_entry<typename entry_of<Named>::type>
+struct entry_or_none<Named> {
   using type = typename entry_of<Named>::type;
 };
+
+/// What is wrong with calling `Named` as a `Sig`; nothing is said of a signature that is itself
+/// refused.
+template <class Sig, class Named, class Policy>
+constexpr auto entry_mistake() {
+  using entry = typename entry_or_none<Named>::type;
+  if constexpr (!is_acceptable<Sig>) {
+    return std::type_identity<accepted>{};
+  } else if constexpr (std::is_same_v<entry, no_entry>) {
+    return std::type_identity<not_an_entry<Named>>{};
+  } else {
+    return first_entry_mistake<Sig, entry, Policy>();
+  }
+}
+
+template <class Sig, class Named, class Policy>
+struct check_entry : decltype(entry_mistake<Sig, Named, Policy>())::type {};
 
 }  // namespace detail
 
@@ -145,8 +164,9 @@ template <class Sig, class Entry, class Policy = deny_all>
 class virtine_fn;
 
 template <class R, class... A, class Named, class Policy>
-class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)> {
-  using entry = typename detail::checked_entry<R(A...), Named, Policy>::type;
+class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
+                                           detail::check_entry<R(A...), Named, Policy> {
+  using entry = typename detail::entry_or_none<Named>::type;
 
  public:
   using image = typename entry::image;
@@ -199,13 +219,17 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)> {
  private:
   result<R> call(const call_options& options, const A&... arguments) {
     const detail::marshaller<R(A...)> marshalled(arguments...);
+    if (options.timeout <= options.timeout.zero()) return error{.code = errc::timed_out};
     auto lent = pool_->borrow();
     if (!lent) return lent.why();
+    const auto started = detail::monotonic::now();
     result<R> reply = call_on(**lent, marshalled, options);
     if (!reply && reply.why().code == errc::not_entered) {
       // What the call before left behind must not be this one's failure.
       if (auto replaced = lent->replace(); !replaced) return replaced.why();
-      reply = call_on(**lent, marshalled, options);
+      call_options rest = options;
+      rest.timeout -= detail::monotonic::now() - started;
+      reply = call_on(**lent, marshalled, rest);
       // A new machine holds nothing of another call, so this one's function did it.
       if (!reply && reply.why().code == errc::not_entered) {
         error why = reply.why();
