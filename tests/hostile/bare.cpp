@@ -79,9 +79,14 @@ TEST_CASE("H41: what a bare guest does wrong is told from what its host does", "
     a.expect_good();
     return ended.why().fault;
   };
-  // A KVM that runs CPL 0 by its emulator does not know INT3.
-  const fault_kind unhandled = fault_of(2).kind;
-  CHECK((unhandled == fault_kind::triple_fault || unhandled == fault_kind::other));
+  // INT3 without a descriptor table: a KVM that runs CPL 0 by its emulator does not know it, and
+  // one on emulated SVM delivers it for ever, which the deadline ends.
+  const auto unhandled = a.run(2);
+  REQUIRE_FALSE(unhandled);
+  const fault_kind kind = unhandled.why().fault.kind;
+  CHECK((unhandled.why().code == errc::timed_out || kind == fault_kind::triple_fault ||
+         kind == fault_kind::other));
+  a.expect_good();
   CHECK(fault_of(7).kind == fault_kind::unmapped_access);
   CHECK(fault_of(7).address == 0x180000);
   CHECK(fault_of(8).kind == fault_kind::general_protection);
