@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <new>
 #include <optional>
 #include <span>
 #include <utility>
@@ -38,6 +39,7 @@ class scripted_machine final : public virtine::guest_access {
   // What new machines are like.
   static inline std::vector<scripted_step> script;
   static inline std::optional<virtine::error> refusal;  ///< What create() fails with.
+  static inline bool throws = false;                    ///< Whether it throws std::bad_alloc.
 
   // What became of all machines since forget().
   static inline std::atomic<int> created = 0;
@@ -47,11 +49,13 @@ class scripted_machine final : public virtine::guest_access {
   static void forget() {
     script.clear();
     refusal.reset();
+    throws = false;
     created = 0;
   }
 
   static virtine::result<std::unique_ptr<scripted_machine>> create(
       const virtine::image_description& image) {
+    if (throws) throw std::bad_alloc();
     if (refusal) return *refusal;
     return std::unique_ptr<scripted_machine>(new scripted_machine(image));
   }

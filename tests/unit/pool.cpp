@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <new>
 #include <optional>
 #include <stdexcept>
 #include <stop_token>
@@ -145,6 +146,15 @@ TEST_CASE_METHOD(fresh, "a machine that cannot be made takes no place", "[pool]"
     CHECK(pool.size() == 0);
   }
   scripted_machine::refusal.reset();
+  CHECK(pool.borrow());
+}
+
+TEST_CASE_METHOD(fresh, "a machine whose making throws takes no place", "[pool]") {
+  pool_type pool(image, {.max = 1});
+  scripted_machine::throws = true;
+  CHECK_THROWS_AS(pool.borrow(), std::bad_alloc);
+  CHECK(pool.size() == 0);
+  scripted_machine::throws = false;
   CHECK(pool.borrow());
 }
 
