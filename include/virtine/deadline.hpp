@@ -199,6 +199,7 @@ class watchdog {
 
   /// After this the watchdog does not touch the gate any more.
   void remove(run_gate& gate) {
+    if (process_ != getpid()) return;  // A child of fork may find the mutex locked for good.
     std::lock_guard lock(mutex_);
     std::erase(gates_, &gate);
   }

@@ -61,6 +61,15 @@ class basic_pool {
   basic_pool(const basic_pool&) = delete;
   basic_pool& operator=(const basic_pool&) = delete;
 
+  /// A place that is free again unless a machine comes to fill it, whether making one fails or
+  /// throws (out of memory, out of threads).
+  struct place {
+    basic_pool* owner;
+    ~place() {
+      if (owner != nullptr) owner->forget();
+    }
+  };
+
   /// A machine on loan. It goes back when give_back() is called, else it is destroyed.
   class lease {
    public:
@@ -75,12 +84,11 @@ class basic_pool {
     /// Destroys the machine and takes a new one in its place. On failure there is none.
     result<void> replace() {
       machine_.reset();
+      place taken{owner_};
       auto made = Machine::create(owner_->image_);
-      if (!made) {
-        owner_->forget();
-        return made.why();
-      }
+      if (!made) return made.why();
       machine_ = *std::move(made);
+      taken.owner = nullptr;
       return {};
     }
 
@@ -114,14 +122,8 @@ class basic_pool {
       }
       ++count_;
     }
-    // Outside the lock, because it takes a hundred times as long as a call. Whether it fails or
-    // throws (out of memory, out of threads), the place in the pool is free again.
-    struct place {
-      basic_pool* owner;
-      ~place() {
-        if (owner != nullptr) owner->forget();
-      }
-    } taken{this};
+    // Outside the lock, because it takes a hundred times as long as a call.
+    place taken{this};
     auto made = Machine::create(image_);
     if (!made) return made.why();
     {
