@@ -175,14 +175,33 @@ struct check_signature;
 template <class R, class... A>
 struct check_signature<R(A...)> : check_all<R(A...), std::index_sequence_for<A...>> {};
 
-/// Checks what a hypercall of this signature brings to the host: its arguments come from a guest.
+// A hypercall goes the other way: its arguments come from the guest, its result goes there.
+
+template <std::size_t Index, class T>
+using hypercall_argument_mistake =
+    std::conditional_t<std::is_same_v<argument_mistake<Index, T>, accepted> && needs_valid_reply<T>,
+                       unchecked_enum<T>, argument_mistake<Index, T>>;
+template <class R>
+using hypercall_result_mistake =
+    std::conditional_t<std::is_same_v<result_mistake<R>, unchecked_enum<R>>, accepted,
+                       result_mistake<R>>;
+
+template <std::size_t Index, class T>
+struct check_hypercall_argument : hypercall_argument_mistake<Index, T> {};
+template <class R>
+struct check_hypercall_result : hypercall_result_mistake<R> {};
+
 template <class Sig, class Indices>
-struct check_hypercall;
-template <std::size_t Index, class A>
-struct check_hypercall_argument
-    : std::conditional_t<needs_valid_reply<A>, unchecked_enum<A>, accepted> {};
+struct check_all_of_hypercall;
 template <class R, class... A, std::size_t... I>
-struct check_hypercall<R(A...), std::index_sequence<I...>> : check_hypercall_argument<I, A>... {};
+struct check_all_of_hypercall<R(A...), std::index_sequence<I...>>
+    : check_hypercall_result<R>, check_hypercall_argument<I, A>... {};
+
+/// Checks every type of a hypercall's signature by being instantiated.
+template <class Sig>
+struct check_hypercall;
+template <class R, class... A>
+struct check_hypercall<R(A...)> : check_all_of_hypercall<R(A...), std::index_sequence_for<A...>> {};
 
 }  // namespace detail
 }  // namespace virtine

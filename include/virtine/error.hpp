@@ -246,7 +246,7 @@ inline std::string to_string(const error& e) {
   }
   if (e.operation != nullptr) out += e.operation;
   if (e.os_error != 0) {
-    out += ": ";
+    if (e.operation != nullptr) out += ": ";
     out += std::strerror(e.os_error);
   }
   if (e.detail != 0) {

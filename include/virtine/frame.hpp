@@ -39,15 +39,11 @@ constexpr std::size_t result_size() {
   }
 }
 
-}  // namespace detail
-
-/// The frame of a signature: the result at offset 0, then the arguments in order, each aligned as
-/// its type asks, then (written by the host only) the elements that spans refer to.
 template <class Sig>
-struct frame;
+struct frame_layout;
 
 template <class R, class... A>
-struct frame<R(A...)> : detail::check_signature<R(A...)> {
+struct frame_layout<R(A...)> {
  private:
   static constexpr std::array<std::size_t, sizeof...(A) + 1> layout() {
     std::array<std::size_t, sizeof...(A) + 1> starts{};
@@ -66,6 +62,17 @@ struct frame<R(A...)> : detail::check_signature<R(A...)> {
   static constexpr std::size_t result_offset = 0;
   static constexpr std::size_t size = offsets[sizeof...(A)];
 };
+
+}  // namespace detail
+
+/// The frame of a call: the result at offset 0, then the arguments in order, each aligned as its
+/// type asks, then (written by the host only) the elements that spans refer to.
+template <class Sig>
+struct frame : detail::check_signature<Sig>, detail::frame_layout<Sig> {};
+
+/// The frame of a hypercall, laid out alike. What comes from the guest are its arguments.
+template <class Sig>
+struct hypercall_frame : detail::check_hypercall<Sig>, detail::frame_layout<Sig> {};
 
 /// Frames begin at multiples of this; no type in one may ask for more.
 inline constexpr std::size_t frame_alignment = 64;

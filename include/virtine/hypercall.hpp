@@ -1,5 +1,5 @@
 // hypercall<Number, Sig>: the declaration of a request that a guest can make of its host, shared by
-// both sides, and the ports a guest leaves by. Freestanding.
+// both sides. Freestanding.
 // SPDX-License-Identifier: MIT
 #pragma once
 

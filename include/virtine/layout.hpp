@@ -57,6 +57,16 @@ struct layout {
     }
     return false;
   }
+
+  /// Returns whether the guest has all of [address, address + size), which must not wrap.
+  [[nodiscard]] constexpr bool is_user(std::uint64_t address, std::uint64_t size) const {
+    const std::uint64_t stop = address + size;
+    for (const x86::mapping& m : mapped()) {
+      // Ascending, so that what one mapping does not have the next one may.
+      if (m.user && address >= m.begin && address < m.end) address = m.end;
+    }
+    return address >= stop;
+  }
 };
 
 /// Returns whether an image's segments are as the library relies on: whole pages, ascending, never

@@ -120,6 +120,11 @@ class machine final : public guest_access {
   result<std::span<const std::byte>> read(guest_address address, std::uint64_t length) override {
     auto found = user_memory().view(address, length);
     if (!found) return found.why();
+    if (!where_.is_user(to_number(address), length)) {
+      return error{.code = errc::out_of_range,
+                   .operation = "read of unmapped guest memory",
+                   .detail = to_number(address)};
+    }
     return std::span<const std::byte>(*found);
   }
 

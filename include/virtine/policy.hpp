@@ -136,8 +136,8 @@ template <class Sig>
 struct server;
 
 template <class R, class... A>
-struct server<R(A...)> : check_hypercall<R(A...), std::index_sequence_for<A...>> {
-  using layout = frame<R(A...)>;
+struct server<R(A...)> {
+  using layout = hypercall_frame<R(A...)>;
 
   template <class Handler>
   static constexpr bool accepts =

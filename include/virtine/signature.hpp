@@ -62,7 +62,10 @@ struct id_text {
   std::array<char, 256> chars{};
   std::size_t size = 0;
 
-  constexpr void append(char c) { chars[size++] = c; }
+  constexpr void append(char c) {
+    if (size < chars.size()) chars[size] = c;
+    ++size;
+  }
   constexpr void append(std::size_t number) {
     if (number >= 10) append(number / 10);
     append(static_cast<char>('0' + number % 10));
@@ -120,6 +123,9 @@ struct signature_text<R(A...)> {
     return out;
   }
   static constexpr id_text value = make();
+  static_assert(value.size <= value.chars.size(),
+                "virtine [V115]: the signature's id has more than 256 characters. Put arguments "
+                "together in a struct or a std::span.");
 };
 
 }  // namespace detail

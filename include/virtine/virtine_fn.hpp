@@ -161,7 +161,17 @@ struct check_entry : decltype(entry_mistake<Sig, Named, Policy>())::type {};
 ///
 /// Example: `virtine::virtine_fn<int(int), guests::square> square; int nine = square(3);`
 template <class Sig, class Entry, class Policy = deny_all>
-class virtine_fn;
+class virtine_fn {
+  static_assert(detail::never<Sig>,
+                "virtine [V116]: the first argument of virtine_fn is not the type of a function. "
+                "Write the result and, in parentheses, the arguments: int(int).");
+};
+
+/// `noexcept` is part of a function's type and says nothing of a call.
+template <class R, class... A, class Entry, class Policy>
+class virtine_fn<R(A...) noexcept, Entry, Policy> : public virtine_fn<R(A...), Entry, Policy> {
+  using virtine_fn<R(A...), Entry, Policy>::virtine_fn;
+};
 
 template <class R, class... A, class Named, class Policy>
 class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,

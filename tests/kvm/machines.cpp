@@ -124,7 +124,11 @@ TEST_CASE("reads stay within what the guest has", "[machines]") {
   constexpr layout where = layout_of(pages::description);
   const std::uint64_t begin = x86::image_base;
   const std::uint64_t end = where.user_end;
-  CHECK(made->read(guest_address{begin}, end - begin).value().size() == end - begin);
+  CHECK(made->read(guest_address{begin}, where.guard - begin).value().size() ==
+        where.guard - begin);
+  CHECK(made->read(guest_address{where.stack}, end - where.stack).value().size() ==
+        end - where.stack);
+  CHECK(made->read(guest_address{begin}, end - begin).why().code == errc::out_of_range);
   CHECK(made->read(guest_address{end - 1}, 1).has_value());
   CHECK(made->read(guest_address{begin}, 0).value().empty());
   // The image's own bytes are there.

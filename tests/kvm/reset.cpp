@@ -149,8 +149,11 @@ void check_clean(const findings& seen, std::uint32_t has) {
 }
 
 std::vector<std::byte> user_memory(machine& m) {
-  const auto all = m.read(guest_address{x86::image_base}, where.user_end - x86::image_base).value();
-  return {all.begin(), all.end()};
+  const auto low = m.read(guest_address{x86::image_base}, where.guard - x86::image_base).value();
+  const auto stack = m.read(guest_address{where.stack}, where.user_end - where.stack).value();
+  std::vector<std::byte> all(low.begin(), low.end());
+  all.insert(all.end(), stack.begin(), stack.end());
+  return all;
 }
 
 }  // namespace

@@ -89,6 +89,7 @@ static_assert(!detail::may_have_padding<tight> && !detail::may_have_padding<int>
 static_assert(!detail::may_have_padding<double>);
 static_assert(detail::any_bytes_are_valid<int> && detail::any_bytes_are_valid<std::byte>);
 static_assert(detail::any_bytes_are_valid<gaps> && !detail::any_bytes_are_valid<even>);
+static_assert(!detail::any_bytes_are_valid<nested>);
 static_assert(!detail::any_bytes_are_valid<bool> && !detail::any_bytes_are_valid<colour>);
 static_assert(!detail::any_bytes_are_valid<unchecked> && !detail::any_bytes_are_valid<bytes<4>>);
 static_assert(detail::needs_valid_reply<unchecked> && !detail::needs_valid_reply<colour>);
@@ -161,6 +162,47 @@ TEST_CASE("a bool is 0 or 1 and no other byte", "[object_bytes]") {
     const std::array byte{static_cast<unsigned char>(value)};
     CHECK_FALSE(decoded<bool>(byte).has_value());
   }
+}
+
+TEST_CASE("bools in classes and arrays are found and checked", "[object_bytes]") {
+  struct answer {
+    int number = 0;
+    bool good = false;
+    double real = 0;
+    std::array<bool, 2> more{};
+    long double wide = 0;
+  };
+  struct large {
+    std::array<char, 2000> text{};
+    int number = 0;
+  };
+  STATIC_REQUIRE(detail::holds_bool<answer>() && detail::holds_bool<nested>());
+  STATIC_REQUIRE(detail::holds_bool<std::array<std::array<bool, 2>, 2>>());
+  STATIC_REQUIRE(!detail::holds_bool<gaps>() && !detail::holds_bool<measured>());
+  STATIC_REQUIRE(!detail::holds_bool<large>() && !detail::holds_bool<std::array<double, 4000>>());
+  STATIC_REQUIRE(!detail::holds_bool<int>() && !detail::holds_bool<bytes<3000>>());
+
+  for (const std::size_t at : {offsetof(answer, good), offsetof(answer, more) + 1}) {
+    INFO(at);
+    std::array<unsigned char, sizeof(answer)> image{};
+    image[at] = 1;
+    CHECK(decoded<answer>(image).has_value());
+    image[at] = 2;
+    CHECK_FALSE(decoded<answer>(image).has_value());
+    image[at] = 0x80;
+    CHECK_FALSE(decoded<answer>(image).has_value());
+  }
+  // No other byte is restricted, padding included.
+  std::array<unsigned char, sizeof(answer)> full;
+  full.fill(0xff);
+  full[offsetof(answer, good)] = 1;
+  full[offsetof(answer, more)] = 0;
+  full[offsetof(answer, more) + 1] = 1;
+  CHECK(decoded<answer>(full).has_value());
+
+  using grid = std::array<std::array<bool, 2>, 2>;
+  CHECK(decoded<grid>(std::array<unsigned char, 4>{0, 1, 1, 0}).has_value());
+  CHECK_FALSE(decoded<grid>(std::array<unsigned char, 4>{0, 1, 1, 3}).has_value());
 }
 
 TEST_CASE("an enum is one of its valid numbers", "[object_bytes]") {

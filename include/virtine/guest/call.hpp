@@ -55,7 +55,7 @@ struct caller<Number, R(A...)> {
   }
 
  private:
-  using layout = frame<R(A...)>;
+  using layout = hypercall_frame<R(A...)>;
 
   template <std::size_t... I>
   [[gnu::always_inline]] static R run(std::index_sequence<I...>, const A&... arguments) {

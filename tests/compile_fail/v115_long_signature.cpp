@@ -1,0 +1,14 @@
+// error: virtine \[V115\]: the signature's id has more than 256 characters
+// Each argument counts one character at least, and a comma.
+// SPDX-License-Identifier: MIT
+#include <virtine/signature.hpp>
+
+#ifdef VALID
+using many = int(int, int, int, int, int, int, int, int, int, int);
+#else
+template <class... A>
+using ten_times = int(A..., A..., A..., A..., A..., A..., A..., A..., A..., A...);
+using many = ten_times<int, int, int, int, int, int, int, int, int, int>;
+#endif
+
+constexpr std::string_view id = virtine::signature<many>;
