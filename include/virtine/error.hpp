@@ -28,6 +28,7 @@ enum class errc : std::uint8_t {
   // The caller asked for what does not fit.
   arguments_too_large,  ///< The arguments need more room than the image reserves.
   out_of_range,         ///< An address range lies outside the guest's memory.
+  snapshot_refused,     ///< A saved snapshot is damaged, or of another image, version or host.
   // The guest did.
   guest_fault,         ///< The guest raised a processor exception; see error::fault.
   hypercall_denied,    ///< The guest made a hypercall that the policy does not allow.
@@ -49,6 +50,7 @@ constexpr bool is_host_side(errc code) {
     case errc::not_entered:
     case errc::arguments_too_large:
     case errc::out_of_range:
+    case errc::snapshot_refused:
     case errc::pool_exhausted:
       return true;
     case errc::guest_fault:
@@ -78,6 +80,8 @@ constexpr const char* name(errc code) {
       return "arguments_too_large";
     case errc::out_of_range:
       return "out_of_range";
+    case errc::snapshot_refused:
+      return "snapshot_refused";
     case errc::guest_fault:
       return "guest_fault";
     case errc::hypercall_denied:
@@ -200,6 +204,7 @@ inline void append_hex(std::string& out, std::uint64_t value) {
 inline std::string to_string(const error& e) {
   std::string out = name(e.code);
   out += ": ";
+  bool described = true;
   switch (e.code) {
     case errc::guest_fault: {
       const fault& f = e.fault;
@@ -218,31 +223,48 @@ inline std::string to_string(const error& e) {
         out += '+';
         detail::append_hex(out, f.offset);
       }
-      return out;
+      break;
     }
     case errc::arguments_too_large:
-      return out + "the arguments need " + std::to_string(e.detail) +
+      out += "the arguments need " + std::to_string(e.detail) +
              " bytes, more than the image reserves; rebuild it with a larger --arguments";
+      break;
     case errc::hypercall_denied:
-      return out + "the guest made hypercall " + std::to_string(e.detail) +
+      out += "the guest made hypercall " + std::to_string(e.detail) +
              ", which the policy does not allow";
+      break;
     case errc::hypercall_limit:
-      return out + "the guest made more than " + std::to_string(e.detail) + " hypercalls";
+      out += "the guest made more than " + std::to_string(e.detail) + " hypercalls";
+      break;
     case errc::not_entered:
-      return out + "an earlier call left the machine in a state that it cannot be entered from";
+      out += "an earlier call left the machine in a state that it cannot be entered from";
+      break;
     case errc::timed_out:
-      return out + "the call was stopped at its deadline";
+      out += "the call was stopped at its deadline";
+      break;
     case errc::cancelled:
-      return out + "the call was stopped by its stop_token";
+      out += "the call was stopped by its stop_token";
+      break;
     case errc::pool_exhausted:
-      return out + "all " + std::to_string(e.detail) + " machines of the pool are in use";
+      out += "all " + std::to_string(e.detail) + " machines of the pool are in use";
+      break;
     case errc::no_kvm:
     case errc::kvm_call:
     case errc::machine_failure:
     case errc::out_of_range:
+    case errc::snapshot_refused:
     case errc::hypercall_rejected:
     case errc::bad_reply:
+      described = false;
       break;
+  }
+  if (described) {
+    if (e.operation != nullptr) {
+      out += " (";
+      out += e.operation;
+      out += ')';
+    }
+    return out;
   }
   if (e.operation != nullptr) out += e.operation;
   if (e.os_error != 0) {

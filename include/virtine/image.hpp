@@ -13,7 +13,7 @@
 namespace virtine {
 
 /// The version of the generated headers that this library reads; virtine-cc writes it into each.
-inline constexpr int image_format = 1;
+inline constexpr int image_format = 2;
 
 /// A contiguous part of an image in guest memory. What lies beyond its content starts as zeros.
 struct segment {
@@ -43,6 +43,7 @@ struct image_description {
   std::uint64_t memory_size = 0;  ///< Bare modes: the whole memory. user64: unused, 0.
   std::uint64_t boot =
       0;  ///< Bare modes: where the image's boot code starts in real mode; 0: none.
+  std::uint64_t init = 0;  ///< user64: what runs once, before the snapshot; 0: nothing does.
 };
 
 /// A generated image type: `guests::NAME`.

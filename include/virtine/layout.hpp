@@ -50,6 +50,11 @@ struct layout {
   }
   [[nodiscard]] constexpr std::uint64_t trap_stack_top() const { return tables; }
 
+  /// Returns whether the page of `address` is one of the image's own that the guest may write.
+  [[nodiscard]] constexpr bool is_data(std::uint64_t address) const {
+    return address < arguments && is_writable(address);
+  }
+
   /// Returns whether the page of `address` is one that the guest may come to write.
   [[nodiscard]] constexpr bool is_writable(std::uint64_t address) const {
     for (const x86::mapping& m : mapped()) {

@@ -20,6 +20,7 @@
 #include <virtine/kvm/vm.hpp>
 #include <virtine/result.hpp>
 #include <virtine/runner.hpp>
+#include <virtine/shared_snapshot.hpp>
 #include <virtine/snapshot.hpp>
 #include <virtine/stop.hpp>
 #include <virtine/x86/trampoline.hpp>
@@ -31,14 +32,20 @@ namespace virtine {
 /// poisons the machine: it refuses further calls and is to be destroyed.
 class machine final : public guest_access {
  public:
-  /// Creates a machine of `image`, which must outlive it. About ten system calls.
+  /// Creates a machine of `image`, which must outlive it. About ten system calls, and those that
+  /// make the image's snapshot (shared_snapshot) if no machine holds it.
   static result<std::unique_ptr<machine>> create(const image_description& image) {
-    auto from = snapshot::of(image);
+    auto from = shared_snapshot<machine>(image);
     if (!from) return from.why();
+    return create(*std::move(from));
+  }
+
+  /// Creates a machine whose calls begin as `from` has it.
+  static result<std::unique_ptr<machine>> create(std::shared_ptr<const snapshot> from) {
     if (auto able = detail::can_interrupt(); !able) return able.why();
     auto system = kvm::system::shared();
     if (!system) return system.why();
-    auto memory = (*from)->map_private();
+    auto memory = from->map_private();
     if (!memory) return memory.why();
     auto vm = (*system)->create_vm();
     if (!vm) return vm.why();
@@ -47,7 +54,7 @@ class machine final : public guest_access {
     const guest_cpu cpu = guest_cpu::of(**system);
     if (auto set = cpu.set_up(*vcpu, **system); !set) return set.why();
     std::unique_ptr<machine> made(
-        new machine(*std::move(from), cpu, *std::move(memory), *std::move(vm), *std::move(vcpu)));
+        new machine(std::move(from), cpu, *std::move(memory), *std::move(vm), *std::move(vcpu)));
     if (auto given = made->give_memory(); !given) return given.why();
     return made;
   }
@@ -101,8 +108,8 @@ class machine final : public guest_access {
 
   [[nodiscard]] bool poisoned() const { return poisoned_; }
 
-  /// Returns the number of pages that a restore copies.
-  [[nodiscard]] std::size_t write_set_size() const { return write_set_.size(); }
+  /// Returns the addresses of the pages that a restore copies: all that can have been written.
+  [[nodiscard]] std::span<const std::uint64_t> write_set() const { return write_set_; }
 
   /// Makes the memory what it was before the first call. `arguments_used` is how much of
   /// arguments() the host has written at most. Costs one copy of each page in the write set.

@@ -1,16 +1,15 @@
 // The state that every call of an image begins with: one sealed memory file with all of a machine's
-// memory, shared by all machines of the image. Knows nothing of running them.
+// memory, which any number of machines map. Knows nothing of running them.
 // SPDX-License-Identifier: MIT
 #pragma once
 
 #include <sys/mman.h>
 
-#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <memory>
-#include <mutex>
 #include <span>
 #include <utility>
 #include <vector>
@@ -26,29 +25,47 @@
 
 namespace virtine {
 
+/// What the initialiser of an image made of its data: the pages that it wrote.
+struct initialised_data {
+  std::vector<std::uint64_t> pages;  ///< Their addresses, ascending.
+  std::vector<std::byte> content;    ///< x86::page_size bytes of each, in the same order.
+};
+
 /// The pristine memory of a user64 image. Immutable: the file is sealed before any machine sees it,
 /// and a guest has no way to make, change or enlarge one.
 class snapshot {
  public:
-  /// Returns the process's snapshot of `image`, which is made if no machine holds one.
-  static result<std::shared_ptr<const snapshot>> of(const image_description& image) {
-    struct known {
-      const image_description* image;
-      std::weak_ptr<const snapshot> made;
-    };
-    static std::mutex guard;
-    static std::vector<known> all;
-    std::lock_guard lock(guard);
-    auto found = std::find_if(all.begin(), all.end(),
-                              [&](const known& each) { return each.image == &image; });
-    if (found != all.end()) {
-      if (auto made = found->made.lock()) return made;
+  /// The pages that are in every machine's write set from the start: where the frame begins and
+  /// where the stack begins.
+  static constexpr std::array<std::uint64_t, 2> hot_pages(const virtine::layout& where) {
+    return {where.arguments, where.user_end - x86::page_size};
+  }
+
+  /// Makes a snapshot of `image`, which must outlive it: its segments, with `data` in place of what
+  /// it covers; all else is the library's own or zeros. Costs a copy of both. Fails with
+  /// errc::snapshot_refused if `data` is not of the image's writable pages.
+  static result<std::shared_ptr<const snapshot>> create(const image_description& image,
+                                                        const initialised_data& data = {}) {
+    if (!is_well_formed(image)) {
+      return error{.code = errc::machine_failure,
+                   .operation = "the image's segments are not whole, ascending pages with W^X"};
     }
-    auto created = create(image);
-    if (!created) return created.why();
-    if (found == all.end()) found = all.insert(all.end(), known{&image, {}});
-    found->made = *created;
-    return *std::move(created);
+    const virtine::layout where = layout_of(image);
+    const std::size_t size = where.end - layout::begin;
+    auto file = kvm::create_memfd("virtine-snapshot", size);
+    if (!file) return file.why();
+    {
+      auto writable = kvm::mapping::of(*file, size, kvm::sharing::shared);
+      if (!writable) return writable.why();
+      auto filled = fill(image, where, data, writable->bytes());
+      if (!filled) return filled.why();
+    }
+    auto sealed = kvm::seal(*file);
+    if (!sealed) return sealed.why();
+    auto pristine = kvm::mapping::of(*file, size, kvm::sharing::private_, PROT_READ);
+    if (!pristine) return pristine.why();
+    return std::shared_ptr<const snapshot>(
+        new snapshot(image, where, data.pages, *std::move(file), *std::move(pristine)));
   }
 
   [[nodiscard]] const image_description& image() const { return image_; }
@@ -56,6 +73,9 @@ class snapshot {
 
   /// Returns the memory from layout::begin to layout::end as every call finds it.
   [[nodiscard]] std::span<const std::byte> pristine() const { return pristine_.bytes(); }
+
+  /// Returns the addresses of the pages whose content is the initialiser's, ascending.
+  [[nodiscard]] std::span<const std::uint64_t> initialised_pages() const { return initialised_; }
 
   /// Returns a machine's own view: writes go to private copies of the pages, and the shared part
   /// cannot be written at all.
@@ -70,35 +90,16 @@ class snapshot {
   }
 
  private:
-  snapshot(const image_description& image, const virtine::layout& where, kvm::fd file,
-           kvm::mapping pristine)
-      : image_(image), layout_(where), file_(std::move(file)), pristine_(std::move(pristine)) {}
-
-  static result<std::shared_ptr<const snapshot>> create(const image_description& image) {
-    if (!is_well_formed(image)) {
-      return error{.code = errc::machine_failure,
-                   .operation = "the image's segments are not whole, ascending pages with W^X"};
-    }
-    const virtine::layout where = layout_of(image);
-    const std::size_t size = where.end - layout::begin;
-    auto file = kvm::create_memfd("virtine-snapshot", size);
-    if (!file) return file.why();
-    {
-      auto writable = kvm::mapping::of(*file, size, kvm::sharing::shared);
-      if (!writable) return writable.why();
-      auto filled = fill(image, where, writable->bytes());
-      if (!filled) return filled.why();
-    }
-    auto sealed = kvm::seal(*file);
-    if (!sealed) return sealed.why();
-    auto pristine = kvm::mapping::of(*file, size, kvm::sharing::private_, PROT_READ);
-    if (!pristine) return pristine.why();
-    return std::shared_ptr<const snapshot>(
-        new snapshot(image, where, *std::move(file), *std::move(pristine)));
-  }
+  snapshot(const image_description& image, const virtine::layout& where,
+           std::vector<std::uint64_t> initialised, kvm::fd file, kvm::mapping pristine)
+      : image_(image),
+        layout_(where),
+        initialised_(std::move(initialised)),
+        file_(std::move(file)),
+        pristine_(std::move(pristine)) {}
 
   static result<void> fill(const image_description& image, const virtine::layout& where,
-                           std::span<std::byte> memory) {
+                           const initialised_data& data, std::span<std::byte> memory) {
     const auto put = [&](std::uint64_t address, const void* from, std::size_t size) {
       if (size != 0) std::memcpy(memory.data() + (address - layout::begin), from, size);
     };
@@ -109,6 +110,19 @@ class snapshot {
     put_page(x86::trap_stub_page, x86::trap_stubs);
     put_page(x86::trampoline_page, x86::trampoline_bytes(where.call_address()));
     for (const segment& s : image.segments) put(s.address, s.content.data(), s.content.size());
+
+    // The addresses may come from a file, so they are held against the map before any is used.
+    std::uint64_t next = where.shared_end;
+    for (std::size_t i = 0; i < data.pages.size(); ++i) {
+      const std::uint64_t page = data.pages[i];
+      if (page < next || page % x86::page_size != 0 || !where.is_data(page)) {
+        return error{.code = errc::snapshot_refused,
+                     .operation = "a page of the snapshot is none of the image's data",
+                     .detail = page};
+      }
+      put(page, data.content.data() + i * x86::page_size, x86::page_size);
+      next = page + x86::page_size;
+    }
 
     // Built with every writable page writable, then all of them made read-only: the first write to
     // each traps, and only what has trapped can have been written (machine::restore).
@@ -127,16 +141,9 @@ class snapshot {
     return {};
   }
 
- public:
-  /// The pages that are in every machine's write set from the start: where the frame begins and
-  /// where the stack begins.
-  static constexpr std::array<std::uint64_t, 2> hot_pages(const virtine::layout& where) {
-    return {where.arguments, where.user_end - x86::page_size};
-  }
-
- private:
   const image_description& image_;
   const virtine::layout layout_;
+  const std::vector<std::uint64_t> initialised_;
   kvm::fd file_;
   kvm::mapping pristine_;
 };

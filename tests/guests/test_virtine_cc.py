@@ -99,6 +99,18 @@ class Case(unittest.TestCase):
 
 
 class Header(Case):
+    def test_what_runs_before_the_snapshot(self):
+        self.write("none.cpp", SQUARE)
+        self.assertIn(".init = 0x0,", self.build("none.cpp", "none.hpp"))
+        named = SQUARE + "static int n;\nstatic void f() { n = 1; }\nVIRTINE_INIT(f);\n"
+        self.write("named.cpp", named)
+        constructed = SQUARE + "int start() { return 4; }\nint n = start() + square(2);\n"
+        self.write("constructed.cpp", constructed.replace("start() {", "start() { asm(\"\");"))
+        for name in ("named", "constructed"):
+            text = self.build(f"{name}.cpp", f"{name}.hpp")
+            address = re.search(r"\.init = (0x[0-9a-f]+),", text)[1]
+            self.assertRegex(text, r"\{%s, [0-9]+, \"virtine_init\"\}" % address)
+
     def test_one_export_with_the_name_of_the_image(self):
         self.write("square.cpp", SQUARE)
         text = self.build("square.cpp", "square.hpp")
@@ -533,9 +545,22 @@ class Failures(Case):
         self.write("large.asm", FIB16 + "  mov ax, [space]\nsection .bss\nspace: resb 40000\n")
         self.fails("--mode", "real16", "large.asm", says=["byte 72776", "65536 bytes", "--memory"])
 
-    def test_static_constructors(self):
-        self.write("a.cpp", SQUARE + "int start();\nint global = start();\n")
-        self.fails("a.cpp", says=["a.cpp has a static constructor", "constinit"])
+    def test_what_would_run_elsewhere_than_before_the_snapshot(self):
+        self.write("a.cpp", SQUARE + "[[gnu::destructor]] static void end() {}\n")
+        self.fails("a.cpp", says=["a.cpp has a section .fini_array", "VIRTINE_INIT"])
+        self.write("a.asm", FIB16 + "virtine_init\n  ret\n")
+        self.fails("--mode", "real16", "a.asm", says=["a.asm has an initialiser", "user64"])
+
+    def test_two_initialisers(self):
+        self.write("a.cpp", SQUARE + "static void f() {}\nVIRTINE_INIT(f);\n")
+        self.write("b.cpp", "#include <virtine/guest.hpp>\nstatic void g() {}\n"
+                   "VIRTINE_INIT(g);\n")
+        self.fails("a.cpp", "b.cpp", says=["named twice, by a.cpp and by b.cpp", "VIRTINE_INIT"])
+
+    def test_initialiser_of_another_type(self):
+        self.write("a.cpp", SQUARE + "VIRTINE_INIT(square);\n")
+        errors = self.fails("a.cpp", says="a.cpp does not compile")
+        self.assertIn("VIRTINE_INIT names a function that takes arguments", errors)
 
     def test_thread_local(self):
         self.write("a.cpp", SQUARE + "thread_local int t;\nint f() { return ++t; }\n"

@@ -21,7 +21,7 @@ RANKS = [
     "kvm/vcpu kvm/vm kvm/system image",
     "guest_memory guest_access tainted object_bytes layout fault_report snapshot guest_cpu "
     "policy stop",
-    "deadline runner machine bare_machine",
+    "deadline runner shared_snapshot machine bare_machine",
     "pool marshal",
     "virtine_fn",
     "virtine format",

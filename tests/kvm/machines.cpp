@@ -64,7 +64,7 @@ TEST_CASE("a call by hand: arguments, enter, reply, restore", "[machines]") {
     CHECK_FALSE(made->poisoned());
     made->restore(arguments.size());
   }
-  CHECK(made->write_set_size() == 2);
+  CHECK(made->write_set().size() == 2);
 }
 
 TEST_CASE("a hypercall by hand", "[machines]") {
@@ -166,12 +166,12 @@ TEST_CASE("writes go to what the guest may write, and are undone", "[machines]")
 
   // Two bytes, in pages that no call has written yet.
   REQUIRE(write(variables.address + x86::page_size - 1, 2));
-  CHECK(made->write_set_size() == 4);
+  CHECK(made->write_set().size() == 4);
   CHECK(made->read(guest_address{variables.address + x86::page_size}, 1).value()[0] ==
         std::byte{0x77});
   REQUIRE(write(where.guard - 1, 1));
   REQUIRE(write(where.stack, 1));
-  CHECK(made->write_set_size() == 6);
+  CHECK(made->write_set().size() == 6);
   made->restore(0);
   for (const std::uint64_t at :
        {variables.address + x86::page_size - 1, variables.address + x86::page_size, where.guard - 1,
@@ -201,16 +201,16 @@ TEST_CASE("writes go to what the guest may write, and are undone", "[machines]")
 }
 
 TEST_CASE("machines of an image share its snapshot", "[machines]") {
-  const auto first = snapshot::of(square::description).value();
-  CHECK(snapshot::of(square::description).value() == first);
-  CHECK(snapshot::of(guests::text::description).value() != first);
+  const auto first = shared_snapshot<machine>(square::description).value();
+  CHECK(shared_snapshot<machine>(square::description).value() == first);
+  CHECK(shared_snapshot<machine>(guests::text::description).value() != first);
   const std::size_t files = snapshot_files().size();
 
   std::vector<std::unique_ptr<machine>> machines;
   for (int i = 0; i < 4; ++i) {
     machines.push_back(machine::create(square::description).value());
     CHECK(first.use_count() == 2 + i);
-    CHECK(snapshot::of(square::description).value() == first);
+    CHECK(shared_snapshot<machine>(square::description).value() == first);
   }
   CHECK(snapshot_files().size() == files);
   // What one of them writes, no other has.
@@ -230,7 +230,7 @@ TEST_CASE("a snapshot goes with the last machine, and comes again", "[machines]"
   std::weak_ptr<const snapshot> seen;
   {
     const auto made = machine::create(guests::text::description).value();
-    seen = snapshot::of(guests::text::description).value();
+    seen = shared_snapshot<machine>(guests::text::description).value();
     CHECK_FALSE(seen.expired());
   }
   CHECK(seen.expired());
@@ -238,7 +238,7 @@ TEST_CASE("a snapshot goes with the last machine, and comes again", "[machines]"
 }
 
 TEST_CASE("nobody can change a snapshot", "[machines]") {
-  const auto kept = snapshot::of(square::description).value();
+  const auto kept = shared_snapshot<machine>(square::description).value();
   const auto files = snapshot_files();
   if (files.empty()) {
     WARN("/proc does not show the process's descriptors");
@@ -261,7 +261,7 @@ TEST_CASE("a machine has the layout that its image says", "[machines]") {
   constexpr layout where = layout_of(square::description);
   static_assert(is_well_formed(square::description));
   static_assert(is_well_formed(pages::description));
-  const auto kept = snapshot::of(square::description).value();
+  const auto kept = shared_snapshot<machine>(square::description).value();
   CHECK(kept->layout().end == where.end);
   CHECK(kept->pristine().size() == where.end - layout::begin);
   CHECK(&kept->image() == &square::description);

@@ -184,7 +184,7 @@ TEST_CASE("memory is byte for byte what it was", "[reset]") {
   for (const std::uint32_t way : {0u, at_return | with_stack}) {
     REQUIRE(by_hand::call<soil_sig, registers::soil>(*made, way, arguments_size, stack_size));
     CHECK(differences(user_memory(*made), before) == "");
-    CHECK(made->write_set_size() ==
+    CHECK(made->write_set().size() ==
           (where.guard - where.arguments + stack_size + 15 * x86::page_size) / x86::page_size);
   }
 }
@@ -192,12 +192,12 @@ TEST_CASE("memory is byte for byte what it was", "[reset]") {
 TEST_CASE("the first write to a page changes nothing but the page", "[reset]") {
   const std::uint32_t has = what_there_is();
   const auto made = machine::create(registers::description).value();
-  const std::size_t before = made->write_set_size();
+  const std::size_t before = made->write_set().size();
   findings trapping(by_hand::call<carry_sig, registers::carry>(*made, has).value());
   // Pages that carry writes: fresh, kept, one of the stack; two were in the set.
-  CHECK(made->write_set_size() == before + 8);
+  CHECK(made->write_set().size() == before + 8);
   findings plain(by_hand::call<carry_sig, registers::carry>(*made, has).value());
-  CHECK(made->write_set_size() == before + 8);
+  CHECK(made->write_set().size() == before + 8);
   // Not every processor and kernel saves these for a guest.
   trapping.forget_x87_pointers();
   plain.forget_x87_pointers();
@@ -261,7 +261,7 @@ TEST_CASE("writes in orders that change from call to call leave no wrong byte", 
   const bool emulated = std::getenv("VIRTINE_HOST") != nullptr;
   const std::uint32_t calls = emulated ? 30 : 300;
   const auto made = machine::create(pages::description).value();
-  CHECK(made->write_set_size() == 2);
+  CHECK(made->write_set().size() == 2);
   std::set<std::uint32_t> written;
   std::uint64_t random = 88172645463325252;
   const auto next_random = [&](std::uint32_t below) {
@@ -281,7 +281,7 @@ TEST_CASE("writes in orders that change from call to call leave no wrong byte", 
     INFO("call " << i << ": " << count << " pages from " << first << " by " << stride);
     REQUIRE(wrong.has_value());
     REQUIRE(*wrong == 0);
-    REQUIRE(made->write_set_size() == written.size() + 2);
+    REQUIRE(made->write_set().size() == written.size() + 2);
   }
   CHECK(written.size() == page_count);
 }
@@ -289,8 +289,8 @@ TEST_CASE("writes in orders that change from call to call leave no wrong byte", 
 TEST_CASE("reading adds nothing to the write set", "[reset]") {
   const auto made = machine::create(pages::description).value();
   CHECK(by_hand::call<std::uint64_t(), pages::sum_initialised>(*made).value() == 6);
-  CHECK(made->write_set_size() == 2);
+  CHECK(made->write_set().size() == 2);
   CHECK(by_hand::call<std::uint64_t(std::uint64_t), pages::overwrite_initialised>(*made, 5u)
             .value() == 5);
-  CHECK(made->write_set_size() == 3);
+  CHECK(made->write_set().size() == 3);
 }

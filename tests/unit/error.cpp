@@ -41,6 +41,9 @@ const std::vector<row> codes{
     {{.code = errc::out_of_range, .operation = "guest memory access", .detail = 0xfedc},
      true,
      "out_of_range: guest memory access (0xfedc)"},
+    {{.code = errc::snapshot_refused, .operation = "the snapshot is of another image"},
+     true,
+     "snapshot_refused: the snapshot is of another image"},
     {{.code = errc::guest_fault, .fault = {.kind = fault_kind::divide_error, .instruction = 0x20}},
      false,
      "guest_fault: divide error at 0x20"},
@@ -122,6 +125,11 @@ TEST_CASE("a fault reads as what happened, where, and in which function", "[erro
   why.fault.access = access::none;
   why.fault.kind = fault_kind::other;
   CHECK(to_string(why) == "guest_fault: processor exception at 0x20010 in fib(int)+0x2c");
+}
+
+TEST_CASE("what went wrong elsewhere than in a call is said to", "[error]") {
+  CHECK(to_string(error{.code = errc::timed_out, .operation = "in the image's initialiser"}) ==
+        "timed_out: the call was stopped at its deadline (in the image's initialiser)");
 }
 
 TEST_CASE("a failure says what to_string says and keeps the error", "[error]") {

@@ -1,5 +1,6 @@
 // VIRTINE_EXPORT: makes a function callable from the host, by an entry that takes its arguments
-// from the call frame, and a record of its name and signature for virtine-cc.
+// from the call frame, and a record of its name and signature for virtine-cc. VIRTINE_INIT: makes a
+// function run once, before the snapshot.
 // Must not know the host's side of the frame, nor how an entry is reached. Freestanding.
 // SPDX-License-Identifier: MIT
 #pragma once
@@ -87,3 +88,16 @@ consteval auto export_record(const char (&name)[N]) {
   [[gnu::used,                                                                           \
     gnu::section(".virtine.exports")]] static constexpr auto virtine_export_##function = \
       ::virtine::detail::export_record<&function>(#function)
+
+/// Names the function that runs once, before the snapshot that every call of the image begins with,
+/// and after the constructors of static objects: `VIRTINE_INIT(prepare);`. What it leaves in
+/// variables is there in every call. It takes and returns nothing, may make no hypercall, and has
+/// ten seconds. Once per image.
+#define VIRTINE_INIT(function)                                                               \
+  static_assert(std::is_same_v<::virtine::detail::signature_of_t<&function>, void()>,        \
+                "VIRTINE_INIT names a function that takes arguments or returns something."); \
+  extern "C" void virtine_initialiser();                                                     \
+  extern "C" void virtine_initialiser() {                                                    \
+    function();                                                                              \
+  }                                                                                          \
+  static_assert(true)

@@ -1,0 +1,106 @@
+// The one snapshot of each image that the machines of a process share, made by running the image's
+// initialiser. Knows nothing of pools; what a machine is, its users say.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <utility>
+
+#include <virtine/deadline.hpp>
+#include <virtine/image.hpp>
+#include <virtine/result.hpp>
+#include <virtine/runner.hpp>
+#include <virtine/snapshot.hpp>
+#include <virtine/stop.hpp>
+
+namespace virtine {
+
+/// How long an image's initialiser may run; then it fails with errc::timed_out.
+inline constexpr std::chrono::seconds initialiser_timeout{10};
+
+/// Runs the initialiser of the image of `base` on a machine made from it, at CPL 3 and without any
+/// hypercall, and returns a snapshot of what it left in the image's data. Everything else of the
+/// machine is forgotten. Fails as a call does; the error's operation then names the initialiser.
+template <class Machine>
+result<std::shared_ptr<const snapshot>> run_initialiser(
+    const std::shared_ptr<const snapshot>& base,
+    std::chrono::nanoseconds timeout = initialiser_timeout) {
+  const image_description& image = base->image();
+  auto made = Machine::create(base);
+  if (!made) return made.why();
+  Machine& guest = **made;
+  auto stopped = guest.enter(image.init, {.until = deadline_after(timeout)});
+  if (stopped && *stopped == stop::hypercall) {
+    stopped = error{.code = errc::hypercall_denied, .detail = guest.hypercall_number()};
+    guest.abandon();
+  }
+  if (!stopped) {
+    error why = stopped.why();
+    // A new machine holds nothing of another call, so it is the initialiser's own doing.
+    if (why.code == errc::not_entered) why.code = errc::guest_fault;
+    if (!is_host_side(why.code)) why.operation = "in the image's initialiser";
+    return why;
+  }
+
+  // What is taken over is what the guest may write and calls have a use for: not the call frame,
+  // the stack or the tables, so that whatever the initialiser did is done with bytes of its data
+  // alone.
+  initialised_data left;
+  for (std::uint64_t page : guest.write_set()) {
+    if (base->layout().is_data(page)) left.pages.push_back(page);
+  }
+  std::sort(left.pages.begin(), left.pages.end());
+  left.content.reserve(left.pages.size() * x86::page_size);
+  for (std::uint64_t page : left.pages) {
+    auto content = guest.read(guest_address{page}, x86::page_size);
+    if (!content) return content.why();
+    left.content.insert(left.content.end(), content->begin(), content->end());
+  }
+  return snapshot::create(image, left);
+}
+
+namespace detail {
+
+/// Where the snapshot of an image is found as long as somebody holds it.
+struct snapshot_place {
+  explicit snapshot_place(const image_description& of) : image(&of) {}
+
+  const image_description* image;
+  std::mutex guard;
+  std::weak_ptr<const snapshot> made;  // Guarded by `guard`.
+};
+
+/// Returns the process's place for the snapshot of `image`.
+inline snapshot_place& place_of(const image_description& image) {
+  static std::mutex guard;
+  // Never destroyed, because machines in static storage may be made until the process ends.
+  static auto& all = *new std::list<snapshot_place>;
+  std::lock_guard lock(guard);
+  for (snapshot_place& each : all) {
+    if (each.image == &image) return each;
+  }
+  return all.emplace_back(image);
+}
+
+}  // namespace detail
+
+/// Returns the process's snapshot of `image`. If no machine holds one it is made, by running the
+/// initialiser if there is one; who asks for it meanwhile waits. A failure is not remembered.
+template <class Machine>
+result<std::shared_ptr<const snapshot>> shared_snapshot(const image_description& image) {
+  detail::snapshot_place& place = detail::place_of(image);
+  std::lock_guard lock(place.guard);
+  if (auto made = place.made.lock()) return made;
+  auto made = snapshot::create(image);
+  if (made && image.init != 0) made = run_initialiser<Machine>(*made);
+  if (made) place.made = *made;
+  return made;
+}
+
+}  // namespace virtine

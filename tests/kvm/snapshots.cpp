@@ -1,0 +1,180 @@
+// Snapshots with an initialiser: what it leaves is what every call begins with, and nothing else.
+// SPDX-License-Identifier: MIT
+#include "catch.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <guests/init_asks.hpp>
+#include <guests/init_faults.hpp>
+#include <guests/init_loops.hpp>
+#include <guests/prepared.hpp>
+#include <guests/scribbles.hpp>
+#include <guests/square.hpp>
+#include <virtine/virtine.hpp>
+
+#include "guests/prepared_types.hpp"
+
+using namespace virtine;
+using namespace std::chrono_literals;
+
+namespace {
+
+using prepared = guests::prepared;
+using state_fn = virtine_fn<prepared_state(), prepared::state>;
+
+// Returns the pages in which two memories of one size differ, by their addresses.
+std::vector<std::uint64_t> different_pages(const snapshot& a, const snapshot& b) {
+  std::vector<std::uint64_t> found;
+  for (std::size_t at = 0; at < a.pristine().size(); at += x86::page_size) {
+    if (std::memcmp(&a.pristine()[at], &b.pristine()[at], x86::page_size) != 0) {
+      found.push_back(layout::begin + at);
+    }
+  }
+  return found;
+}
+
+}  // namespace
+
+TEST_CASE("constructors and the initialiser run once, in order, before all calls", "[snapshots]") {
+  state_fn state;
+  std::set<std::uint64_t> born;
+  for (int i = 0; i < 5; ++i) {
+    const prepared_state seen = state();
+    CHECK(seen.trace == 123);
+    CHECK(seen.digits == 12);
+    // What one call counts, the next does not see.
+    CHECK(seen.calls == 1);
+    born.insert(seen.born);
+  }
+  CHECK(born.size() == 1);
+}
+
+TEST_CASE("what a call does to initialised data is undone", "[snapshots]") {
+  virtine_fn<std::uint64_t(), prepared::wrong_squares> wrong_squares;
+  for (int i = 0; i < 5; ++i) CHECK(wrong_squares() == 0);
+}
+
+TEST_CASE("an image without anything to run has no initialiser", "[snapshots]") {
+  CHECK(guests::square::description.init == 0);
+  CHECK(prepared::description.init != 0);
+  CHECK(guests::scribbles::description.init != 0);
+  CHECK(shared_snapshot<machine>(guests::square::description).value()->initialised_pages().empty());
+}
+
+TEST_CASE("only the image's data is taken over from the machine that ran the initialiser",
+          "[snapshots]") {
+  using scribbles = guests::scribbles;
+  const auto base = snapshot::create(scribbles::description).value();
+  const auto made = run_initialiser<machine>(base).value();
+  const std::uint64_t data = scribbles::description.segments.back().address;
+  // Not the arguments, the stacks or the page tables, all of which it wrote or had written.
+  CHECK(different_pages(*base, *made) == std::vector{data});
+  REQUIRE(made->initialised_pages().size() == 1);
+  CHECK(made->initialised_pages()[0] == data);
+
+  virtine_fn<std::uint64_t(), scribbles::next> next;
+  for (int i = 0; i < 3; ++i) CHECK(next() == 42);
+  const auto guest = machine::create(made).value();
+  CHECK(guest->write_set().size() == 2);
+  CHECK(std::ranges::all_of(guest->arguments(), [](std::byte b) { return b == std::byte{0}; }));
+}
+
+TEST_CASE("only the pages that the initialiser wrote are taken over", "[snapshots]") {
+  const auto base = snapshot::create(prepared::description).value();
+  const auto made = run_initialiser<machine>(base).value();
+  const auto pages = made->initialised_pages();
+  CHECK(std::ranges::is_sorted(pages));
+  CHECK(different_pages(*base, *made) == std::vector(pages.begin(), pages.end()));
+  // Four pages of squares, and at most two with the variables; the untouched ones stay the image's.
+  CHECK(pages.size() >= 5);
+  CHECK(pages.size() <= 6);
+}
+
+TEST_CASE("machines that are created at one time wait for one initialiser", "[snapshots]") {
+  for (int round = 0; round < 3; ++round) {
+    constexpr std::size_t count = 4;
+    std::vector<std::uint64_t> born(count);
+    pool<prepared> machines;
+    virtine_fn<prepared_state(), prepared::state> state{machines};
+    std::vector<std::thread> threads;
+    for (std::size_t i = 0; i < count; ++i) {
+      threads.emplace_back([&, i] { born[i] = state().born; });
+    }
+    for (std::thread& each : threads) each.join();
+    CHECK(std::ranges::count(born, born[0]) == count);
+  }
+}
+
+TEST_CASE("the initialiser runs anew when no machine holds the snapshot", "[snapshots]") {
+  const std::uint64_t first = state_fn{}().born;
+  CHECK(state_fn{}().born != first);
+  const state_fn unused;
+  state_fn holds;
+  const std::uint64_t held = holds().born;
+  CHECK(state_fn{}().born == held);
+}
+
+TEST_CASE("an initialiser that fails is an error that says so, each time anew", "[snapshots]") {
+  virtine_fn<int(), guests::init_faults> faults;
+  for (int i = 0; i < 2; ++i) {
+    const auto r = faults.try_call();
+    REQUIRE_FALSE(r.has_value());
+    CHECK(r.why().code == errc::guest_fault);
+    CHECK(r.why().fault.kind == fault_kind::invalid_opcode);
+    CHECK(to_string(r.why()).find("virtine_initialiser") != std::string::npos);
+    CHECK(to_string(r.why()).find("initialiser") != std::string::npos);
+  }
+
+  auto policy = virtine::policy{
+      allow<hypercall<9, void()>>([] { FAIL("an initialiser has made a hypercall"); })};
+  virtine_fn<int(), guests::init_asks, decltype(policy)> asks{policy};
+  const auto denied = asks.try_call();
+  REQUIRE_FALSE(denied.has_value());
+  CHECK(denied.why().code == errc::hypercall_denied);
+  CHECK(denied.why().detail == 9);
+  CHECK(denied.why().operation == std::string("in the image's initialiser"));
+
+  const auto base = snapshot::create(guests::init_loops::description).value();
+  const auto late = run_initialiser<machine>(base, 30ms);
+  REQUIRE_FALSE(late.has_value());
+  CHECK(late.why().code == errc::timed_out);
+  CHECK(late.why().operation == std::string("in the image's initialiser"));
+  CHECK(base.use_count() == 1);
+}
+
+TEST_CASE("a snapshot takes no page that is none of its image's data", "[snapshots]") {
+  const image_description& image = guests::scribbles::description;
+  const layout where = layout_of(image);
+  const std::uint64_t data = where.shared_end;
+  const std::vector<std::byte> content(2 * x86::page_size, std::byte{0x77});
+  CHECK(snapshot::create(image, {.pages = {data}, .content = content}).has_value());
+  for (const auto& pages : std::vector<std::vector<std::uint64_t>>{
+           {data + 1},
+           {data - x86::page_size},
+           {where.arguments},
+           {where.guard},
+           {where.stack},
+           {where.trap_stack},
+           {where.tables},
+           {where.end},
+           {x86::tables_page},
+           {0},
+           {UINT64_MAX - x86::page_size + 1},
+           {data, data},
+           {data, data - x86::page_size},
+       }) {
+    INFO(std::hex << pages.front() << ' ' << pages.back());
+    const auto refused = snapshot::create(image, {.pages = pages, .content = content});
+    REQUIRE_FALSE(refused.has_value());
+    CHECK(refused.why().code == errc::snapshot_refused);
+  }
+}
