@@ -9,15 +9,16 @@
 #include <list>
 #include <memory>
 #include <mutex>
-#include <span>
 #include <utility>
 
 #include <virtine/deadline.hpp>
+#include <virtine/guest_memory.hpp>
 #include <virtine/image.hpp>
 #include <virtine/result.hpp>
 #include <virtine/runner.hpp>
 #include <virtine/snapshot.hpp>
 #include <virtine/stop.hpp>
+#include <virtine/x86/user64.hpp>
 
 namespace virtine {
 
