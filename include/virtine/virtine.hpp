@@ -10,6 +10,7 @@
 #include <virtine/policy.hpp>
 #include <virtine/pool.hpp>
 #include <virtine/result.hpp>
+#include <virtine/saved_snapshot.hpp>
 #include <virtine/tainted.hpp>
 #include <virtine/version.hpp>
 #include <virtine/virtine_fn.hpp>

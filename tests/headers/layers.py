@@ -19,10 +19,10 @@ RANKS = [
     "x86/bytes x86/cpu_mode x86/descriptors x86/page_table x86/trampoline x86/trap "
     "kvm/uapi kvm/explain kvm/fd kvm/mapping kvm/capability kvm/exit",
     "kvm/vcpu kvm/vm kvm/system image",
-    "guest_memory guest_access tainted object_bytes layout fault_report snapshot guest_cpu "
+    "digest guest_memory guest_access tainted object_bytes layout fault_report snapshot guest_cpu "
     "policy stop",
     "deadline runner shared_snapshot machine bare_machine",
-    "pool marshal",
+    "pool marshal saved_snapshot",
     "virtine_fn",
     "virtine format",
 ]

@@ -1,0 +1,249 @@
+// Snapshots as files: what an initialiser left is saved, and loaded by a process that then need not
+// run it. Knows nothing of pools.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <virtine/digest.hpp>
+#include <virtine/guest_cpu.hpp>
+#include <virtine/image.hpp>
+#include <virtine/kvm/explain.hpp>
+#include <virtine/kvm/fd.hpp>
+#include <virtine/kvm/system.hpp>
+#include <virtine/kvm/uapi.hpp>
+#include <virtine/layout.hpp>
+#include <virtine/machine.hpp>
+#include <virtine/result.hpp>
+#include <virtine/shared_snapshot.hpp>
+#include <virtine/snapshot.hpp>
+#include <virtine/version.hpp>
+#include <virtine/x86/user64.hpp>
+
+namespace virtine {
+
+/// The beginning of a snapshot file. The addresses of its pages follow, 8 bytes each, then their
+/// contents. All numbers are little-endian.
+struct saved_header {
+  static constexpr std::uint64_t expected_magic = 0x50414e5354524956;  // "VIRTSNAP"
+  static constexpr std::uint64_t expected_format = 1;
+
+  std::uint64_t magic = expected_magic;
+  std::uint64_t format = expected_format;
+  std::uint64_t version = VIRTINE_VERSION;
+  std::uint64_t image = 0;      ///< Digest of the image description.
+  std::uint64_t processor = 0;  ///< Digest of what guests can see of the processor.
+  std::uint64_t pages = 0;      ///< How many there are.
+  std::uint64_t content = 0;    ///< Digest of the addresses and contents of the pages.
+};
+static_assert(sizeof(saved_header) == 56);
+
+namespace detail {
+
+inline std::uint64_t digest_of(const image_description& image) {
+  digest all;
+  all.add(image.name).add(static_cast<std::uint64_t>(image.mode));
+  all.add(std::uint64_t{image.segments.size()});
+  for (const segment& s : image.segments) {
+    all.add(s.address).add(s.memory_size).add(s.content);
+    all.add(std::uint64_t{s.writable}).add(std::uint64_t{s.executable});
+  }
+  all.add(std::uint64_t{image.symbols.size()});
+  for (const symbol& s : image.symbols) all.add(s.address).add(s.size).add(s.name);
+  all.add(std::uint64_t{image.imports.size()});
+  for (std::uint32_t number : image.imports) all.add(std::uint64_t{number});
+  all.add(image.arguments_size).add(image.stack_size).add(image.memory_size);
+  return all.add(image.boot).add(image.init).value();
+}
+
+/// Digests what CPUID tells a guest, but for the number of the processor that it runs on.
+inline std::uint64_t digest_of(const kvm::cpuid_table& cpuid, std::uint64_t xcr0) {
+  digest all;
+  all.add(xcr0);
+  for (kvm_cpuid_entry2 each :
+       std::span(cpuid.entries).first(std::min(cpuid.nent, cpuid.capacity))) {
+    // SDM vol. 2, CPUID: initial APIC id, x2APIC ids; APM vol. 3: extended APIC id.
+    if (each.function == 1) each.ebx &= 0x00ffffff;
+    if (each.function == 0xb || each.function == 0x1f) each.edx = 0;
+    if (each.function == 0x8000001e) each.eax = each.ebx = each.ecx = 0;
+    for (std::uint32_t value :
+         {each.function, each.index, each.flags, each.eax, each.ebx, each.ecx, each.edx}) {
+      all.add(std::uint64_t{value});
+    }
+  }
+  return all.value();
+}
+
+inline std::uint64_t digest_of(std::span<const std::uint64_t> pages,
+                               std::span<const std::byte> content) {
+  return digest{}.add(std::as_bytes(pages)).add(content).value();
+}
+
+/// Writes all of `bytes` to a file.
+inline result<void> write_all(const kvm::fd& file, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ::ssize_t written = ::write(file.get(), bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return kvm::explain("write", errno);
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+  }
+  return {};
+}
+
+/// Fills `bytes` from `offset` of a file. Fails with errc::snapshot_refused if it ends before.
+inline result<void> read_all(const kvm::fd& file, std::span<std::byte> bytes, std::size_t offset) {
+  while (!bytes.empty()) {
+    const ::ssize_t got =
+        ::pread(file.get(), bytes.data(), bytes.size(), static_cast<::off_t>(offset));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return kvm::explain("pread", errno);
+    if (got == 0) {
+      return error{.code = errc::snapshot_refused, .operation = "the snapshot file is truncated"};
+    }
+    bytes = bytes.subspan(static_cast<std::size_t>(got));
+    offset += static_cast<std::size_t>(got);
+  }
+  return {};
+}
+
+/// Writes the pages that the initialiser wrote to `path`.
+inline result<void> write_snapshot(const snapshot& from, std::uint64_t processor,
+                                   const std::string& path) {
+  const std::span<const std::uint64_t> pages = from.initialised_pages();
+  std::vector<std::byte> content;
+  content.reserve(pages.size() * x86::page_size);
+  for (std::uint64_t page : pages) {
+    const auto bytes = from.pristine().subspan(page - layout::begin, x86::page_size);
+    content.insert(content.end(), bytes.begin(), bytes.end());
+  }
+  const std::array header{saved_header{.image = digest_of(from.image()),
+                                       .processor = processor,
+                                       .pages = pages.size(),
+                                       .content = digest_of(pages, content)}};
+
+  // A file of its own that takes the place of the old one when it is whole. It is not flushed to
+  // the disk: what a crash leaves of it is found damaged.
+  std::string temporary = path + ".XXXXXX";
+  const kvm::fd file{::mkostemp(temporary.data(), O_CLOEXEC)};  // With mode 0600.
+  if (!file) return kvm::explain("mkostemp", errno);
+  auto written = write_all(file, std::as_bytes(std::span(header)));
+  if (written) written = write_all(file, std::as_bytes(pages));
+  if (written) written = write_all(file, content);
+  if (written && ::rename(temporary.c_str(), path.c_str()) != 0) {
+    written = kvm::explain("rename", errno);
+  }
+  if (!written) ::unlink(temporary.c_str());
+  return written;
+}
+
+/// Returns what `path` holds for `image`, having found it whole and made for this host.
+inline result<initialised_data> read_snapshot(const image_description& image,
+                                              std::uint64_t processor, const std::string& path) {
+  constexpr auto refused = [](const char* why) {
+    return error{.code = errc::snapshot_refused, .operation = why};
+  };
+  // Not blocking, which opening a pipe without a writer would.
+  const kvm::fd file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+  if (!file) return kvm::explain("open", errno);
+  struct ::stat about {};
+  if (::fstat(file.get(), &about) != 0) return kvm::explain("fstat", errno);
+  if (!S_ISREG(about.st_mode)) return refused("this is not a snapshot file");
+  const auto size = static_cast<std::uint64_t>(about.st_size);
+
+  std::array<saved_header, 1> headers;
+  saved_header& header = headers.front();
+  auto got = read_all(file, std::as_writable_bytes(std::span(headers)), 0);
+  if (!got) return got.why();
+  if (header.magic != saved_header::expected_magic) return refused("this is not a snapshot file");
+  if (header.format != saved_header::expected_format || header.version != VIRTINE_VERSION) {
+    return refused("the snapshot is of another version of the library");
+  }
+  if (header.image != digest_of(image)) return refused("the snapshot is of another image");
+  if (header.processor != processor) {
+    return refused("the snapshot is of a host with another processor or KVM");
+  }
+
+  // Before anything is allocated: no more than the image has room for, and as long as that takes.
+  const layout where = layout_of(image);
+  if (header.pages > (where.arguments - where.shared_end) / x86::page_size) {
+    return refused("the snapshot file has more pages than the image");
+  }
+  const std::uint64_t needed =
+      sizeof header + header.pages * (sizeof(std::uint64_t) + x86::page_size);
+  if (size < needed) return refused("the snapshot file is truncated");
+  if (size > needed) return refused("the snapshot file is too long");
+
+  initialised_data data;
+  data.pages.resize(header.pages);
+  got = read_all(file, std::as_writable_bytes(std::span(data.pages)), sizeof header);
+  if (!got) return got.why();
+  data.content.resize(header.pages * x86::page_size);
+  got = read_all(file, data.content, sizeof header + data.pages.size() * sizeof(std::uint64_t));
+  if (!got) return got.why();
+  if (header.content != digest_of(data.pages, data.content)) {
+    return refused("the snapshot file is damaged");
+  }
+  return data;
+}
+
+/// Returns the digest of this host's processor as guests see it.
+inline result<std::uint64_t> processor_digest() {
+  auto system = kvm::system::shared();
+  if (!system) return system.why();
+  return digest_of((*system)->supported_cpuid(), guest_cpu::of(**system).xcr0);
+}
+
+}  // namespace detail
+
+/// An image whose snapshot can be saved.
+template <class T>
+concept snapshot_image = guest_image<T> && T::description.mode ==
+                         x86::cpu_mode::user64&& is_well_formed(T::description);
+
+/// Writes the process's snapshot of Image to `path`, running the initialiser if no machine holds
+/// one. The file has what the initialiser left in the guest's data, may be read by its owner alone,
+/// and replaces an older one in one step. Fails as creating a machine does, or with
+/// errc::kvm_call if the file cannot be written.
+template <snapshot_image Image>
+result<void> save_snapshot(const std::string& path) {
+  auto processor = detail::processor_digest();
+  if (!processor) return processor.why();
+  auto from = shared_snapshot<machine>(Image::description);
+  if (!from) return from.why();
+  return detail::write_snapshot(**from, *processor, path);
+}
+
+/// Makes the file at `path` the process's snapshot of Image: machines that are made from now on
+/// begin with it, as long as one of them, their pool or the returned value is kept. Fails with
+/// errc::snapshot_refused if the file was not saved from this very image, by this version of the
+/// library, on such a host, or is not as it was saved; with errc::kvm_call if it cannot be read.
+template <snapshot_image Image>
+result<std::shared_ptr<const snapshot>> load_snapshot(const std::string& path) {
+  auto processor = detail::processor_digest();
+  if (!processor) return processor.why();
+  auto data = detail::read_snapshot(Image::description, *processor, path);
+  if (!data) return data.why();
+  auto made = snapshot::create(Image::description, *data);
+  if (!made) return made;
+  detail::snapshot_place& place = detail::place_of(Image::description);
+  std::lock_guard lock(place.guard);
+  place.made = *made;
+  return made;
+}
+
+}  // namespace virtine
