@@ -4,6 +4,7 @@
 #pragma once
 
 #include <virtine/bytes.hpp>
+#include <virtine/entropy.hpp>
 #include <virtine/guest/call.hpp>
 #include <virtine/guest/entry.hpp>
 #include <virtine/hypercall.hpp>

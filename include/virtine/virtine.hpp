@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <virtine/allow_entropy.hpp>
 #include <virtine/bare_machine.hpp>
 #include <virtine/bytes.hpp>
 #include <virtine/error.hpp>
