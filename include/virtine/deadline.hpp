@@ -63,15 +63,15 @@ inline result<void> can_interrupt() {
 
 /// Returns this thread, after making sure that the interrupt signal can reach it.
 inline pthread_t interruptible_thread() {
-  thread_local const bool reachable = [] {
+  thread_local const pthread_t self = [] {
     sigset_t ours;
     sigemptyset(&ours);
     sigaddset(&ours, interrupt_signal());
     // Sound: changes this thread's mask for a signal that nothing else uses.
-    return pthread_sigmask(SIG_UNBLOCK, &ours, nullptr) == 0;
+    pthread_sigmask(SIG_UNBLOCK, &ours, nullptr);
+    return pthread_self();
   }();
-  static_cast<void>(reachable);
-  return pthread_self();
+  return self;
 }
 
 }  // namespace detail

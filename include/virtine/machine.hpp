@@ -27,6 +27,12 @@
 
 namespace virtine {
 
+/// A page that a guest may have written.
+struct written_page {
+  std::uint64_t address = 0;
+  bool was_zero = false;  ///< Whether the snapshot has nothing but zeros there.
+};
+
 /// A machine of a user64 image. One thread at a time may use it. A call is: write to arguments(),
 /// enter(), serve hypercalls and resume() until it is done, read the reply, restore(). Any error
 /// poisons the machine: it refuses further calls and is to be destroyed.
@@ -108,14 +114,19 @@ class machine final : public guest_access {
 
   [[nodiscard]] bool poisoned() const { return poisoned_; }
 
-  /// Returns the addresses of the pages that a restore copies: all that can have been written.
-  [[nodiscard]] std::span<const std::uint64_t> write_set() const { return write_set_; }
+  /// Returns the pages that a restore covers: all that can have been written.
+  [[nodiscard]] std::span<const written_page> write_set() const { return write_set_; }
 
   /// Makes the memory what it was before the first call. `arguments_used` is how much of
-  /// arguments() the host has written at most. Costs one copy of each page in the write set.
+  /// arguments() the host has written at most. Costs a copy, or zeroing, of each page in the write
+  /// set.
   void restore(std::size_t arguments_used) {
-    for (std::uint64_t page : write_set_) {
-      std::memcpy(host(page), from_->pristine().data() + (page - layout::begin), x86::page_size);
+    for (const written_page& page : write_set_) {
+      if (page.was_zero) {
+        std::memset(host(page.address), 0, x86::page_size);
+      } else {
+        std::memcpy(host(page.address), pristine(page.address), x86::page_size);
+      }
     }
     // The first page of the arguments is in every write set.
     const std::size_t used = std::min<std::size_t>(arguments_used, arguments().size());
@@ -155,6 +166,7 @@ class machine final : public guest_access {
  private:
   static constexpr const char* poisoned_text = "the machine is poisoned by a call that failed";
   static constexpr std::uint64_t rflags_tf = 1U << 8;
+  static constexpr std::uint64_t max_ahead = 32;  // Pages.
 
   machine(std::shared_ptr<const snapshot> from, const guest_cpu& cpu, kvm::mapping memory,
           kvm::vm vm, kvm::vcpu vcpu)
@@ -164,7 +176,7 @@ class machine final : public guest_access {
         memory_(std::move(memory)),
         vm_(std::move(vm)),
         runner_(std::move(vcpu)) {
-    for (std::uint64_t page : snapshot::hot_pages(where_)) write_set_.push_back(page);
+    for (std::uint64_t page : snapshot::hot_pages(where_)) remember(page);
     sregs_ = cpu_.special_registers(x86::cpu_mode::user64);
     sregs_.cr3 = where_.tables;
     sregs_.gdt = {.base = x86::gdt_address, .limit = x86::gdt_limit, .padding = {}};
@@ -197,6 +209,9 @@ class machine final : public guest_access {
   [[nodiscard]] std::byte* host(std::uint64_t address) const {
     return memory_.bytes().data() + (address - layout::begin);
   }
+  [[nodiscard]] const std::byte* pristine(std::uint64_t address) const {
+    return from_->pristine().data() + (address - layout::begin);
+  }
   [[nodiscard]] std::span<std::byte> bytes(std::uint64_t address, std::uint64_t size) const {
     return {host(address), size};
   }
@@ -217,8 +232,35 @@ class machine final : public guest_access {
     const auto entry = x86::walk(tables(), where_.tables, page);
     if (!entry || !where_.is_writable(page)) return false;
     if (entry->writable) return true;
-    write_set_.push_back(page);
+    remember(page);
     return x86::make_writable(tables(), where_.tables, page);
+  }
+
+  void remember(std::uint64_t page) {
+    const std::byte* const bytes = pristine(page);
+    // All zeros if the first is and each equals the one before it.
+    const bool zeros =
+        bytes[0] == std::byte{0} && std::memcmp(bytes, bytes + 1, x86::page_size - 1) == 0;
+    write_set_.push_back({.address = page, .was_zero = zeros});
+  }
+
+  /// Adds the page of a first write and, if the guest goes through its memory page by page, as many
+  /// of the pages ahead as it has gone through: a trap costs more than to restore hundreds of
+  /// pages.
+  bool add_around(std::uint64_t page) {
+    const bool up = page == next_up_;
+    const bool down = page == next_down_;
+    ahead_ = up || down ? std::min<std::uint64_t>(ahead_ * 2, max_ahead) : 1;
+    if (!add_to_write_set(page)) return false;
+    std::uint64_t last = page;
+    for (std::uint64_t more = 1; more < ahead_; ++more) {
+      const std::uint64_t next = down ? last - x86::page_size : last + x86::page_size;
+      if (!add_to_write_set(next)) break;
+      last = next;
+    }
+    next_up_ = std::max(page, last) + x86::page_size;
+    next_down_ = std::min(page, last) - x86::page_size;
+    return true;
   }
 
   result<stop> run() {
@@ -281,7 +323,7 @@ class machine final : public guest_access {
                      .frame = x86::decode_trap_frame(stack.first<x86::trap_frame_size>(), vector),
                      .cr2 = sregs->cr2,
                      .rcx = regs.rcx};
-    if (!is_first_write(taken, where_) || !add_to_write_set(taken.cr2 & ~(x86::page_size - 1))) {
+    if (!is_first_write(taken, where_) || !add_around(taken.cr2 & ~(x86::page_size - 1))) {
       error why = report(taken, from_->image(), where_, user_memory());
       // Hosts that run guests on more processor state than they admit to let a guest leave some,
       // a code segment or protection keys, that even the trampoline trips over. Nothing of this
@@ -311,9 +353,12 @@ class machine final : public guest_access {
   kvm::mapping memory_;  // Before vm_: it must be mapped as long as the VM exists.
   kvm::vm vm_;
   runner runner_;
-  std::vector<std::uint64_t> write_set_;  // Page addresses.
-  bool at_trampoline_ = false;  // Whether the guest stopped at the trampoline's own `out`.
-  bool entering_ = false;       // Whether this call has made no exit yet.
+  std::vector<written_page> write_set_;
+  std::uint64_t ahead_ = 1;      // How many pages the last first write added.
+  std::uint64_t next_up_ = 0;    // The page above those,
+  std::uint64_t next_down_ = 0;  // and the one below.
+  bool at_trampoline_ = false;   // Whether the guest stopped at the trampoline's own `out`.
+  bool entering_ = false;        // Whether this call has made no exit yet.
   bool poisoned_ = false;
 };
 

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <optional>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -70,22 +71,21 @@ class [[nodiscard]] result<void> {
   using value_type = void;
 
   result() noexcept = default;
-  result(const error& why) noexcept : why_(why), failed_(true) {}  // NOLINT(google-explicit*)
+  result(const error& why) noexcept : why_(why) {}  // NOLINT(google-explicit*)
 
-  [[nodiscard]] bool has_value() const noexcept { return !failed_; }
-  explicit operator bool() const noexcept { return !failed_; }
+  [[nodiscard]] bool has_value() const noexcept { return !why_; }
+  explicit operator bool() const noexcept { return has_value(); }
 #ifdef __cpp_exceptions
   void value() const {
-    if (failed_) throw failure(why_);
+    if (why_) throw failure(*why_);
   }
 #endif
   [[nodiscard]] const error& why() const noexcept {
-    return why_;
+    return *why_;
   }
 
  private:
-  error why_{};
-  bool failed_ = false;
+  std::optional<error> why_;
 };
 
 }  // namespace virtine

@@ -53,8 +53,8 @@ result<std::shared_ptr<const snapshot>> run_initialiser(
   // the stack or the tables, so that whatever the initialiser did is done with bytes of its data
   // alone.
   initialised_data left;
-  for (std::uint64_t page : guest.write_set()) {
-    if (base->layout().is_data(page)) left.pages.push_back(page);
+  for (const auto& page : guest.write_set()) {
+    if (base->layout().is_data(page.address)) left.pages.push_back(page.address);
   }
   std::sort(left.pages.begin(), left.pages.end());
   left.content.reserve(left.pages.size() * x86::page_size);

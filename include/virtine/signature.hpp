@@ -70,7 +70,9 @@ struct id_text {
     if (number >= 10) append(number / 10);
     append(static_cast<char>('0' + number % 10));
   }
-  constexpr std::string_view view() const { return {chars.data(), size}; }
+  constexpr std::string_view view() const {
+    return {chars.data(), size < chars.size() ? size : chars.size()};
+  }
 };
 
 template <class T>

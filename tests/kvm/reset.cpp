@@ -195,9 +195,10 @@ TEST_CASE("the first write to a page changes nothing but the page", "[reset]") {
   const std::size_t before = made->write_set().size();
   findings trapping(by_hand::call<carry_sig, registers::carry>(*made, has).value());
   // Pages that carry writes: fresh, kept, one of the stack; two were in the set.
-  CHECK(made->write_set().size() == before + 8);
+  const std::size_t after = made->write_set().size();
+  CHECK(after >= before + 8);
   findings plain(by_hand::call<carry_sig, registers::carry>(*made, has).value());
-  CHECK(made->write_set().size() == before + 8);
+  CHECK(made->write_set().size() == after);
   // Not every processor and kernel saves these for a guest.
   trapping.forget_x87_pointers();
   plain.forget_x87_pointers();
@@ -281,9 +282,33 @@ TEST_CASE("writes in orders that change from call to call leave no wrong byte", 
     INFO("call " << i << ": " << count << " pages from " << first << " by " << stride);
     REQUIRE(wrong.has_value());
     REQUIRE(*wrong == 0);
-    REQUIRE(made->write_set().size() == written.size() + 2);
+    // Pages ahead of a run are added before they are written, no more than there are in the run.
+    REQUIRE(made->write_set().size() >= written.size() + 2);
+    REQUIRE(made->write_set().size() <= 2 * written.size() + 2);
   }
   CHECK(written.size() == page_count);
+}
+
+TEST_CASE("going through memory page by page traps only now and then", "[reset]") {
+  using sig = std::uint64_t(std::uint64_t, std::uint32_t, std::uint32_t, std::uint32_t);
+  constexpr std::uint32_t page_count = 300;
+  for (const std::uint32_t stride : {1u, page_count - 1}) {  // Upwards and downwards.
+    INFO("stride " << stride);
+    const auto made = machine::create(pages::description).value();
+    std::size_t size = made->write_set().size();
+    std::size_t grown = 0;
+    const std::uint32_t step = std::getenv("VIRTINE_HOST") != nullptr ? 37 : 1;
+    for (std::uint32_t count = 1; count < page_count; count += step) {
+      const std::uint32_t first = stride == 1 ? 0 : page_count - 1;
+      REQUIRE(by_hand::call<sig, pages::scribble>(*made, 1u, first, count, stride).value() == 0);
+      const std::size_t now = made->write_set().size();
+      REQUIRE(now >= count + 2);
+      grown += now != size ? 1 : 0;
+      size = now;
+    }
+    // 1, 2, 4, 8, 16, then 32 pages each time.
+    CHECK(grown <= 5 + page_count / 32 + 1);
+  }
 }
 
 TEST_CASE("reading adds nothing to the write set", "[reset]") {
