@@ -9,8 +9,10 @@
 
 #include <array>
 #include <charconv>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -187,6 +189,8 @@ struct error {
   const char* operation = nullptr;  ///< The ioctl's kernel name, or what was attempted; static.
   std::uint64_t detail = 0;         ///< A number that belongs to the code; see docs/errors.md.
   virtine::fault fault{};           ///< For errc::guest_fault.
+  /// Which job of a batch it was, from 0; while the guest ran only as its memory tells, so a hint.
+  std::optional<std::size_t> job = std::nullopt;
 };
 
 static_assert(std::is_trivially_copyable_v<error>);
@@ -202,6 +206,11 @@ inline void append_hex(std::string& out, std::uint64_t value) {
 
 /// Renders an error in one line: the code, what happened, and what to do if the host is the cause.
 inline std::string to_string(const error& e) {
+  if (e.job) {
+    error rest = e;
+    rest.job.reset();
+    return to_string(rest) + ", in job " + std::to_string(*e.job);
+  }
   std::string out = name(e.code);
   out += ": ";
   bool described = true;

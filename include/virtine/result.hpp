@@ -39,6 +39,9 @@ class [[nodiscard]] result {
   T& value() & {
     return throw_unless_value(), **this;
   }
+  const T& value() const& {
+    return throw_unless_value(), **this;
+  }
   T&& value() && {
     return throw_unless_value(), std::move(**this);
   }

@@ -3,14 +3,19 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <ranges>
 #include <stop_token>
-#include <string_view>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
+#include <virtine/batch.hpp>
 #include <virtine/checks.hpp>
+#include <virtine/entry_checks.hpp>
 #include <virtine/frame.hpp>
 #include <virtine/image.hpp>
 #include <virtine/layout.hpp>
@@ -57,98 +62,6 @@ result<void> execute(Machine& machine, std::uint64_t function, const call_option
   return {};
 }
 
-/// Stands for an entry that was refused, so that the refusal is the only message.
-struct no_image {
-  static constexpr int format = image_format;
-  static constexpr image_description description{.mode = x86::cpu_mode::real16};
-};
-struct no_entry {
-  using type = no_entry;
-  using image = no_image;
-  static constexpr std::uint64_t address = 0;
-  static constexpr std::string_view signature{};
-  static constexpr const char* name = "";
-};
-
-// The mistakes that concern an image; as in checks.hpp, one message each.
-
-template <class Entry>
-struct not_an_entry {
-  static_assert(never<Entry>,
-                "virtine [V121]: this is not a function of an image. Name one of the generated "
-                "types guests::IMAGE::FUNCTION, or an image that exports exactly one function.");
-};
-
-template <class HostSignature, class Entry>
-struct other_signature {
-  static_assert(never<Entry>,
-                "virtine [V103]: the signature differs from the one this guest function was "
-                "compiled with. Write the guest's types here, or build the guest again.");
-};
-
-template <std::size_t FrameSize, class Entry>
-struct frame_too_large {
-  static_assert(FrameSize == 0,
-                "virtine [V105]: the arguments and the result are larger than the argument memory "
-                "of the image. Pass a span, or build the image with a larger --arguments.");
-};
-
-template <class Policy, std::uint32_t Number>
-struct hypercall_not_allowed {
-  static_assert(never<Policy>,
-                "virtine [V110]: the image makes a hypercall that the policy does not allow. Add "
-                "virtine::allow<Call>(handler) for the hypercall of this number to the policy.");
-};
-
-template <class Image, class Policy>
-constexpr std::uint64_t first_denied_import() {
-  for (std::uint32_t number : Image::description.imports) {
-    if (!Policy::allows(number)) return number;
-  }
-  return UINT64_MAX;
-}
-
-template <class Sig, class Entry, class Policy>
-constexpr auto first_entry_mistake() {
-  using image = typename Entry::image;
-  if constexpr (signature<Sig> != Entry::signature) {
-    return std::type_identity<other_signature<Sig, Entry>>{};
-  } else if constexpr (frame<Sig>::size > image::description.arguments_size) {
-    return std::type_identity<frame_too_large<frame<Sig>::size, Entry>>{};
-  } else if constexpr (first_denied_import<image, Policy>() != UINT64_MAX) {
-    constexpr auto number = static_cast<std::uint32_t>(first_denied_import<image, Policy>());
-    return std::type_identity<hypercall_not_allowed<Policy, number>>{};
-  } else {
-    return std::type_identity<accepted>{};
-  }
-}
-
-/// The entry that `Named` names, or no_entry.
-template <class Named>
-struct entry_or_none : no_entry {};
-template <class Named>
-requires guest_entry<typename entry_of<Named>::type>
-struct entry_or_none<Named> {
-  using type = typename entry_of<Named>::type;
-};
-
-/// What is wrong with calling `Named` as a `Sig`; nothing is said of a signature that is itself
-/// refused.
-template <class Sig, class Named, class Policy>
-constexpr auto entry_mistake() {
-  using entry = typename entry_or_none<Named>::type;
-  if constexpr (!is_acceptable<Sig>) {
-    return std::type_identity<accepted>{};
-  } else if constexpr (std::is_same_v<entry, no_entry>) {
-    return std::type_identity<not_an_entry<Named>>{};
-  } else {
-    return first_entry_mistake<Sig, entry, Policy>();
-  }
-}
-
-template <class Sig, class Named, class Policy>
-struct check_entry : decltype(entry_mistake<Sig, Named, Policy>())::type {};
-
 }  // namespace detail
 
 /// A function that runs in a virtual machine. `Sig` is its type, `Entry` a generated entry or an
@@ -177,6 +90,8 @@ template <class R, class... A, class Named, class Policy>
 class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
                                            detail::check_entry<R(A...), Named, Policy> {
   using entry = typename detail::entry_or_none<Named>::type;
+  using marshaller = detail::marshaller<R(A...)>;
+  using batch_results = typename detail::replies<R>::taken;
 
  public:
   using image = typename entry::image;
@@ -202,6 +117,25 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
     return call({}, arguments...);
   }
 
+  /// Calls the function once for each element of `jobs`: its argument, or a tuple of all of them.
+  /// Each call finds a fresh state, as by try_call; one that fails does not stop the others.
+  /// Returns their results in the same order. Holds one machine all the while.
+  template <std::ranges::input_range Jobs>
+  [[nodiscard]] std::vector<result<R>> each(Jobs&& jobs) {
+    return call_each({}, jobs);
+  }
+
+  /// Calls the function once for each element of `jobs`, many in one stay in the guest. The calls
+  /// of a batch share one state and can read and change each other's arguments and results: use it
+  /// for jobs that may know of each other. As many jobs as argument memory holds are a batch, and
+  /// each batch finds a fresh state. Returns all results in order, or what went wrong first and, in
+  /// error::job, where; spans of jobs before that one may have been written. The timeout is for all
+  /// jobs together, the limit of hypercalls for each batch.
+  template <std::ranges::forward_range Jobs>
+  [[nodiscard]] result<batch_results> together(Jobs&& jobs) {
+    return call_together({}, jobs);
+  }
+
   /// The function with limits of its own for each call.
   class limited {
    public:
@@ -212,6 +146,14 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
 #endif
     [[nodiscard]] result<R> try_call(A... arguments) const {
       return fn_.call(options_, arguments...);
+    }
+    template <std::ranges::input_range Jobs>
+    [[nodiscard]] std::vector<result<R>> each(Jobs&& jobs) const {
+      return fn_.call_each(options_, jobs);
+    }
+    template <std::ranges::forward_range Jobs>
+    [[nodiscard]] result<batch_results> together(Jobs&& jobs) const {
+      return fn_.call_together(options_, jobs);
     }
 
    private:
@@ -227,37 +169,135 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
   }
 
  private:
+  using machine_type = machine_of<image>;
+  using lease = typename virtine::pool<image>::lease;
+
   result<R> call(const call_options& options, const A&... arguments) {
-    const detail::marshaller<R(A...)> marshalled(arguments...);
-    if (options.timeout <= options.timeout.zero()) return error{.code = errc::timed_out};
-    auto lent = pool_->borrow();
-    if (!lent) return lent.why();
-    const auto started = detail::monotonic::now();
-    result<R> reply = call_on(**lent, marshalled, options);
-    if (!reply && reply.why().code == errc::not_entered) {
-      // What the call before left behind must not be this one's failure.
-      if (auto replaced = lent->replace(); !replaced) return replaced.why();
-      call_options rest = options;
-      rest.timeout -= detail::monotonic::now() - started;
-      reply = call_on(**lent, marshalled, rest);
-      // A new machine holds nothing of another call, so this one's function did it.
-      if (!reply && reply.why().code == errc::not_entered) {
-        error why = reply.why();
-        why.code = errc::guest_fault;
-        reply = why;
-      }
-    }
-    lent->give_back(marshalled.used());
+    const marshaller marshalled(arguments...);
+    std::optional<lease> lent;
+    result<R> reply = call_on(lent, 0, marshalled, options);
+    if (lent) lent->give_back(marshalled.used());
     return reply;
   }
 
-  result<R> call_on(machine_of<image>& machine, const detail::marshaller<R(A...)>& marshalled,
-                    const call_options& options) {
-    auto written = marshalled.write(machine.arguments(), machine.arguments_address());
-    if (!written) return written.why();
-    auto ran = detail::execute(machine, entry::address, options, policy_);
+  template <class Jobs>
+  std::vector<result<R>> call_each(const call_options& options, Jobs& jobs) {
+    static_cast<void>(detail::check_job<std::ranges::range_reference_t<Jobs>, A...>{});
+    std::vector<result<R>> results;
+    if constexpr (std::ranges::sized_range<Jobs>) results.reserve(std::ranges::size(jobs));
+    std::optional<lease> lent;
+    std::size_t used = 0;
+    for (auto&& job : jobs) {
+      results.push_back(detail::with_arguments<A...>(job, [&](const A&... arguments) {
+        const marshaller marshalled(arguments...);
+        result<R> reply = call_on(lent, used, marshalled, options);
+        used = marshalled.used();
+        return reply;
+      }));
+    }
+    if (lent) lent->give_back(used);
+    return results;
+  }
+
+  template <class Jobs>
+  result<batch_results> call_together(const call_options& options, Jobs& jobs) {
+    static_cast<void>(detail::check_job<std::ranges::range_reference_t<Jobs>, A...>{});
+    static_cast<void>(detail::check_loop<image>{});
+    detail::replies<R> replies;
+    if constexpr (std::ranges::sized_range<Jobs>) replies.reserve(std::ranges::size(jobs));
+    const auto until = deadline_after(options.timeout);
+    call_options rest = options;
+    std::optional<lease> lent;
+    std::size_t used = 0;
+    auto next = std::ranges::begin(jobs);
+    const auto end = std::ranges::end(jobs);
+    result<void> ran;
+    while (ran && next != end) {
+      ran = on_machine(lent, used, rest, [&](machine_type& machine, const call_options& limits) {
+        return run_batch(machine, next, end, replies, used, limits);
+      });
+      rest.timeout = until - detail::monotonic::now();
+    }
+    if (lent) lent->give_back(used);
     if (!ran) return ran.why();
-    return marshalled.read(machine.arguments());
+    return std::move(replies).take();
+  }
+
+  /// Runs as many jobs from `next` on as there is room for, and moves it on.
+  template <class Next, class End>
+  result<void> run_batch(machine_type& machine, Next& next, const End& end,
+                         detail::replies<R>& replies, std::size_t& used,
+                         const call_options& options) {
+    detail::batch<R(A...)> batch(machine.arguments(), machine.arguments_address(), entry::address);
+    Next last = next;
+    for (result<void> added; last != end; ++last) {
+      added = detail::with_arguments<A...>(*last, [&](const A&... arguments) {
+        return batch.add(marshaller(arguments...), replies.size() + batch.count());
+      });
+      if (!added && batch.count() == 0) return added;
+      if (!added) break;
+    }
+    used = batch.used();
+    auto ran = detail::execute(machine, x86::batch_function, options, policy_);
+    if (ran) ran = batch.check_completed();
+    if (!ran) return detail::of_job(ran.why(), batch.running(replies.size()));
+    for (batch.rewind(); next != last; ++next) {
+      auto taken = detail::with_arguments<A...>(*next, [&](const A&... arguments) {
+        return replies.add(batch.take(marshaller(arguments...)));
+      });
+      if (!taken) return taken;
+    }
+    return {};
+  }
+
+  result<R> call_on(std::optional<lease>& lent, std::size_t used_before,
+                    const marshaller& marshalled, const call_options& options) {
+    return on_machine(lent, used_before, options,
+                      [&](machine_type& machine, const call_options& limits) -> result<R> {
+                        auto written =
+                            marshalled.write(machine.arguments(), machine.arguments_address());
+                        if (!written) return written.why();
+                        auto ran = detail::execute(machine, entry::address, limits, policy_);
+                        if (!ran) return ran.why();
+                        return marshalled.read(machine.arguments());
+                      });
+  }
+
+  /// Returns what `run` does on a machine as the snapshot has it: that of `lent`, restored after a
+  /// run that has used `used_before` bytes of arguments, or one that is borrowed. Without a machine
+  /// `lent` is empty afterwards.
+  template <class Run>
+  auto on_machine(std::optional<lease>& lent, std::size_t used_before, const call_options& options,
+                  const Run& run) -> decltype(run(*lent.value(), options)) {
+    if (options.timeout <= options.timeout.zero()) return error{.code = errc::timed_out};
+    if (lent && !(*lent)->poisoned()) {
+      (*lent)->restore(used_before);
+    } else if (lent) {
+      if (auto replaced = replace(lent); !replaced) return replaced.why();
+    } else {
+      auto borrowed = pool_->borrow();
+      if (!borrowed) return borrowed.why();
+      lent.emplace(*std::move(borrowed));
+    }
+    const auto started = detail::monotonic::now();
+    auto reply = run(**lent, options);
+    if (reply || reply.why().code != errc::not_entered) return reply;
+    // What the call before left behind must not be this one's failure.
+    if (auto replaced = replace(lent); !replaced) return replaced.why();
+    call_options rest = options;
+    rest.timeout -= detail::monotonic::now() - started;
+    reply = run(**lent, rest);
+    if (reply || reply.why().code != errc::not_entered) return reply;
+    // A new machine holds nothing of another call, so this one's function did it.
+    error why = reply.why();
+    why.code = errc::guest_fault;
+    return why;
+  }
+
+  static result<void> replace(std::optional<lease>& lent) {
+    auto replaced = lent->replace();
+    if (!replaced) lent.reset();
+    return replaced;
   }
 
   std::shared_ptr<virtine::pool<image>> pool_;

@@ -16,13 +16,14 @@ RANKS = [
     # Freestanding: what guests include. x86/user64 is here because it holds the numbers that both
     # sides agree on.
     "bytes signature hypercall entropy checks frame x86/user64 guest/call guest/entry guest",
-    "x86/bytes x86/cpu_mode x86/descriptors x86/page_table x86/trampoline x86/trap "
+    "x86/bytes x86/code_writer x86/cpu_mode x86/descriptors x86/loops x86/page_table "
+    "x86/trampoline x86/trap "
     "kvm/uapi kvm/explain kvm/fd kvm/mapping kvm/capability kvm/exit",
     "kvm/vcpu kvm/vm kvm/system image",
     "digest guest_memory guest_access tainted object_bytes layout fault_report snapshot guest_cpu "
     "policy allow_entropy stop",
     "deadline runner shared_snapshot machine bare_machine",
-    "pool marshal saved_snapshot",
+    "pool marshal batch entry_checks saved_snapshot",
     "virtine_fn",
     "virtine format",
 ]

@@ -66,5 +66,55 @@ init_state:
         dd      0x1f80
         times 576 - ($ - init_state) db 0
 
+; void batch(header): calls the function for each frame, as the links before the frames say.
+; Returns to the entry. header: function, frame.
+batch:
+        push    rdi
+.next:
+        mov     rax, [rdi]
+        mov     rdi, [rdi + 8]
+        cld
+        call    rax
+        mov     rdi, [rsp]
+        mov     rdx, [rdi + 8]
+        mov     rdx, [rdx - 16]
+        mov     [rdi + 8], rdx
+        test    rdx, rdx
+        jnz     .next
+        pop     rax
+        ret
+
+; void session(mailbox): calls the function whenever request and answer differ; returns when they
+; have not for a while. mailbox: request, function, answer at 64, frame at 128.
+        times 0x380 - ($ - $$) db 0xcc
+session:
+        push    rdi
+.wait:
+        mov     ecx, 0x4000
+.poll:
+        mov     rax, [rdi]
+        cmp     rax, [rdi + 64]
+        jne     .serve
+        pause
+        dec     ecx
+        jnz     .poll
+        pop     rax
+        ret
+.serve:
+        mov     rax, [rdi + 8]
+        lea     rdi, [rdi + 128]
+        cld
+        call    rax
+        mov     rdi, [rsp]
+        mov     rax, [rdi]
+        mov     [rdi + 64], rax
+        jmp     .wait
+
+; void leave(): called by session, makes it return.
+        times 0x3c0 - ($ - $$) db 0xcc
+leave_session:
+        add     rsp, 16
+        ret
+
 ; The rest of the page traps.
         times 4096 - ($ - $$) db 0xcc

@@ -35,6 +35,19 @@ TEST_CASE("nothing but the two entries writes to a port", "[x86]") {
     if (trampoline[i] == std::byte{0xe7}) ++found;
   }
   CHECK(found == 2);
+  // A guest can jump to any byte of the loops.
+  for (std::size_t i = x86::batch_offset; i < x86::page_size; ++i) {
+    CHECK_FALSE(x86::detail::is_out(trampoline[i]));
+  }
+}
+
+TEST_CASE("only the entries come before the call", "[x86]") {
+  CHECK(x86::in_trampoline(x86::trampoline_entry(true)));
+  CHECK(x86::in_trampoline(x86::trampoline_entry(false)));
+  for (const std::uint64_t loop :
+       {x86::batch_function, x86::session_function, x86::session_leave}) {
+    CHECK_FALSE(x86::in_trampoline(loop));
+  }
 }
 
 TEST_CASE("only the trampoline's own exits are known as such", "[x86]") {

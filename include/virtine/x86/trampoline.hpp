@@ -5,9 +5,10 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <initializer_list>
 
 #include <virtine/x86/bytes.hpp>
+#include <virtine/x86/code_writer.hpp>
+#include <virtine/x86/loops.hpp>
 #include <virtine/x86/user64.hpp>
 
 namespace virtine::x86 {
@@ -20,7 +21,7 @@ inline constexpr std::size_t init_state_offset = 0x100;     ///< What the entrie
 inline constexpr std::size_t init_state_size = 512 + 64;    ///< Legacy area and XSAVE header.
 
 static_assert(init_state_offset % 64 == 0, "XRSTOR faults on an area that is not 64-byte aligned");
-static_assert(init_state_offset + init_state_size <= page_size);
+static_assert(init_state_offset + init_state_size <= batch_offset && loops_end <= page_size);
 static_assert(done_port < 0x100 && user_data_selector < 0x100, "both are emitted as one byte");
 
 /// What the host puts at the top of the stack before each entry, and the trampoline pops.
@@ -37,30 +38,6 @@ constexpr std::uint64_t trampoline_entry(bool osxsave) {
 }
 
 namespace detail {
-/// Writes instructions one after the other into a page.
-class code_writer {
- public:
-  constexpr code_writer(page& out, std::size_t at) : out_(out), at_(at) {}
-
-  /// Returns the offset of the next instruction.
-  [[nodiscard]] constexpr std::size_t at() const { return at_; }
-
-  constexpr void emit(std::initializer_list<unsigned> bytes) {
-    for (const unsigned byte : bytes) out_[at_++] = static_cast<std::byte>(byte);
-  }
-
-  /// Writes an instruction that ends in the RIP-relative address of page offset `target`.
-  constexpr void emit_relative(std::initializer_list<unsigned> bytes, std::size_t target) {
-    emit(bytes);
-    store(out_, at_, static_cast<std::uint32_t>(target - (at_ + 4)));
-    at_ += 4;
-  }
-
- private:
-  page& out_;
-  std::size_t at_;
-};
-
 /// Writes one entry; returns the offset of its `out`.
 constexpr std::size_t write_entry(page& out, bool osxsave) {
   const std::size_t entry = osxsave ? xrstor_entry_offset : fxrstor_entry_offset;
@@ -126,20 +103,17 @@ constexpr made_trampoline make_trampoline() {
   }
   store(made.bytes, init_state_offset, std::uint16_t{0x37f});        // FCW: all masked, 64 bits
   store(made.bytes, init_state_offset + 24, std::uint32_t{0x1f80});  // MXCSR: all masked
+  write_batch_loop(made.bytes);
+  write_session_loop(made.bytes);
   return made;
 }
 
 inline constexpr made_trampoline trampoline = make_trampoline();
-
-constexpr bool is_out(std::byte opcode) {
-  return opcode == std::byte{0xe6} || opcode == std::byte{0xe7} || opcode == std::byte{0xee} ||
-         opcode == std::byte{0xef} || opcode == std::byte{0x6e} || opcode == std::byte{0x6f};
-}
 }  // namespace detail
 
-/// Returns the page at trampoline_page: both entries and the state they restore. `call_address` is
-/// where the host puts the call_record; 16-byte aligned, it is also the stack of the function but
-/// for the record's size.
+/// Returns the page at trampoline_page: both entries, the state they restore, and the loops of
+/// batches and sessions. `call_address` is where the host puts the call_record; 16-byte aligned, it
+/// is also the stack of the function but for the record's size.
 constexpr page trampoline_bytes(std::uint64_t call_address) {
   page bytes = detail::trampoline.bytes;
   store(bytes, call_address_offset, call_address);
@@ -156,13 +130,16 @@ constexpr bool is_trampoline_exit(std::uint64_t rip, bool osxsave) {
   return rip == exit || rip == exit + 2;
 }
 
-/// Returns whether `rip` is in the trampoline's page.
+/// Returns whether `rip` is in one of the entries, where nothing of the call has run.
 constexpr bool in_trampoline(std::uint64_t rip) {
-  return rip >= trampoline_page && rip < trampoline_page + page_size;
+  return rip >= trampoline_page && rip < trampoline_page + call_address_offset;
 }
 
 static_assert(detail::trampoline.bytes[fxrstor_entry_offset - 1] == std::byte{0xcc} &&
-              detail::trampoline.bytes[call_address_offset - 1] == std::byte{0xcc});
+              detail::trampoline.bytes[call_address_offset - 1] == std::byte{0xcc} &&
+              detail::trampoline.bytes[session_offset - 1] == std::byte{0xcc} &&
+              detail::trampoline.bytes[session_leave_offset - 1] == std::byte{0xcc} &&
+              detail::trampoline.bytes[loops_end] == std::byte{0xcc});
 
 // Because KVM on VMX and SVM takes a RIP that is set to the `out` it last exited on for that
 // instruction's completion, and skips it.

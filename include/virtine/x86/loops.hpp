@@ -1,0 +1,103 @@
+// The guest's side of batches and sessions: loops that call one function many times in one stay,
+// and the words in argument memory by which the host directs them. The guest may write these words
+// too, and jump anywhere in the loops, so the host takes nothing in them for true.
+// Must not know what the function is or how its frames are laid out.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include <virtine/x86/code_writer.hpp>
+#include <virtine/x86/user64.hpp>
+
+namespace virtine::x86 {
+
+// Offsets in the trampoline's page, behind what trampoline.hpp puts there.
+inline constexpr std::size_t batch_offset = 0x340;
+inline constexpr std::size_t session_offset = 0x380;
+inline constexpr std::size_t session_leave_offset = 0x3c0;
+inline constexpr std::size_t loops_end = 0x3d0;
+
+/// The function that calls another for each frame of a batch. Its argument is a batch_header.
+inline constexpr std::uint64_t batch_function = trampoline_page + batch_offset;
+/// The function that calls another whenever the host posts a request, and returns if there is none
+/// for a while. Its argument is a session_mailbox.
+inline constexpr std::uint64_t session_function = trampoline_page + session_offset;
+/// A function that makes session_function, which calls it, return.
+inline constexpr std::uint64_t session_leave = trampoline_page + session_leave_offset;
+
+/// How often session_function looks for a request before it returns: up to about a millisecond.
+inline constexpr std::uint32_t session_patience = 0x4000;
+
+/// At the start of argument memory.
+struct batch_header {
+  std::uint64_t function = 0;
+  std::uint64_t frame = 0;  ///< Of the job that runs; 0 after the last one.
+};
+
+/// Right before each frame of a batch.
+struct batch_link {
+  std::uint64_t next = 0;   ///< The next frame; 0 at the last one.
+  std::uint64_t index = 0;  ///< For the host: which job this is.
+};
+
+/// At the start of argument memory; the frame follows. What the host writes and what the guest
+/// writes are in cache lines of their own.
+struct session_mailbox {
+  std::uint64_t request = 0;  ///< The number of the last call that the host has posted.
+  std::uint64_t function = 0;
+  alignas(64) std::uint64_t answer = 0;  ///< The number of the last call that has returned.
+};
+static_assert(offsetof(session_mailbox, answer) == 64 && sizeof(session_mailbox) == 128);
+
+namespace detail {
+constexpr void write_batch_loop(page& out) {
+  code_writer code(out, batch_offset);
+  code.emit({0x57});  // push rdi
+  const std::size_t next = code.at();
+  code.emit({0x48, 0x8b, 0x07});        // mov rax, [rdi]
+  code.emit({0x48, 0x8b, 0x7f, 0x08});  // mov rdi, [rdi + 8]
+  code.emit({0xfc});                    // cld
+  code.emit({0xff, 0xd0});              // call rax
+  code.emit({0x48, 0x8b, 0x3c, 0x24});  // mov rdi, [rsp]
+  code.emit({0x48, 0x8b, 0x57, 0x08});  // mov rdx, [rdi + 8]
+  code.emit({0x48, 0x8b, 0x52, 0xf0});  // mov rdx, [rdx - 16]
+  code.emit({0x48, 0x89, 0x57, 0x08});  // mov [rdi + 8], rdx
+  code.emit({0x48, 0x85, 0xd2});        // test rdx, rdx
+  code.emit_short(0x75, next);          // jnz next
+  code.emit({0x58, 0xc3});              // pop rax; ret
+}
+
+constexpr void write_session_loop(page& out) {
+  code_writer code(out, session_offset);
+  code.emit({0x57});  // push rdi
+  const std::size_t wait = code.at();
+  code.emit({0xb9, session_patience & 0xff, session_patience >> 8 & 0xff,
+             session_patience >> 16 & 0xff, session_patience >> 24});  // mov ecx, session_patience
+  const std::size_t poll = code.at();
+  constexpr std::size_t to_serve = 2 + 2 + 2 + 2 + 2;
+  code.emit({0x48, 0x8b, 0x07});                 // mov rax, [rdi]
+  code.emit({0x48, 0x3b, 0x47, 0x40});           // cmp rax, [rdi + 64]
+  code.emit_short(0x75, code.at() + to_serve);   // jne serve
+  code.emit({0xf3, 0x90});                       // pause
+  code.emit({0xff, 0xc9});                       // dec ecx
+  code.emit_short(0x75, poll);                   // jnz poll
+  code.emit({0x58, 0xc3});                       // pop rax; ret
+  code.emit({0x48, 0x8b, 0x47, 0x08});           // serve: mov rax, [rdi + 8]
+  code.emit({0x48, 0x8d, 0xbf, 0x80, 0, 0, 0});  // lea rdi, [rdi + 128]
+  code.emit({0xfc});                             // cld
+  code.emit({0xff, 0xd0});                       // call rax
+  code.emit({0x48, 0x8b, 0x3c, 0x24});           // mov rdi, [rsp]
+  code.emit({0x48, 0x8b, 0x07});                 // mov rax, [rdi]
+  // Stores are seen in the order in which they are made: this one after those of the function.
+  code.emit({0x48, 0x89, 0x47, 0x40});  // mov [rdi + 64], rax
+  code.emit_short(0xeb, wait);          // jmp wait
+
+  code_writer leave(out, session_leave_offset);
+  // What lies above are session_function's own place to go on and its mailbox.
+  leave.emit({0x48, 0x83, 0xc4, 0x10, 0xc3});  // add rsp, 16; ret
+}
+}  // namespace detail
+
+}  // namespace virtine::x86
