@@ -16,6 +16,7 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -24,6 +25,9 @@
 #include "commit.hpp"
 
 namespace bench {
+
+using clock = std::chrono::steady_clock;
+using microseconds = std::chrono::duration<double, std::micro>;
 
 /// Makes the compiler believe that `value` is used.
 template <class T>
@@ -69,13 +73,20 @@ class group {
     return row(std::move(name), std::move(body), batch);
   }
 
-  /// Adds a row. One sample is `batch` runs of the body, and is divided by it.
+  /// Adds a row. One sample is how long `batch` runs of the body take, divided by `batch`; or, if
+  /// the body returns microseconds, what it returns.
   template <class Body>
   group& row(std::string name, Body body, std::size_t batch = 1) {
-    auto repeat = [body = std::move(body), batch]() mutable {
-      for (std::size_t i = 0; i < batch; ++i) body();
+    auto sample = [body = std::move(body), batch]() mutable -> double {
+      if constexpr (std::is_void_v<std::invoke_result_t<Body&>>) {
+        const auto begin = clock::now();
+        for (std::size_t i = 0; i < batch; ++i) body();
+        return microseconds(clock::now() - begin).count() / static_cast<double>(batch);
+      } else {
+        return microseconds(body()).count();
+      }
     };
-    bodies_.push_back({std::move(name), std::move(repeat), batch, {}});
+    bodies_.push_back({std::move(name), std::move(sample), {}});
     return *this;
   }
 
@@ -84,9 +95,8 @@ class group {
 
   struct measured {
     std::string name;
-    std::function<void()> repeat;
-    std::size_t batch;
-    std::vector<double> samples;  // In microseconds.
+    std::function<double()> sample;  // In microseconds.
+    std::vector<double> samples;
   };
 
   group_options options_;
@@ -186,11 +196,10 @@ class program {
   };
 
   static void sample(std::vector<group::measured>& bodies, std::size_t samples, std::size_t burst) {
-    using clock = std::chrono::steady_clock;
     constexpr std::size_t warm_up = 5;
     for (group::measured& each : bodies) {
       each.samples.reserve(samples);
-      for (std::size_t i = 0; i < warm_up; ++i) each.repeat();
+      for (std::size_t i = 0; i < warm_up; ++i) each.sample();
     }
     for (std::size_t round = 0; bodies.back().samples.size() < samples; ++round) {
       const std::size_t wanted = std::min(burst, samples - bodies.back().samples.size());
@@ -198,15 +207,10 @@ class program {
         // Another order in each round, so that no row always follows the same one.
         group::measured& each = bodies[(turn + round) % bodies.size()];
         if (burst > 1) {
-          each.repeat();
-          each.repeat();
+          each.sample();
+          each.sample();
         }
-        for (std::size_t i = 0; i < wanted; ++i) {
-          const auto begin = clock::now();
-          each.repeat();
-          const std::chrono::duration<double, std::micro> took = clock::now() - begin;
-          each.samples.push_back(took.count() / static_cast<double>(each.batch));
-        }
+        for (std::size_t i = 0; i < wanted; ++i) each.samples.push_back(each.sample());
       }
     }
   }

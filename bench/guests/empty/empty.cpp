@@ -1,4 +1,4 @@
-// Functions that do nothing, so that what is measured is the way to them and back.
+// Functions that do nothing useful, so that what is measured is the way to them and back.
 // SPDX-License-Identifier: MIT
 #include <virtine/guest.hpp>
 
@@ -8,5 +8,10 @@ static void crash() {
   __builtin_trap();
 }
 
+static void spin() {
+  for (;;) asm volatile("pause");
+}
+
 VIRTINE_EXPORT(nothing);
 VIRTINE_EXPORT(crash);
+VIRTINE_EXPORT(spin);
