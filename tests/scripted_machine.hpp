@@ -40,6 +40,8 @@ class scripted_machine final : public virtine::guest_access {
   static inline std::vector<scripted_step> script;
   static inline std::optional<virtine::error> refusal;  ///< What create() fails with.
   static inline bool throws = false;                    ///< Whether it throws std::bad_alloc.
+  static inline std::function<void()> when_created;     ///< Runs in create(), on its thread.
+  static inline std::function<void()> when_restored;    ///< Runs in restore(), on its thread.
 
   // What became of all machines since forget().
   static inline std::atomic<int> created = 0;
@@ -50,11 +52,14 @@ class scripted_machine final : public virtine::guest_access {
     script.clear();
     refusal.reset();
     throws = false;
+    when_created = nullptr;
+    when_restored = nullptr;
     created = 0;
   }
 
   static virtine::result<std::unique_ptr<scripted_machine>> create(
       const virtine::image_description& image) {
+    if (when_created) when_created();
     if (throws) throw std::bad_alloc();
     if (refusal) return *refusal;
     return std::unique_ptr<scripted_machine>(new scripted_machine(image));
@@ -89,7 +94,9 @@ class scripted_machine final : public virtine::guest_access {
   }
   [[nodiscard]] std::shared_ptr<const void> shared_state() const { return {}; }
   [[nodiscard]] bool poisoned() const { return poisoned_; }
+  [[nodiscard]] std::span<const std::uint64_t> write_set() const { return written; }
   void restore(std::size_t used) {
+    if (when_restored) when_restored();
     restored_bytes = used;
     ++restores;
     std::ranges::fill(memory_, std::byte{0});
@@ -113,6 +120,7 @@ class scripted_machine final : public virtine::guest_access {
   virtine::run_gate::time_point until{};
   bool stop_possible = false;
   bool abandoned = false;
+  std::vector<std::uint64_t> written;  ///< Its write set.
   int calls = 0;
   int resumed = 0;
   int restores = 0;

@@ -200,6 +200,8 @@ class bare_machine final : public guest_access {
   }
   [[nodiscard]] std::shared_ptr<const void> shared_state() const { return runner_.guard(); }
   [[nodiscard]] bool poisoned() const { return poisoned_; }
+  /// A restore copies all memory, whatever was written: there is no set that could grow.
+  [[nodiscard]] std::span<const std::uint64_t> write_set() const { return {}; }
   void restore(std::size_t) {
     if (!reset()) poisoned_ = true;
   }

@@ -19,6 +19,7 @@
 #include <virtine/frame.hpp>
 #include <virtine/image.hpp>
 #include <virtine/layout.hpp>
+#include <virtine/machine_like.hpp>
 #include <virtine/marshal.hpp>
 #include <virtine/policy.hpp>
 #include <virtine/pool.hpp>
@@ -28,9 +29,10 @@ namespace virtine {
 
 /// The limits of one call.
 struct call_options {
-  /// How long the call may run, handlers included; then it fails with errc::timed_out. A handler is
-  /// not stopped, but a system call that it blocks in may return EINTR. Not positive: no time at
-  /// all; nanoseconds::max(): no limit.
+  /// How long the call may run, handlers and waiting for a machine included; then it fails with
+  /// errc::timed_out. Making a machine does not count. A handler is not stopped, but a system call
+  /// that it blocks in may return EINTR. Not positive: no time at all; nanoseconds::max(): no
+  /// limit.
   std::chrono::nanoseconds timeout = std::chrono::seconds(10);
   /// A request to stop makes the call fail with errc::cancelled.
   std::stop_token stop = {};
@@ -270,21 +272,23 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
   auto on_machine(std::optional<lease>& lent, std::size_t used_before, const call_options& options,
                   const Run& run) -> decltype(run(*lent.value(), options)) {
     if (options.timeout <= options.timeout.zero()) return error{.code = errc::timed_out};
+    if (options.stop.stop_requested()) return error{.code = errc::cancelled};
+    call_options rest = options;
     if (lent && !(*lent)->poisoned()) {
       (*lent)->restore(used_before);
     } else if (lent) {
       if (auto replaced = replace(lent); !replaced) return replaced.why();
     } else {
-      auto borrowed = pool_->borrow();
+      auto borrowed = pool_->borrow(options.timeout, options.stop);
       if (!borrowed) return borrowed.why();
+      rest.timeout -= borrowed->waited();
       lent.emplace(*std::move(borrowed));
     }
     const auto started = detail::monotonic::now();
-    auto reply = run(**lent, options);
+    auto reply = run(**lent, rest);
     if (reply || reply.why().code != errc::not_entered) return reply;
     // What the call before left behind must not be this one's failure.
     if (auto replaced = replace(lent); !replaced) return replaced.why();
-    call_options rest = options;
     rest.timeout -= detail::monotonic::now() - started;
     reply = run(**lent, rest);
     if (reply || reply.why().code != errc::not_entered) return reply;

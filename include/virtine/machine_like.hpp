@@ -1,0 +1,47 @@
+// What a pool and a call need of a machine, and which of the machines runs an image.
+// Knows nothing of either's inside.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <type_traits>
+
+#include <virtine/bare_machine.hpp>
+#include <virtine/guest_access.hpp>
+#include <virtine/image.hpp>
+#include <virtine/machine.hpp>
+#include <virtine/result.hpp>
+#include <virtine/runner.hpp>
+#include <virtine/stop.hpp>
+
+namespace virtine {
+
+/// What a pool and a call need of a machine. Tests run both on one that plays a script.
+template <class M>
+concept machine_like = requires(M& machine, const image_description& image, std::size_t used,
+                                std::uint64_t function, const run_limits& limits) {
+  { M::create(image) } -> std::same_as<result<std::unique_ptr<M>>>;
+  { machine.arguments() } -> std::same_as<std::span<std::byte>>;
+  { machine.arguments_address() } -> std::same_as<guest_address>;
+  { machine.enter(function, limits) } -> std::same_as<result<stop>>;
+  { machine.resume() } -> std::same_as<result<stop>>;
+  { machine.hypercall_number() } -> std::same_as<std::uint32_t>;
+  { machine.hypercall_frame() } -> std::same_as<guest_address>;
+  { machine.poisoned() } -> std::same_as<bool>;
+  { machine.write_set().size() } -> std::same_as<std::size_t>;
+  { machine.shared_state() } -> std::same_as<std::shared_ptr<const void>>;
+  machine.abandon();
+  machine.restore(used);
+  requires std::derived_from<M, guest_access>;
+};
+
+/// The kind of machine that runs an image.
+template <guest_image Image>
+using machine_of =
+    std::conditional_t<Image::description.mode == x86::cpu_mode::user64, machine, bare_machine>;
+
+}  // namespace virtine

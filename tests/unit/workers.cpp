@@ -1,0 +1,110 @@
+// The threads that run work in the background.
+// SPDX-License-Identifier: MIT
+#include "catch.hpp"
+
+#include <pthread.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <thread>
+#include <vector>
+
+#include <virtine/workers.hpp>
+
+using namespace virtine;
+
+namespace {
+
+using crew = std::unique_ptr<workers, unless_forked>;
+
+struct job final : work {
+  std::function<void()> body;
+  void run() override { body(); }
+};
+
+}  // namespace
+
+TEST_CASE("one thread runs work in its order", "[workers]") {
+  std::vector<int> ran;
+  std::array<job, 20> jobs;
+  const crew one(new workers(1));
+  for (int i = 0; i < 20; ++i) {
+    jobs[static_cast<std::size_t>(i)].body = [&ran, i] { ran.push_back(i); };
+    REQUIRE(one->submit(jobs[static_cast<std::size_t>(i)]));
+  }
+  one->finish();
+  REQUIRE(ran.size() == 20);
+  for (int i = 0; i < 20; ++i) CHECK(ran[static_cast<std::size_t>(i)] == i);
+}
+
+TEST_CASE("as many threads run as there is work, up to the most", "[workers]") {
+  std::array<job, 6> jobs;
+  std::atomic<int> running = 0;
+  std::mutex guard;
+  std::set<std::thread::id> seen;
+  const crew three(new workers(3));
+  for (job& each : jobs) {
+    each.body = [&] {
+      {
+        std::lock_guard lock(guard);
+        seen.insert(std::this_thread::get_id());
+      }
+      // Goes on only when three are at it.
+      ++running;
+      for (int now = running; now < 3; now = running) running.wait(now);
+      running.notify_all();
+    };
+    REQUIRE(three->submit(each));
+  }
+  three->finish();
+  CHECK(running == 6);
+  CHECK(seen.size() == 3);
+  CHECK(seen.count(std::this_thread::get_id()) == 0);
+}
+
+TEST_CASE("work may submit itself again, also while threads are ended", "[workers]") {
+  job again;
+  int ran = 0;
+  const crew one(new workers(0));
+  again.body = [&] {
+    if (++ran < 10) static_cast<void>(one->submit(again));
+  };
+  REQUIRE(one->submit(again));
+  one->finish();
+  CHECK(ran == 10);
+}
+
+TEST_CASE("threads that nobody needs are not started", "[workers]") {
+  const crew none(new workers(8));
+  none->finish();
+  none->finish();
+  SUCCEED();
+}
+
+TEST_CASE("a thread that cannot be started is an error value", "[workers]") {
+  pthread_attr_t before;
+  pthread_attr_t huge;
+  REQUIRE(pthread_getattr_default_np(&before) == 0);
+  REQUIRE(pthread_attr_init(&huge) == 0);
+  REQUIRE(pthread_attr_setstacksize(&huge, std::size_t{1} << 47) == 0);
+  REQUIRE(pthread_setattr_default_np(&huge) == 0);
+  job never;
+  never.body = [] { FAIL("it ran"); };
+  result<void> refused;
+  {
+    const crew one(new workers(1));
+    refused = one->submit(never);
+  }
+  REQUIRE(pthread_setattr_default_np(&before) == 0);
+  pthread_attr_destroy(&huge);
+  pthread_attr_destroy(&before);
+  REQUIRE_FALSE(refused);
+  CHECK(refused.why().code == errc::kvm_call);
+  CHECK(refused.why().os_error == EAGAIN);
+}
