@@ -10,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 #include <virtine/deadline.hpp>
 #include <virtine/guest_memory.hpp>
@@ -52,15 +53,19 @@ result<std::shared_ptr<const snapshot>> run_initialiser(
   // What is taken over is what the guest may write and calls have a use for: not the call frame,
   // the stack or the tables, so that whatever the initialiser did is done with bytes of its data
   // alone.
-  initialised_data left;
+  std::vector<std::uint64_t> written;
   for (const auto& page : guest.write_set()) {
-    if (base->layout().is_data(page.address)) left.pages.push_back(page.address);
+    if (base->layout().is_data(page.address)) written.push_back(page.address);
   }
-  std::sort(left.pages.begin(), left.pages.end());
-  left.content.reserve(left.pages.size() * x86::page_size);
-  for (std::uint64_t page : left.pages) {
+  std::sort(written.begin(), written.end());
+  initialised_data left;
+  for (std::uint64_t page : written) {
     auto content = guest.read(guest_address{page}, x86::page_size);
     if (!content) return content.why();
+    // A machine may have been given pages ahead that the guest then did not write.
+    const auto before = base->pristine().subspan(page - layout::begin, x86::page_size);
+    if (std::equal(content->begin(), content->end(), before.begin())) continue;
+    left.pages.push_back(page);
     left.content.insert(left.content.end(), content->begin(), content->end());
   }
   return snapshot::create(image, left);
