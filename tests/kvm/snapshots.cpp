@@ -7,9 +7,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <filesystem>
+#include <iterator>
 #include <memory>
 #include <set>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -40,6 +43,13 @@ std::vector<std::uint64_t> different_pages(const snapshot& a, const snapshot& b)
     }
   }
   return found;
+}
+
+// Returns how many descriptors this process has open.
+std::size_t descriptors() {
+  std::error_code ignored;
+  const std::filesystem::directory_iterator all("/proc/self/fd", ignored);
+  return static_cast<std::size_t>(std::distance(begin(all), end(all)));
 }
 
 }  // namespace
@@ -142,6 +152,12 @@ TEST_CASE("an initialiser that fails is an error that says so, each time anew", 
   CHECK(denied.why().code == errc::hypercall_denied);
   CHECK(denied.why().detail == 9);
   CHECK(denied.why().operation == std::string("in the image's initialiser"));
+
+  // Nothing of the failed attempts is left: not a machine, not a snapshot.
+  const std::size_t before = descriptors();
+  CHECK_FALSE(faults.try_call().has_value());
+  CHECK_FALSE(asks.try_call().has_value());
+  CHECK(descriptors() == before);
 
   const auto base = snapshot::create(guests::init_loops::description).value();
   const auto late = run_initialiser<machine>(base, 30ms);

@@ -1,0 +1,45 @@
+// A guest with work to do before its first call: the table that all calls look into.
+// SPDX-License-Identifier: MIT
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include <virtine/guest.hpp>
+
+namespace {
+
+std::array<bool, 65536> composite;
+std::uint32_t lookups = 0;
+
+void prepare() {
+  composite[0] = composite[1] = true;
+  for (std::size_t n = 2; n * n < composite.size(); ++n) {
+    if (composite[n]) continue;
+    for (std::size_t m = n * n; m < composite.size(); m += n) composite[m] = true;
+  }
+}
+
+bool is_prime(std::uint16_t n) {
+  ++lookups;
+  return !composite[n];
+}
+
+// A key of this call's own. From the table's memory it could only take what all calls find there.
+std::uint64_t make_key() {
+  std::array<std::byte, 8> bytes{};
+  virtine::guest::call<virtine::entropy>(bytes);
+  std::uint64_t key = 0;
+  for (std::byte b : bytes) key = key << 8 | std::to_integer<std::uint64_t>(b);
+  return key;
+}
+
+std::uint32_t lookups_so_far() {
+  return lookups;
+}
+
+}  // namespace
+
+VIRTINE_INIT(prepare);
+VIRTINE_EXPORT(is_prime);
+VIRTINE_EXPORT(make_key);
+VIRTINE_EXPORT(lookups_so_far);
