@@ -146,7 +146,22 @@ class batch;
 /// with add() before the stay, read with take() after it.
 template <class R, class... A>
 class batch<R(A...)> {
+  template <class T>
+  static constexpr std::size_t alignment_of() {
+    if constexpr (std::is_void_v<T>) {
+      return 1;
+    } else if constexpr (is_sequence<T>) {
+      return alignof(sequence_element_t<T>);
+    } else {
+      return alignof(T);
+    }
+  }
+
  public:
+  /// What the frames are aligned to.
+  static constexpr std::size_t alignment =
+      std::max({std::size_t{16}, alignment_of<R>(), alignment_of<A>()...});
+
   using job = marshaller<R(A...)>;
 
   /// Begins a batch of calls of the guest's `function` in `area`, which the guest has at `base`.
@@ -215,19 +230,6 @@ class batch<R(A...)> {
   }
 
  private:
-  template <class T>
-  static constexpr std::size_t alignment_of() {
-    if constexpr (std::is_void_v<T>) {
-      return 1;
-    } else if constexpr (is_sequence<T>) {
-      return alignof(sequence_element_t<T>);
-    } else {
-      return alignof(T);
-    }
-  }
-  static constexpr std::size_t alignment =
-      std::max({std::size_t{16}, alignment_of<R>(), alignment_of<A>()...});
-
   /// Returns where the frame goes that follows what ends at end_.
   [[nodiscard]] std::size_t place() const {
     return align_up(end_ + sizeof(x86::batch_link), alignment);

@@ -98,13 +98,15 @@ class run_gate {
     thread_ = detail::interruptible_thread();
     // seq_cst, with the watchdog's store of its next waking: one of the two sees the other, so no
     // deadline is missed between a scan and the sleep after it.
-    state_.store(std::max<std::int64_t>(until.time_since_epoch().count(), 1));
+    state_.store(armed_until(until));
   }
 
   /// Ends the call. Returns why it was interrupted, if it was; the machine must then be discarded.
   std::optional<errc> disarm() {
     std::int64_t armed = state_.load(std::memory_order_relaxed);
-    if (armed > idle && state_.compare_exchange_strong(armed, idle)) return std::nullopt;
+    while (armed > idle) {
+      if (state_.compare_exchange_weak(armed, idle)) return std::nullopt;
+    }
     // Somebody is interrupting. Wait until the signal has been sent, then let it arrive in a system
     // call of ours; otherwise it would interrupt a system call of the caller's, later.
     while ((armed = state_.load(std::memory_order_acquire)) == interrupting) {
@@ -115,6 +117,16 @@ class run_gate {
     cpu_.request_immediate_exit(false);
     state_.store(idle);
     return static_cast<errc>(-armed);
+  }
+
+  /// Moves the deadline of the call that runs now. Returns false if there is none, or it was
+  /// interrupted. Any thread may do this.
+  bool move(time_point until) {
+    std::int64_t armed = state_.load();
+    while (armed > idle) {
+      if (state_.compare_exchange_weak(armed, armed_until(until))) return true;
+    }
+    return false;
   }
 
   /// Interrupts the call that runs now, if there is one.
@@ -128,10 +140,11 @@ class run_gate {
   /// Interrupts the call if its deadline has passed. Returns the deadline that is still to come.
   std::optional<detail::monotonic::time_point> check(detail::monotonic::time_point now) {
     std::int64_t armed = state_.load();
-    if (armed <= idle) return std::nullopt;
-    detail::monotonic::time_point until{detail::monotonic::duration{armed}};
-    if (until > now) return until;
-    interrupt_if(armed, errc::timed_out);
+    while (armed > idle) {
+      const detail::monotonic::time_point until{detail::monotonic::duration{armed}};
+      if (until > now) return until;
+      if (interrupt_if(armed, errc::timed_out)) break;
+    }
     return std::nullopt;
   }
 
@@ -142,6 +155,10 @@ class run_gate {
   // Idle, the deadline of the running call (> 0), being interrupted, or interrupted for -errc.
   static constexpr std::int64_t idle = 0;
   static constexpr std::int64_t interrupting = INT64_MIN;
+
+  static std::int64_t armed_until(time_point until) {
+    return std::max<std::int64_t>(until.time_since_epoch().count(), 1);
+  }
 
   bool interrupt_if(std::int64_t& armed, errc why) {
     if (!state_.compare_exchange_strong(armed, interrupting)) return false;

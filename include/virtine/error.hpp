@@ -30,6 +30,7 @@ enum class errc : std::uint8_t {
   // The caller asked for what does not fit.
   arguments_too_large,  ///< The arguments need more room than the image reserves.
   out_of_range,         ///< An address range lies outside the guest's memory.
+  wrong_thread,         ///< A session was called from a thread other than its own.
   snapshot_refused,     ///< A saved snapshot is damaged, or of another image, version or host.
   // The guest did.
   guest_fault,         ///< The guest raised a processor exception; see error::fault.
@@ -52,6 +53,7 @@ constexpr bool is_host_side(errc code) {
     case errc::not_entered:
     case errc::arguments_too_large:
     case errc::out_of_range:
+    case errc::wrong_thread:
     case errc::snapshot_refused:
     case errc::pool_exhausted:
       return true;
@@ -82,6 +84,8 @@ constexpr const char* name(errc code) {
       return "arguments_too_large";
     case errc::out_of_range:
       return "out_of_range";
+    case errc::wrong_thread:
+      return "wrong_thread";
     case errc::snapshot_refused:
       return "snapshot_refused";
     case errc::guest_fault:
@@ -248,6 +252,8 @@ inline std::string to_string(const error& e) {
     case errc::not_entered:
       out += "an earlier call left the machine in a state that it cannot be entered from";
       break;
+    case errc::wrong_thread:
+      return out + "a session was called from a thread other than the one that opened it";
     case errc::timed_out:
       out += "the call was stopped at its deadline";
       break;

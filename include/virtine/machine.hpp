@@ -112,6 +112,9 @@ class machine final : public guest_access {
     return std::make_shared<const state>(from_, runner_.guard());
   }
 
+  /// Returns what runs the guest, for another thread that is to move the deadline or interrupt.
+  [[nodiscard]] runner& guest_runner() { return runner_; }
+
   [[nodiscard]] bool poisoned() const { return poisoned_; }
 
   /// Returns the pages that a restore covers: all that can have been written.

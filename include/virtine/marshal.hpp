@@ -49,6 +49,11 @@ class marshaller<R(A...)> {
   /// Returns how many bytes of argument memory the call takes.
   [[nodiscard]] std::size_t used() const { return used_; }
 
+  /// Returns how many of these bytes read() looks at.
+  [[nodiscard]] std::size_t reply_size() const {
+    return (is_output<A>() || ...) ? used_ : layout::size;
+  }
+
   /// Writes the frame to `area`, which the guest has at `base`. Fails with
   /// errc::arguments_too_large, and writes nothing, if it does not fit.
   result<void> write(std::span<std::byte> area, guest_address base) const {

@@ -53,6 +53,15 @@ class runner {
     if (limits.stop.stop_possible()) on_stop_.emplace(limits.stop, interrupter{gate_});
   }
 
+  /// Moves the deadline of the call that runs, if one does and was not interrupted. Any thread may
+  /// do this.
+  void move_deadline(run_gate::time_point until) {
+    if (gate_.move(until)) watchdog_->expect(until);
+  }
+
+  /// Interrupts the call that runs, if one does. Any thread may do this.
+  void interrupt(errc why) { gate_.interrupt(why); }
+
   /// Runs the guest until its next exit. Signals of the caller's own do not end it. Fails with
   /// EINTR only once the call was interrupted; end() then says why.
   result<void> run() {

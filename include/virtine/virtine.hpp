@@ -12,6 +12,7 @@
 #include <virtine/pool.hpp>
 #include <virtine/result.hpp>
 #include <virtine/saved_snapshot.hpp>
+#include <virtine/session.hpp>
 #include <virtine/tainted.hpp>
 #include <virtine/version.hpp>
 #include <virtine/virtine_fn.hpp>

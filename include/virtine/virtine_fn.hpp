@@ -171,6 +171,9 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
   }
 
  private:
+  template <class, class, class>
+  friend class session;
+
   using machine_type = machine_of<image>;
   using lease = typename virtine::pool<image>::lease;
 

@@ -22,9 +22,9 @@ RANKS = [
     "kvm/vcpu kvm/vm kvm/system image",
     "digest guest_memory guest_access tainted object_bytes layout fault_report snapshot guest_cpu "
     "policy allow_entropy stop pool_options slots workers",
-    "deadline runner shared_snapshot machine bare_machine",
+    "deadline runner shared_snapshot machine resident bare_machine",
     "machine_like lease pool marshal batch entry_checks saved_snapshot",
-    "virtine_fn",
+    "virtine_fn session",
     "virtine format",
 ]
 # Included by users only.

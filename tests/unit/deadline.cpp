@@ -158,6 +158,38 @@ TEST_CASE("a check interrupts what is due and tells of what is not", "[deadline]
   CHECK(it.gate.disarm() == std::nullopt);
 }
 
+TEST_CASE("a deadline is moved while a call runs, and only then", "[deadline]") {
+  gated it;
+  const auto now = clock_type::now();
+  CHECK_FALSE(it.gate.move(now));
+  it.gate.arm(now + 1h);
+  CHECK(it.gate.move(now + 2h));
+  CHECK(it.gate.check(now + 1h) == now + 2h);
+  CHECK(it.gate.move(now));
+  CHECK(it.gate.check(now) == std::nullopt);
+  CHECK(it.gate.interrupted());
+  CHECK_FALSE(it.gate.move(now + 1h));
+  CHECK(it.gate.disarm() == errc::timed_out);
+  CHECK_FALSE(it.gate.move(now + 1h));
+  it.gate.arm(never);
+  CHECK(it.gate.disarm() == std::nullopt);
+}
+
+TEST_CASE("a deadline that others move all the time leaves the gate in order", "[deadline]") {
+  gated it;
+  std::atomic<bool> done = false;
+  std::jthread mover([&] {
+    const auto now = clock_type::now();
+    for (int i = 0; !done; ++i) it.gate.move(now + 1h + std::chrono::seconds(i));
+  });
+  for (int i = 0; i < 2000; ++i) {
+    it.gate.arm(never);
+    if (i % 4 == 0) it.gate.interrupt(errc::cancelled);
+    CHECK(it.gate.disarm() == (i % 4 == 0 ? std::optional(errc::cancelled) : std::nullopt));
+  }
+  done = true;
+}
+
 TEST_CASE("a deadline may lie anywhere in the past", "[deadline]") {
   gated it;
   const auto past = GENERATE(run_gate::time_point::min(), run_gate::time_point{},
@@ -271,6 +303,22 @@ TEST_CASE("the watchdog interrupts at the deadline and not before", "[deadline]"
     CHECK(clock_type::now() >= until);
     CHECK(it.gate.disarm() == errc::timed_out);
   }
+  dog.remove(it.gate);
+}
+
+TEST_CASE("the watchdog interrupts at a deadline that was moved nearer", "[deadline]") {
+  gated it;
+  watchdog dog;
+  dog.add(it.gate);
+  const auto far = clock_type::now() + 1h;
+  it.gate.arm(far);
+  dog.expect(far);
+  const auto near = clock_type::now() + 2ms;
+  REQUIRE(it.gate.move(near));
+  dog.expect(near);
+  wait_until_interrupted(it.gate);
+  CHECK(clock_type::now() >= near);
+  CHECK(it.gate.disarm() == errc::timed_out);
   dog.remove(it.gate);
 }
 

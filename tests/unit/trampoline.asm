@@ -85,7 +85,7 @@ batch:
         ret
 
 ; void session(mailbox): calls the function whenever request and answer differ; returns when they
-; have not for a while. mailbox: request, function, answer at 64, frame at 128.
+; have not for a while. mailbox: request, answer, function, frame.
         times 0x380 - ($ - $$) db 0xcc
 session:
         push    rdi
@@ -93,7 +93,7 @@ session:
         mov     ecx, 0x4000
 .poll:
         mov     rax, [rdi]
-        cmp     rax, [rdi + 64]
+        cmp     rax, [rdi + 8]
         jne     .serve
         pause
         dec     ecx
@@ -101,13 +101,13 @@ session:
         pop     rax
         ret
 .serve:
-        mov     rax, [rdi + 8]
-        lea     rdi, [rdi + 128]
+        mov     rax, [rdi + 16]
+        mov     rdi, [rdi + 24]
         cld
         call    rax
         mov     rdi, [rsp]
         mov     rax, [rdi]
-        mov     [rdi + 64], rax
+        mov     [rdi + 8], rax
         jmp     .wait
 
 ; void leave(): called by session, makes it return.

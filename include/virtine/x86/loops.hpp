@@ -27,6 +27,9 @@ inline constexpr std::uint64_t session_function = trampoline_page + session_offs
 /// A function that makes session_function, which calls it, return.
 inline constexpr std::uint64_t session_leave = trampoline_page + session_leave_offset;
 
+/// A function that does nothing.
+inline constexpr std::uint64_t session_nothing = session_leave + 4;
+
 /// How often session_function looks for a request before it returns: up to about a millisecond.
 inline constexpr std::uint32_t session_patience = 0x4000;
 
@@ -42,14 +45,14 @@ struct batch_link {
   std::uint64_t index = 0;  ///< For the host: which job this is.
 };
 
-/// At the start of argument memory; the frame follows. What the host writes and what the guest
-/// writes are in cache lines of their own.
+/// At the start of argument memory. Small, so that it shares a cache line with a small frame that
+/// follows: a call then moves one line from the host's processor to the guest's, and back.
 struct session_mailbox {
   std::uint64_t request = 0;  ///< The number of the last call that the host has posted.
+  std::uint64_t answer = 0;   ///< The guest's: the number of the last call that has returned.
   std::uint64_t function = 0;
-  alignas(64) std::uint64_t answer = 0;  ///< The number of the last call that has returned.
+  std::uint64_t frame = 0;  ///< The address of the frame of all calls.
 };
-static_assert(offsetof(session_mailbox, answer) == 64 && sizeof(session_mailbox) == 128);
 
 namespace detail {
 constexpr void write_batch_loop(page& out) {
@@ -77,21 +80,21 @@ constexpr void write_session_loop(page& out) {
              session_patience >> 16 & 0xff, session_patience >> 24});  // mov ecx, session_patience
   const std::size_t poll = code.at();
   constexpr std::size_t to_serve = 2 + 2 + 2 + 2 + 2;
-  code.emit({0x48, 0x8b, 0x07});                 // mov rax, [rdi]
-  code.emit({0x48, 0x3b, 0x47, 0x40});           // cmp rax, [rdi + 64]
-  code.emit_short(0x75, code.at() + to_serve);   // jne serve
-  code.emit({0xf3, 0x90});                       // pause
-  code.emit({0xff, 0xc9});                       // dec ecx
-  code.emit_short(0x75, poll);                   // jnz poll
-  code.emit({0x58, 0xc3});                       // pop rax; ret
-  code.emit({0x48, 0x8b, 0x47, 0x08});           // serve: mov rax, [rdi + 8]
-  code.emit({0x48, 0x8d, 0xbf, 0x80, 0, 0, 0});  // lea rdi, [rdi + 128]
-  code.emit({0xfc});                             // cld
-  code.emit({0xff, 0xd0});                       // call rax
-  code.emit({0x48, 0x8b, 0x3c, 0x24});           // mov rdi, [rsp]
-  code.emit({0x48, 0x8b, 0x07});                 // mov rax, [rdi]
+  code.emit({0x48, 0x8b, 0x07});                // mov rax, [rdi]
+  code.emit({0x48, 0x3b, 0x47, 0x08});          // cmp rax, [rdi + 8]
+  code.emit_short(0x75, code.at() + to_serve);  // jne serve
+  code.emit({0xf3, 0x90});                      // pause
+  code.emit({0xff, 0xc9});                      // dec ecx
+  code.emit_short(0x75, poll);                  // jnz poll
+  code.emit({0x58, 0xc3});                      // pop rax; ret
+  code.emit({0x48, 0x8b, 0x47, 0x10});          // serve: mov rax, [rdi + 16]
+  code.emit({0x48, 0x8b, 0x7f, 0x18});          // mov rdi, [rdi + 24]
+  code.emit({0xfc});                            // cld
+  code.emit({0xff, 0xd0});                      // call rax
+  code.emit({0x48, 0x8b, 0x3c, 0x24});          // mov rdi, [rsp]
+  code.emit({0x48, 0x8b, 0x07});                // mov rax, [rdi]
   // Stores are seen in the order in which they are made: this one after those of the function.
-  code.emit({0x48, 0x89, 0x47, 0x40});  // mov [rdi + 64], rax
+  code.emit({0x48, 0x89, 0x47, 0x08});  // mov [rdi + 8], rax
   code.emit_short(0xeb, wait);          // jmp wait
 
   code_writer leave(out, session_leave_offset);

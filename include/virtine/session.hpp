@@ -1,0 +1,145 @@
+// session: calls of one function that cost no exit, because its guest stays and waits for them.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include <virtine/batch.hpp>
+#include <virtine/deadline.hpp>
+#include <virtine/marshal.hpp>
+#include <virtine/resident.hpp>
+#include <virtine/result.hpp>
+#include <virtine/virtine_fn.hpp>
+#include <virtine/x86/loops.hpp>
+
+namespace virtine {
+
+/// A function whose guest stays in its machine: a call is posted in memory and answered by a
+/// processor that is already there. Costs a thread and a second core while calls are made and for
+/// about a millisecond after; then the guest sleeps, and the next call pays for waking it.
+///
+/// The calls of a session share one state, variables of the guest included, until it is closed; a
+/// call can find what an earlier one left and change what a later one sees, and arguments are not
+/// wiped between them. Everything else is as with virtine_fn: the guest reaches nothing of the host
+/// but through the policy, and the machine is restored, or destroyed, when the session is closed.
+/// Hypercalls are served on the session's thread.
+///
+/// A call that fails ends the session, and all later ones return the same error, unless the error
+/// is errc::bad_reply for the value of a result, errc::arguments_too_large or errc::wrong_thread:
+/// only the thread that opened a session may call, and close, it.
+///
+/// Example: `virtine::session fast(square); int nine = fast(3);`
+template <class Sig, class Entry, class Policy = deny_all>
+class session;
+
+template <class R, class... A, class Named, class Policy>
+class session<R(A...), Named, Policy> {
+  using function = virtine_fn<R(A...), Named, Policy>;
+  using entry = typename detail::entry_or_none<Named>::type;
+  using marshaller = detail::marshaller<R(A...)>;
+  static constexpr std::size_t frame_offset =
+      detail::align_up(sizeof(x86::session_mailbox), detail::batch<R(A...)>::alignment);
+
+ public:
+  /// Opens a session on a machine of `fn`'s pool, with its policy; `fn` and the pool must outlive
+  /// it. If that fails, each call says why. Throws what std::thread does if there is none.
+  explicit session(function& fn) : opened_(open(fn)) {
+    if (!opened_) return;
+    guest_.emplace(**lent_, entry::address, frame_offset, [&fn](machine& stopped) {
+      return fn.policy_.serve(stopped.hypercall_number(), stopped, stopped.hypercall_frame());
+    });
+  }
+  session(const session&) = delete;
+  session& operator=(const session&) = delete;
+
+  /// Closes the session. Takes as long as a call, or a tenth of a second if the guest does not
+  /// answer.
+  ~session() {
+    if (!guest_) return;
+    guest_.reset();
+    lent_->give_back(used_);
+  }
+
+#ifdef __cpp_exceptions
+  /// Calls the function. Throws failure if that does not succeed.
+  R operator()(A... arguments) {
+    return call({}, arguments...).value();
+  }
+#endif
+
+  /// Calls the function; returns its result or what went wrong.
+  [[nodiscard]] result<R> try_call(A... arguments) {
+    return call({}, arguments...);
+  }
+
+  /// The session with limits of its own for each call.
+  class limited {
+   public:
+#ifdef __cpp_exceptions
+    R operator()(A... arguments) const {
+      return session_.call(options_, arguments...).value();
+    }
+#endif
+    [[nodiscard]] result<R> try_call(A... arguments) const {
+      return session_.call(options_, arguments...);
+    }
+
+   private:
+    friend session;
+    limited(session& of, call_options options) : session_(of), options_(std::move(options)) {}
+    session& session_;
+    call_options options_;
+  };
+
+  /// Returns this session with other limits: `fast.with({.timeout = 50ms})(3)`.
+  [[nodiscard]] limited with(call_options options) {
+    return {*this, std::move(options)};
+  }
+
+ private:
+  result<void> open(function& fn) {
+    static_cast<void>(detail::check_loop<typename entry::image>{});
+    // One call of nothing, after which it is known that the machine can be entered.
+    return fn.on_machine(lent_, 0, {}, [&](machine& fresh, const call_options& options) {
+      return detail::execute(fresh, x86::session_nothing, options, fn.policy_);
+    });
+  }
+
+  result<R> call(const call_options& options, const A&... arguments) {
+    if (!opened_) return opened_.why();
+    if (auto usable = guest_->check_usable(); !usable) return usable.why();
+    if (options.timeout <= options.timeout.zero()) return error{.code = errc::timed_out};
+    const marshaller marshalled(arguments...);
+    auto written = marshalled.write(guest_->frame(), guest_->frame_address());
+    if (!written) return written.why();
+    used_ = std::max(used_, frame_offset + marshalled.used());
+    auto called = guest_->call(deadline_after(options.timeout), options.stop, options.hypercalls);
+    if (!called) return called.why();
+    // Copied once, and looked at in the copy only: the guest runs, and could change it in between.
+    const std::size_t size = marshalled.reply_size();
+    if (reply_.size() < size) reply_.resize(size);
+    std::memcpy(reply_.data(), guest_->frame().data(), size);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    return marshalled.read(reply_);
+  }
+
+  std::optional<typename function::lease> lent_;
+  std::size_t used_ = 0;  // Of the arguments, at most.
+  result<void> opened_;
+  std::vector<std::byte> reply_;
+  std::optional<detail::resident> guest_;
+};
+
+template <class R, class... A, class Named, class Policy>
+session(virtine_fn<R(A...), Named, Policy>&) -> session<R(A...), Named, Policy>;
+
+}  // namespace virtine

@@ -1,0 +1,341 @@
+// Sessions: guests that stay, the state that their calls share, and what ends them.
+// SPDX-License-Identifier: MIT
+#include "catch.hpp"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iterator>
+#include <set>
+#include <span>
+#include <stdexcept>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include <guests/jobs.hpp>
+#include <guests/jobs_types.hpp>
+#include <virtine/virtine.hpp>
+
+using namespace virtine;
+using namespace std::chrono_literals;
+
+namespace {
+
+using jobs = guests::jobs;
+using job_policy = policy<allowed<question, std::function<int(tainted<int>)>>>;
+
+template <class Sig, class Entry>
+using job_fn = virtine_fn<Sig, Entry, job_policy>;
+
+job_policy answering(std::function<int(tainted<int>)> handler) {
+  return job_policy(allow<question>(std::move(handler)));
+}
+
+const job_policy unasked = answering([](tainted<int>) { return 0; });
+
+bool is_emulated() {
+  return std::getenv("VIRTINE_HOST") != nullptr;
+}
+
+std::set<std::string> threads() {
+  std::set<std::string> found;
+  for (const auto& each : std::filesystem::directory_iterator("/proc/self/task")) {
+    found.insert(each.path().filename());
+  }
+  return found;
+}
+
+// Waits until the thread sleeps; gives up in the end.
+bool comes_to_sleep(const std::string& thread) {
+  for (int i = 0; i < 10'000; ++i) {
+    std::ifstream file("/proc/self/task/" + thread + "/stat");
+    const std::string text{std::istreambuf_iterator<char>(file), {}};
+    const auto name_end = text.rfind(')');
+    if (name_end == std::string::npos) return false;
+    if (text.at(name_end + 2) == 'S') return true;
+    std::this_thread::sleep_for(1ms);
+  }
+  return false;
+}
+
+template <class Session>
+void check_ended(Session& s, errc why) {
+  for (int i = 0; i < 3; ++i) {
+    const auto refused = s.try_call(1);
+    REQUIRE_FALSE(refused);
+    CHECK(refused.why().code == why);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("the calls of a session share one state, and nothing is left of it", "[session]") {
+  pool<jobs> machines({.max = 1});
+  job_fn<int(int), jobs::exchange> exchange(machines, unasked);
+  for (int round = 1; round <= 3; ++round) {
+    {
+      session s(exchange);
+      CHECK(machines.size() == 1);
+      int before = 0;
+      const int calls = is_emulated() ? 100 : 1000;
+      for (int i = 1; i <= calls; ++i) {
+        if (s(i * round) != before) FAIL("call " << i);
+        before = i * round;
+      }
+    }
+    CHECK(machines.size() == 1);
+    CHECK(exchange(5) == 0);
+  }
+  job_fn<int(int), jobs::dirty> dirty(machines, unasked);
+  for (int round = 0; round < 3; ++round) {
+    session s(dirty);
+    CHECK(s(40) == 0);
+    CHECK(s(64) == 40);
+    CHECK(s(0) == 64);
+  }
+  CHECK(dirty(0) == 0);
+  CHECK(machines.size() == 1);
+}
+
+TEST_CASE("a session that is never called closes", "[session]") {
+  pool<jobs> machines({.max = 1});
+  job_fn<int(int), jobs::exchange> exchange(machines, unasked);
+  for (int round = 0; round < 5; ++round) session s(exchange);
+  CHECK(exchange(1) == 0);
+  CHECK(machines.size() == 1);
+}
+
+TEST_CASE("spans and texts come and go in a session", "[session]") {
+  pool<jobs> machines({.max = 2});
+  job_fn<void(std::span<int>), jobs::negate> negate(machines, unasked);
+  job_fn<std::uint64_t(std::string_view, std::uint64_t), jobs::length> length(machines, unasked);
+  session flip(negate);
+  session measure(length);
+  std::vector<int> large(17'000);
+  for (int i = 0; i < 200; ++i) {
+    std::vector<int> values(static_cast<std::size_t>(i) * 7, i);
+    flip(values);
+    for (const int value : values) REQUIRE(value == -i);
+    const std::string text(static_cast<std::size_t>(i) * 3, 'x');
+    CHECK(measure(text, 2) == text.size() + 2);
+    if (i % 50 == 0) CHECK(flip.try_call(large).why().code == errc::arguments_too_large);
+  }
+  job_fn<block(block), jobs::turned> turned(unasked);
+  session turn(turned);
+  block b;
+  b.words[0] = 77;
+  CHECK(turn(b).words[7] == 77);
+}
+
+TEST_CASE("a session's arguments are not there for the next call of the machine", "[session]") {
+  pool<jobs> machines({.max = 1});
+  job_fn<std::uint64_t(std::string_view, std::uint64_t), jobs::length> length(machines, unasked);
+  const auto before = [&] {
+    auto lent = machines.borrow().value();
+    std::vector<std::byte> seen(lent->arguments().begin(), lent->arguments().end());
+    lent.give_back(0);
+    return seen;
+  };
+  const auto clean = before();
+  {
+    session s(length);
+    s(std::string(50'000, 's'), 1);
+    s(std::string(10, 't'), 1);
+  }
+  CHECK(before() == clean);
+}
+
+TEST_CASE("a session's guest goes to sleep and is woken", "[session]") {
+  job_fn<int(int), jobs::exchange> exchange(unasked);
+  const auto others = [&] {
+    exchange(1);  // The watchdog is there now.
+    return threads();
+  }();
+  session s(exchange);
+  std::string mine;
+  for (const std::string& each : threads()) {
+    if (!others.contains(each)) mine = each;
+  }
+  REQUIRE(!mine.empty());
+  for (int i = 0; i < 5; ++i) {
+    CHECK(s(i + 1) == i);
+    CHECK(comes_to_sleep(mine));
+  }
+}
+
+TEST_CASE("hypercalls of a session are served on its thread", "[session]") {
+  std::thread::id server;
+  pool<jobs> machines({.max = 1});
+  job_fn<int(int), jobs::ask> ask(machines, answering([&](tainted<int> n) {
+                                    server = std::this_thread::get_id();
+                                    return n.verify([](int value) { return value * 10; });
+                                  }));
+  {
+    session s(ask);
+    for (int i = 0; i < 20; ++i) CHECK(s(i % 4) == 5 * (i % 4) * (i % 4 - 1));
+    CHECK(server != std::this_thread::get_id());
+    CHECK(server != std::thread::id());
+    // Counted for each call.
+    for (int i = 0; i < 3; ++i) CHECK(s.with({.hypercalls = 3})(3) == 30);
+    const auto many = s.with({.hypercalls = 3}).try_call(4);
+    REQUIRE_FALSE(many);
+    CHECK(many.why().code == errc::hypercall_limit);
+    CHECK(many.why().detail == 3);
+    check_ended(s, errc::hypercall_limit);
+  }
+  CHECK(machines.size() == 0);
+  CHECK(ask(2) == 10);
+}
+
+TEST_CASE("a handler that throws ends its session, and the caller learns of it", "[session]") {
+  pool<jobs> machines;
+  job_fn<int(int), jobs::ask> ask(
+      machines, answering([](tainted<int>) -> int { throw std::runtime_error("enough"); }));
+  {
+    session s(ask);
+    CHECK(s(0) == 0);
+    CHECK_THROWS_WITH(s(1), "enough");
+    check_ended(s, errc::machine_failure);
+  }
+  CHECK(machines.size() == 0);
+}
+
+TEST_CASE("a deadline ends the call and the session", "[session]") {
+  pool<jobs> machines;
+  job_fn<int(std::uint64_t), jobs::spin> spin(machines, unasked);
+  for (int round = 0; round < 3; ++round) {
+    {
+      session s(spin);
+      CHECK(s(1) == 1);
+      CHECK(s.with({.timeout = 0ms}).try_call(1).why().code == errc::timed_out);
+      CHECK(s.with({.timeout = std::chrono::nanoseconds::max()})(1) == 1);
+      const auto late = s.with({.timeout = 20ms}).try_call(UINT64_MAX);
+      REQUIRE_FALSE(late);
+      CHECK(late.why().code == errc::timed_out);
+      check_ended(s, errc::timed_out);
+    }
+    CHECK(machines.size() == 0);
+  }
+  // The first call of a session, which has to enter the guest, too.
+  session s(spin);
+  CHECK(s.with({.timeout = 20ms}).try_call(UINT64_MAX).why().code == errc::timed_out);
+}
+
+TEST_CASE("a deadline of one call is none of the next", "[session]") {
+  job_fn<int(std::uint64_t), jobs::spin> spin(unasked);
+  session s(spin);
+  for (int i = 0; i < 3; ++i) {
+    CHECK(s.with({.timeout = 2s})(1) == 1);
+    std::this_thread::sleep_for(1ms * (i * 2));
+    CHECK(s.with({.timeout = 60s})(is_emulated() ? 1'000'000 : 100'000'000) == 1);
+  }
+}
+
+TEST_CASE("a stop request ends the call and the session", "[session]") {
+  pool<jobs> machines;
+  job_fn<int(std::uint64_t), jobs::spin> spin(machines, unasked);
+  for (const auto delay : {0ms, 1ms, 5ms}) {
+    session s(spin);
+    if (delay != 1ms) CHECK(s(1) == 1);
+    std::stop_source source;
+    std::jthread stopper([&] {
+      std::this_thread::sleep_for(delay);
+      source.request_stop();
+    });
+    const auto stopped = s.with({.timeout = 1h, .stop = source.get_token()}).try_call(UINT64_MAX);
+    REQUIRE_FALSE(stopped);
+    CHECK(stopped.why().code == errc::cancelled);
+    check_ended(s, errc::cancelled);
+  }
+  CHECK(machines.size() == 0);
+}
+
+TEST_CASE("a fault ends the session and is reported as it is", "[session]") {
+  pool<jobs> machines;
+  job_fn<int(int, int), jobs::quotient> quotient(machines, unasked);
+  {
+    session s(quotient);
+    CHECK(s(8, 2) == 4);
+    for (int i = 0; i < 2; ++i) {
+      const auto failed = s.try_call(1, 0);
+      REQUIRE_FALSE(failed);
+      CHECK(failed.why().code == errc::guest_fault);
+      CHECK(failed.why().fault.kind == fault_kind::divide_error);
+    }
+  }
+  CHECK(machines.size() == 0);
+  session s(quotient);
+  CHECK(s(9, 3) == 3);
+}
+
+TEST_CASE("a session belongs to one thread", "[session]") {
+  job_fn<int(int), jobs::exchange> exchange(unasked);
+  session s(exchange);
+  CHECK(s(1) == 0);
+  std::thread([&] {
+    const auto refused = s.try_call(2);
+    REQUIRE_FALSE(refused);
+    CHECK(refused.why().code == errc::wrong_thread);
+  }).join();
+  CHECK(s(3) == 1);
+}
+
+TEST_CASE("a session that cannot be opened says why at each call", "[session]") {
+  pool<jobs> machines({.max = 1});
+  job_fn<int(int), jobs::exchange> exchange(machines, unasked);
+  session first(exchange);
+  {
+    session second(exchange);
+    check_ended(second, errc::pool_exhausted);
+  }
+  CHECK(first(1) == 0);
+}
+
+TEST_CASE("sessions and calls of one function do not disturb each other", "[session]") {
+  pool<jobs> machines;
+  job_fn<int(int), jobs::exchange> exchange(machines, unasked);
+  std::atomic<int> wrong = 0;
+  {
+    std::vector<std::jthread> users;
+    for (int user = 0; user < 3; ++user) {
+      users.emplace_back([&, user] {
+        for (int round = 0; round < 3; ++round) {
+          session s(exchange);
+          int before = 0;
+          for (int i = 1; i <= 20; ++i) {
+            wrong += s(1000 * user + i) != before;
+            before = 1000 * user + i;
+            wrong += exchange(i) != 0;
+          }
+        }
+      });
+    }
+  }
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("a child of fork cannot use its parent's session, and does not wait for it",
+          "[session]") {
+  job_fn<int(int), jobs::exchange> exchange(unasked);
+  session s(exchange);
+  CHECK(s(1) == 0);
+  const pid_t child = fork();
+  REQUIRE(child >= 0);
+  if (child == 0) _exit(s.try_call(2).has_value() ? 1 : 42);
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 42);
+  CHECK(s(3) == 1);
+}
