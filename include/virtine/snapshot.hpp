@@ -27,8 +27,8 @@ namespace virtine {
 
 /// What the initialiser of an image made of its data: the pages that it wrote.
 struct initialised_data {
-  std::vector<std::uint64_t> pages;  ///< Their addresses, ascending.
-  std::vector<std::byte> content;    ///< x86::page_size bytes of each, in the same order.
+  std::vector<std::uint64_t> pages = {};  ///< Their addresses, ascending.
+  std::vector<std::byte> content = {};    ///< x86::page_size bytes of each, in the same order.
 };
 
 /// The pristine memory of a user64 image. Immutable: the file is sealed before any machine sees it,
@@ -111,7 +111,11 @@ class snapshot {
     put_page(x86::trampoline_page, x86::trampoline_bytes(where.call_address()));
     for (const segment& s : image.segments) put(s.address, s.content.data(), s.content.size());
 
-    // The addresses may come from a file, so they are held against the map before any is used.
+    // These may come from a file, so they are held against the map before any is used.
+    if (data.content.size() != data.pages.size() * x86::page_size) {
+      return error{.code = errc::snapshot_refused,
+                   .operation = "the pages of the snapshot are not as many as their contents"};
+    }
     std::uint64_t next = where.shared_end;
     for (std::size_t i = 0; i < data.pages.size(); ++i) {
       const std::uint64_t page = data.pages[i];

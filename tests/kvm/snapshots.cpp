@@ -172,7 +172,11 @@ TEST_CASE("a snapshot takes no page that is none of its image's data", "[snapsho
   const layout where = layout_of(image);
   const std::uint64_t data = where.shared_end;
   const std::vector<std::byte> content(2 * x86::page_size, std::byte{0x77});
-  CHECK(snapshot::create(image, {.pages = {data}, .content = content}).has_value());
+  const std::vector<std::byte> page(x86::page_size, std::byte{0x77});
+  CHECK(snapshot::create(image, {.pages = {data}, .content = page}).has_value());
+  CHECK(snapshot::create(image, {.pages = {data}, .content = content}).why().code ==
+        errc::snapshot_refused);
+  CHECK(snapshot::create(image, {.pages = {data}}).why().code == errc::snapshot_refused);
   for (const auto& pages : std::vector<std::vector<std::uint64_t>>{
            {data + 1},
            {data - x86::page_size},
@@ -189,7 +193,8 @@ TEST_CASE("a snapshot takes no page that is none of its image's data", "[snapsho
            {data, data - x86::page_size},
        }) {
     INFO(std::hex << pages.front() << ' ' << pages.back());
-    const auto refused = snapshot::create(image, {.pages = pages, .content = content});
+    const auto refused =
+        snapshot::create(image, {.pages = pages, .content = pages.size() == 1 ? page : content});
     REQUIRE_FALSE(refused.has_value());
     CHECK(refused.why().code == errc::snapshot_refused);
   }
