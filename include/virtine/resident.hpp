@@ -196,7 +196,15 @@ class resident {
       // for no call that is pending would be entering without a deadline of one.
       if (current == state::calling && answer().load() == asked_.load()) std::this_thread::yield();
       if (current != state::calling || answer().load() == asked_.load()) continue;
-      if (auto stayed = stay(); !stayed) {
+      const std::uint64_t number = asked_.load(std::memory_order_relaxed);
+      const bool posted = request().load(std::memory_order_acquire) == number;
+      auto stayed = stay();
+      // The loop does not leave while there is a request; the function has, by an `out` of its own.
+      if (stayed && posted && state_.load() == state::calling && asked_.load() == number &&
+          answer().load() != number) {
+        stayed = error{.code = errc::bad_reply, .operation = "the guest left without an answer"};
+      }
+      if (!stayed) {
         ended_with_ = stayed.why();
         break;
       }

@@ -106,6 +106,21 @@ virtine_export text, "y8(u8)"
   mov qword [rdi + 8], -1
   ret
 
+; void flip(span<bool> all, uchar number): says in the mailbox of a session that call `number` has
+; been answered, then goes on changing the last of them between false and a bool that is none.
+virtine_export flip, "v([=b],u1)"
+  mov rsi, [rdi]
+  add rsi, [rdi + 8]
+  movzx edx, byte [rdi + 16]
+  and rdi, -4096
+  mov [rdi + 8], rdx
+.again:
+  mov byte [rsi - 1], 0
+  pause
+  mov byte [rsi - 1], 2
+  pause
+  jmp .again
+
 %macro label 1
 global %1:function
 %1:
@@ -697,6 +712,29 @@ attack flood
 .again:
   out VIRTINE_HYPERCALL_PORT, eax
   jmp .again
+; a = address, b = value: writes that and all that follow it.
+attack scribble_forever
+  mov [rsi], rdx
+  inc rdx
+  jmp scribble_forever
+; a = address, b = value: writes it and does nothing for ever, or for a while before hypercall 7.
+attack write_and_stay
+  mov [rsi], rdx
+.ever:
+  pause
+  jmp .ever
+attack write_and_ask
+  mov [rsi], rdx
+  mov ecx, 50000000
+.wait:
+  dec ecx
+  jnz .wait
+  mov eax, 7
+  mov rdi, r8
+  out VIRTINE_HYPERCALL_PORT, eax
+.ever:
+  pause
+  jmp .ever
 ; a = number, b = frame.
 attack hypercall
   mov eax, eax

@@ -1,0 +1,246 @@
+// Attacks of a guest that stays: on its mailbox, by silence, by answers out of turn, while idle.
+// SPDX-License-Identifier: MIT
+#include <array>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <stop_token>
+#include <thread>
+#include <vector>
+
+#include <virtine/x86/loops.hpp>
+
+#include "hostile.hpp"
+
+using namespace hostile;
+using namespace std::chrono_literals;
+using virtine::errc;
+namespace x86 = virtine::x86;
+
+namespace {
+
+struct empty_call : virtine::hypercall<7, void()> {};
+struct count_up {
+  int* handled;
+  void operator()() const { ++*handled; }
+};
+using counting = virtine::policy<virtine::allowed<empty_call, count_up>>;
+
+const word request_word = where.arguments + offsetof(x86::session_mailbox, request);
+const word answer_word = where.arguments + offsetof(x86::session_mailbox, answer);
+const word function_word = where.arguments + offsetof(x86::session_mailbox, function);
+const word frame_word = where.arguments + offsetof(x86::session_mailbox, frame);
+
+// An attacker that stays, on the machines of an arena.
+struct residence {
+  arena a;
+  int handled = 0;
+  virtine::virtine_fn<word(word, word, word, word), image::attack, counting> fn{
+      a.pool, counting(virtine::allow<empty_call>(count_up{&handled}))};
+  using session = virtine::session<word(word, word, word, word), image::attack, counting>;
+
+  static virtine::result<word> call(session& s, std::string_view name, word one = 0, word two = 0,
+                                    const virtine::call_options& options = {.timeout = 100ms}) {
+    return s.with(options).try_call(address_of(name), one, two, 0);
+  }
+
+  // The session has ended for `why`, and says so from now on.
+  static void expect_ended(session& s, errc why) {
+    for (int i = 0; i < 2; ++i) {
+      const auto refused = call(s, "pause");
+      REQUIRE_FALSE(refused);
+      CHECK(refused.why().code == why);
+    }
+  }
+
+  // An attack that ends its session; the next one and other calls are as they should be.
+  void expect(errc why, std::string_view name, word one = 0, word two = 0) {
+    INFO(name << std::hex << " 0x" << one << " 0x" << two);
+    {
+      session s(fn);
+      CHECK(call(s, "pause").has_value());
+      const auto ended = call(s, name, one, two);
+      REQUIRE_FALSE(ended);
+      CHECK(ended.why().code == why);
+      expect_ended(s, why);
+    }
+    a.expect_good();
+  }
+};
+
+std::ptrdiff_t thread_count() {
+  return std::distance(std::filesystem::directory_iterator("/proc/self/task"), {});
+}
+
+// Waits until there are `count` threads; gives up in the end.
+bool comes_to(std::ptrdiff_t count) {
+  for (int i = 0; i < 60'000; ++i) {
+    if (thread_count() <= count) return true;
+    std::this_thread::sleep_for(1ms);
+  }
+  return false;
+}
+
+}  // namespace
+
+TEST_CASE("H54: a guest that overwrites its session's mailbox ends its session", "[hostile]") {
+  residence r;
+  // Call 2 is the attack. A request that it was not sent makes it answer what it was not asked.
+  for (const word number : {word{0}, word{1}, word{3}, ~word{0}}) {
+    residence::session s(r.fn);
+    CHECK(residence::call(s, "pause"));
+    const auto ended = residence::call(s, "write", request_word, number);
+    REQUIRE_FALSE(ended);
+    // Number 1 is the answer to the last call: the guest then has nothing to do.
+    CHECK((ended.why().code == errc::bad_reply || ended.why().code == errc::timed_out));
+  }
+  r.a.expect_good();
+  r.expect(errc::bad_reply, "scribble_forever", answer_word, 1000);
+  r.expect(errc::timed_out, "scribble_forever", function_word, 0);
+  r.expect(errc::timed_out, "scribble_forever", frame_word, 0);
+  // What the next call uses.
+  for (const word where_to : {function_word, frame_word}) {
+    for (const word value : {word{0}, where.tables, where.end, ~word{0}}) {
+      residence::session s(r.fn);
+      CHECK(residence::call(s, "write", where_to, value));
+      const auto ended = residence::call(s, "pause");
+      REQUIRE_FALSE(ended);
+      CHECK(ended.why().code == errc::guest_fault);
+      residence::expect_ended(s, errc::guest_fault);
+    }
+    r.a.expect_good();
+  }
+  // The host reads the result at its own place, whatever the guest was told.
+  residence::session s(r.fn);
+  CHECK(residence::call(s, "write", frame_word, zeros + 64));
+  static_cast<void>(residence::call(s, "pause"));
+}
+
+TEST_CASE("H55: a guest that does not answer is ended at the deadline or by its caller",
+          "[hostile]") {
+  residence r;
+  r.expect(errc::timed_out, "loop_forever");
+  r.expect(errc::timed_out, "cpuid_forever");
+  r.expect(errc::guest_fault, "undefined");
+  r.expect(errc::guest_fault, "trap_flag_done");
+  for (const char* name : {"done_at_once", "flags_done", "no_stack_done"}) {
+    r.expect(errc::bad_reply, name);
+  }
+  CHECK(r.a.pool.size() == 1);
+  std::stop_source source;
+  residence::session s(r.fn);
+  std::jthread stopper([&] {
+    std::this_thread::sleep_for(5ms);
+    source.request_stop();
+  });
+  const auto ended =
+      residence::call(s, "loop_forever", 0, 0, {.timeout = 1h, .stop = source.get_token()});
+  REQUIRE_FALSE(ended);
+  CHECK(ended.why().code == errc::cancelled);
+}
+
+TEST_CASE("H56: a guest that answers and does not go back is ended, called or not", "[hostile]") {
+  residence r;
+  {
+    residence::session s(r.fn);
+    CHECK(residence::call(s, "write_and_stay", answer_word, 1));
+    CHECK(residence::call(s, "pause").why().code == errc::timed_out);
+    residence::expect_ended(s, errc::timed_out);
+  }
+  r.a.expect_good();
+  {
+    residence::session s(r.fn);
+    const auto threads = thread_count();
+    CHECK(residence::call(s, "write_and_stay", answer_word, 1, {.timeout = 1h}));
+    REQUIRE(comes_to(threads - 1));
+    CHECK(residence::call(s, "pause", 0, 0, {.timeout = 1h}).why().code == errc::timed_out);
+  }
+  r.a.expect_good();
+  {
+    // Closing does not wait for it either.
+    residence::session s(r.fn);
+    CHECK(residence::call(s, "write_and_stay", answer_word, 1));
+  }
+  r.a.expect_good();
+}
+
+TEST_CASE("H57: no hypercall is served but during a call", "[hostile]") {
+  residence r;
+  {
+    residence::session s(r.fn);
+    const auto threads = thread_count();
+    const auto answered = residence::call(s, "write_and_ask", answer_word, 1, {.timeout = 1h});
+    REQUIRE(comes_to(threads - 1));
+    const auto after = residence::call(s, "pause");
+    REQUIRE_FALSE(after);
+    // A caller that did not run for long enough takes it for one of the call's.
+    if (answered && r.handled == 0) {
+      CHECK(after.why().code == errc::hypercall_denied);
+      CHECK(after.why().detail == 7);
+    }
+  }
+  r.a.expect_good();
+  r.expect(errc::hypercall_denied, "hypercall", 8, where.arguments);
+  r.handled = 0;
+  residence::session s(r.fn);
+  const auto flooded = s.with({.hypercalls = 50}).try_call(address_of("flood"), 0, 0, 7);
+  REQUIRE_FALSE(flooded);
+  CHECK(flooded.why().code == errc::hypercall_limit);
+  CHECK(r.handled == 50);
+}
+
+TEST_CASE("H58: nothing is left of a session for the next call of its machine", "[hostile]") {
+  residence r;
+  const word pattern = 0xa5a5a5a5a5a5a5a5;
+  for (int round = 0; round < 3; ++round) {
+    {
+      residence::session s(r.fn);
+      REQUIRE(residence::call(s, "spoil", 0, pattern));
+      for (word at = data; at < where.guard; at += 4096) {
+        REQUIRE(residence::call(s, "write", at + 4088, pattern));
+      }
+      // Within a session it is there: that is what a session gives up.
+      CHECK(residence::call(s, "read", data + 4088).value() == pattern);
+    }
+    CHECK(r.a.pool.size() == 1);
+    r.a.expect_good();
+    for (const word address : {data + 4088, zeros, where.arguments + 4088, where.guard - 8}) {
+      const auto found = r.a.run("read", address);
+      REQUIRE(found);
+      CHECK(*found != pattern);
+    }
+  }
+}
+
+TEST_CASE("H59: what the host checks of a reply is what the caller gets, while the guest goes on",
+          "[hostile]") {
+  arena a;
+  virtine::virtine_fn<void(std::span<bool>, unsigned char), image::flip> flip(a.pool);
+  int given = 0;
+  const int rounds = emulated_host().empty() ? 20 : 5;
+  for (int round = 0; round < rounds; ++round) {
+    virtine::session s(flip);
+    std::array<bool, 4096> all{};
+    const auto ended = s.try_call(all, 1);
+    given += ended.has_value();
+    if (!ended) CHECK(ended.why().code == errc::bad_reply);
+    unsigned char last = 0;
+    std::memcpy(&last, &all.back(), 1);
+    CHECK(last <= 1);
+  }
+  INFO(given << " of " << rounds << " were good when they were read");
+  a.expect_good();
+}
+
+TEST_CASE("H60: a session's guest may jump into any part of the loops", "[hostile]") {
+  residence r;
+  const word step = emulated_host().empty() ? 3 : 17;
+  for (word at = x86::batch_offset; at < x86::loops_end; at += step) {
+    INFO(at);
+    residence::session s(r.fn);
+    const auto ended =
+        residence::call(s, "jump_to", x86::trampoline_page + at, 0, {.timeout = 20ms});
+    if (!ended) CHECK_FALSE(virtine::is_host_side(ended.why().code));
+  }
+  r.a.expect_good();
+}
