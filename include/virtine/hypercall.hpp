@@ -11,7 +11,8 @@ namespace virtine {
 /// Numbers from here on are for hypercalls that the library declares.
 inline constexpr std::uint32_t first_reserved_hypercall = 0xffff0000;
 
-/// Declares a hypercall, with a number below first_reserved_hypercall. Derive from it once, in a header that host and guest include:
+/// Declares a hypercall, with a number below first_reserved_hypercall. Derive from it once, in a
+/// header that host and guest include:
 /// `struct log_line : virtine::hypercall<1, void(std::string_view)> {};`
 template <std::uint32_t Number, class Sig>
 struct hypercall {

@@ -1,4 +1,5 @@
-// Has a table made before the snapshot: which numbers are prime. 256 KiB, some milliseconds of work.
+// Has a table that is made before the snapshot: which numbers are prime. 256 KiB, of which every
+// page is written.
 // SPDX-License-Identifier: MIT
 #include <cstddef>
 #include <cstdint>
