@@ -105,7 +105,8 @@ class run_gate {
   std::optional<errc> disarm() {
     std::int64_t armed = state_.load(std::memory_order_relaxed);
     while (armed > idle) {
-      if (state_.compare_exchange_weak(armed, idle)) return std::nullopt;
+      if (state_.compare_exchange_weak(armed, idle)) [[likely]]
+        return std::nullopt;
     }
     // Somebody is interrupting. Wait until the signal has been sent, then let it arrive in a system
     // call of ours; otherwise it would interrupt a system call of the caller's, later.

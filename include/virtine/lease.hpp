@@ -33,14 +33,20 @@ class lease {
     return made;
   }
 
+  /// Returns whether there is a machine; there is none after a replace() that failed.
+  explicit operator bool() const { return machine_ != nullptr; }
+
   Machine& operator*() const { return *machine_; }
   Machine* operator->() const { return machine_.get(); }
 
   /// Returns how long the caller waited for others to give a machine back.
   [[nodiscard]] std::chrono::nanoseconds waited() const { return waited_; }
 
-  /// Returns the machine to its owner, which wipes it. `arguments_used`: see machine::restore.
+  /// Returns the machine, if there is one, to its owner, which wipes it. `arguments_used`: see
+  /// machine::restore.
   void give_back(std::size_t arguments_used) {
+    if (owner_ == nullptr) [[unlikely]]
+      return;
     Owner& owner = *std::exchange(owner_, nullptr);
     if (temporary_) return owner.discard(std::move(machine_), true);
     owner.take_back(std::move(machine_), arguments_used);

@@ -73,14 +73,15 @@ class machine final : public guest_access {
 
   /// Calls the function at guest address `function`, to be stopped when `limits` say.
   [[nodiscard]] result<stop> enter(std::uint64_t function, const run_limits& limits) {
-    if (poisoned_) return error{.code = errc::machine_failure, .operation = poisoned_text};
+    if (poisoned_) [[unlikely]]
+      return error{.code = errc::machine_failure, .operation = poisoned_text};
     runner_.begin(limits);
     entering_ = true;
     const x86::call_record record{.function = function, .frame = where_.arguments};
     std::memcpy(host(where_.call_address()), &record, sizeof record);
     // The trampoline sets every register that a guest can change, from constants. Usually the guest
     // left by its `out` and goes on there; if not, the host takes it to the entry.
-    if (!at_trampoline_) {
+    if (!at_trampoline_) [[unlikely]] {
       kvm_regs& regs = vcpu().synced_regs();
       regs = kvm_regs{};
       regs.rip = x86::trampoline_entry(cpu_.features.osxsave);
@@ -268,10 +269,12 @@ class machine final : public guest_access {
 
   result<stop> run() {
     for (;;) {
-      if (auto ran = runner_.run(); !ran) return end(ran.why());
+      if (auto ran = runner_.run(); !ran) [[unlikely]]
+        return end(ran.why());
       const kvm_run& state = vcpu().state();
-      if (state.exit_reason != KVM_EXIT_IO) return end(unexpected_exit());
-      if (const auto vector = x86::trap_vector(state.io.port)) {
+      if (state.exit_reason != KVM_EXIT_IO) [[unlikely]]
+        return end(unexpected_exit());
+      if (const auto vector = x86::trap_vector(state.io.port)) [[unlikely]] {
         if (auto handled = take_trap(*vector); !handled) return end(handled.why());
         entering_ = false;
         continue;
@@ -280,8 +283,9 @@ class machine final : public guest_access {
       const bool whole =
           state.io.direction == KVM_EXIT_IO_OUT && state.io.size == 4 && state.io.count == 1;
       // A trap flag that is set when the guest leaves would raise its exception in the next call.
-      if (!whole || (vcpu().synced_regs().rflags & rflags_tf) != 0) return end(foul_exit());
-      if (state.io.port == x86::done_port) {
+      if (!whole || (vcpu().synced_regs().rflags & rflags_tf) != 0) [[unlikely]]
+        return end(foul_exit());
+      if (state.io.port == x86::done_port) [[likely]] {
         at_trampoline_ = x86::is_trampoline_exit(vcpu().synced_regs().rip, cpu_.features.osxsave);
         return end(stop::done);
       }
@@ -292,7 +296,8 @@ class machine final : public guest_access {
 
   /// Ends the call with `outcome`, unless it was interrupted.
   result<stop> end(result<stop> outcome) {
-    if (auto ended = runner_.end(); !ended) outcome = ended.why();
+    if (auto ended = runner_.end(); !ended) [[unlikely]]
+      outcome = ended.why();
     if (!outcome) poisoned_ = true;
     return outcome;
   }

@@ -62,7 +62,8 @@ class basic_pool {
   [[nodiscard]] result<lease> borrow(
       std::chrono::nanoseconds timeout = std::chrono::nanoseconds::max(),
       const std::stop_token& stop = {}) {
-    if (Machine* last = slots_.take()) return lease(*this, std::unique_ptr<Machine>(last));
+    if (Machine* last = slots_.take()) [[likely]]
+      return lease(*this, std::unique_ptr<Machine>(last));
     return find(timeout, stop);
   }
 
@@ -240,7 +241,7 @@ class basic_pool {
   }
 
   void take_back(std::unique_ptr<Machine> machine, std::size_t arguments_used) {
-    if (options_.cleaning == cleaning::in_background) {
+    if (options_.cleaning == cleaning::in_background) [[unlikely]] {
       std::lock_guard lock(mutex_);
       dirty_.push_back({std::move(machine), arguments_used});
       wake();
@@ -248,10 +249,12 @@ class basic_pool {
       machine = std::move(dirty_.back().machine);
       dirty_.pop_back();
     }
-    if (!wipe(*machine, arguments_used)) return discard(std::move(machine), false);
+    if (!wipe(*machine, arguments_used)) [[unlikely]]
+      return discard(std::move(machine), false);
     std::unique_ptr<Machine> left(slots_.put(machine.release()));
     // Nothing of the pool may be touched from here on, unless there is a machine to bring back.
-    if (left != nullptr) shelve(std::move(left));
+    if (left != nullptr) [[unlikely]]
+      shelve(std::move(left));
   }
 
   /// Makes a machine as its image has it. Returns false if it is not to be used again.

@@ -67,9 +67,11 @@ class runner {
   result<void> run() {
     for (;;) {
       // Before each entry, because an interruption between two of them must stop the second.
-      if (gate_.interrupted()) return error{.code = errc::timed_out, .os_error = EINTR};
+      if (gate_.interrupted()) [[unlikely]]
+        return error{.code = errc::timed_out, .os_error = EINTR};
       auto ran = vcpu_.run();
-      if (ran || ran.why().os_error != EINTR) return ran;
+      if (ran || ran.why().os_error != EINTR) [[likely]]
+        return ran;
     }
   }
 
@@ -78,7 +80,8 @@ class runner {
   result<void> end() {
     running_ = false;
     on_stop_.reset();
-    if (auto why = gate_.disarm()) return error{.code = *why};
+    if (auto why = gate_.disarm()) [[unlikely]]
+      return error{.code = *why};
     return {};
   }
 

@@ -109,8 +109,11 @@ class session<R(A...), Named, Policy> {
   result<void> open(function& fn) {
     static_cast<void>(detail::check_loop<typename entry::image>{});
     // One call of nothing, after which it is known that the machine can be entered.
-    return fn.on_machine(lent_, 0, {}, [&](machine& fresh, const call_options& options) {
-      return detail::execute(fresh, x86::session_nothing, options, fn.policy_);
+    const call_options options;
+    auto limits = fn.ready(lent_, 0, options.timeout, options.stop);
+    if (!limits) return limits.why();
+    return fn.on_machine(*lent_, [&](machine& fresh) {
+      return detail::execute(fresh, x86::session_nothing, *limits, options.hypercalls, fn.policy_);
     });
   }
 

@@ -42,25 +42,26 @@ struct call_options {
 
 namespace detail {
 
-/// Runs one call on a machine whose frame is written, serving its hypercalls by `policy`.
+/// Runs one call on a machine whose frame is written, serving `hypercalls` of its hypercalls at
+/// most by `policy`.
 template <machine_like Machine, class Policy>
-result<void> execute(Machine& machine, std::uint64_t function, const call_options& options,
-                     Policy& policy) {
-  auto stopped =
-      machine.enter(function, {.until = deadline_after(options.timeout), .stop = options.stop});
+result<void> execute(Machine& machine, std::uint64_t function, const run_limits& limits,
+                     std::uint64_t hypercalls, Policy& policy) {
+  auto stopped = machine.enter(function, limits);
   std::uint64_t made = 0;
-  while (stopped && *stopped == stop::hypercall) {
-    result<void> served = error{.code = errc::hypercall_limit, .detail = options.hypercalls};
-    if (made++ < options.hypercalls) {
-      served = policy.serve(machine.hypercall_number(), machine, machine.hypercall_frame());
+  while (stopped && *stopped == stop::hypercall) [[unlikely]] {
+      result<void> served = error{.code = errc::hypercall_limit, .detail = hypercalls};
+      if (made++ < hypercalls) {
+        served = policy.serve(machine.hypercall_number(), machine, machine.hypercall_frame());
+      }
+      if (!served) {
+        machine.abandon();
+        return served.why();
+      }
+      stopped = machine.resume();
     }
-    if (!served) {
-      machine.abandon();
-      return served.why();
-    }
-    stopped = machine.resume();
-  }
-  if (!stopped) return stopped.why();
+  if (!stopped) [[unlikely]]
+    return stopped.why();
   return {};
 }
 
@@ -179,9 +180,13 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
 
   result<R> call(const call_options& options, const A&... arguments) {
     const marshaller marshalled(arguments...);
-    std::optional<lease> lent;
-    result<R> reply = call_on(lent, 0, marshalled, options);
-    if (lent) lent->give_back(marshalled.used());
+    std::chrono::nanoseconds timeout = options.timeout;
+    auto lent = borrow(timeout, options.stop);
+    if (!lent) [[unlikely]]
+      return lent.why();
+    const run_limits limits{.until = deadline_after(timeout), .stop = options.stop};
+    result<R> reply = call_on(*lent, marshalled, limits, options.hypercalls);
+    lent->give_back(marshalled.used());
     return reply;
   }
 
@@ -193,11 +198,12 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
     std::optional<lease> lent;
     std::size_t used = 0;
     for (auto&& job : jobs) {
-      results.push_back(detail::with_arguments<A...>(job, [&](const A&... arguments) {
+      results.push_back(detail::with_arguments<A...>(job, [&](const A&... arguments) -> result<R> {
         const marshaller marshalled(arguments...);
-        result<R> reply = call_on(lent, used, marshalled, options);
+        auto limits = ready(lent, used, options.timeout, options.stop);
+        if (!limits) return limits.why();
         used = marshalled.used();
-        return reply;
+        return call_on(*lent, marshalled, *limits, options.hypercalls);
       }));
     }
     if (lent) lent->give_back(used);
@@ -211,17 +217,22 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
     detail::replies<R> replies;
     if constexpr (std::ranges::sized_range<Jobs>) replies.reserve(std::ranges::size(jobs));
     const auto until = deadline_after(options.timeout);
-    call_options rest = options;
+    auto rest = options.timeout;
     std::optional<lease> lent;
     std::size_t used = 0;
     auto next = std::ranges::begin(jobs);
     const auto end = std::ranges::end(jobs);
     result<void> ran;
     while (ran && next != end) {
-      ran = on_machine(lent, used, rest, [&](machine_type& machine, const call_options& limits) {
-        return run_batch(machine, next, end, replies, used, limits);
+      auto limits = ready(lent, used, rest, options.stop);
+      if (!limits) {
+        ran = limits.why();
+        break;
+      }
+      ran = on_machine(*lent, [&](machine_type& machine) {
+        return run_batch(machine, next, end, replies, used, *limits, options.hypercalls);
       });
-      rest.timeout = until - detail::monotonic::now();
+      rest = until - detail::monotonic::now();
     }
     if (lent) lent->give_back(used);
     if (!ran) return ran.why();
@@ -231,8 +242,8 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
   /// Runs as many jobs from `next` on as there is room for, and moves it on.
   template <class Next, class End>
   result<void> run_batch(machine_type& machine, Next& next, const End& end,
-                         detail::replies<R>& replies, std::size_t& used,
-                         const call_options& options) {
+                         detail::replies<R>& replies, std::size_t& used, const run_limits& limits,
+                         std::uint64_t hypercalls) {
     detail::batch<R(A...)> batch(machine.arguments(), machine.arguments_address(), entry::address);
     Next last = next;
     for (result<void> added; last != end; ++last) {
@@ -243,7 +254,7 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
       if (!added) break;
     }
     used = batch.used();
-    auto ran = detail::execute(machine, x86::batch_function, options, policy_);
+    auto ran = detail::execute(machine, x86::batch_function, limits, hypercalls, policy_);
     if (ran) ran = batch.check_completed();
     if (!ran) return detail::of_job(ran.why(), batch.running(replies.size()));
     for (batch.rewind(); next != last; ++next) {
@@ -255,56 +266,68 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
     return {};
   }
 
-  result<R> call_on(std::optional<lease>& lent, std::size_t used_before,
-                    const marshaller& marshalled, const call_options& options) {
-    return on_machine(lent, used_before, options,
-                      [&](machine_type& machine, const call_options& limits) -> result<R> {
-                        auto written =
-                            marshalled.write(machine.arguments(), machine.arguments_address());
-                        if (!written) return written.why();
-                        auto ran = detail::execute(machine, entry::address, limits, policy_);
-                        if (!ran) return ran.why();
-                        return marshalled.read(machine.arguments());
-                      });
+  result<R> call_on(lease& lent, const marshaller& marshalled, const run_limits& limits,
+                    std::uint64_t hypercalls) {
+    return on_machine(lent, [&](machine_type& machine) -> result<R> {
+      auto written = marshalled.write(machine.arguments(), machine.arguments_address());
+      if (!written) [[unlikely]]
+        return written.why();
+      auto ran = detail::execute(machine, entry::address, limits, hypercalls, policy_);
+      if (!ran) [[unlikely]]
+        return ran.why();
+      return marshalled.read(machine.arguments());
+    });
   }
 
-  /// Returns what `run` does on a machine as the snapshot has it: that of `lent`, restored after a
-  /// run that has used `used_before` bytes of arguments, or one that is borrowed. Without a machine
-  /// `lent` is empty afterwards.
-  template <class Run>
-  auto on_machine(std::optional<lease>& lent, std::size_t used_before, const call_options& options,
-                  const Run& run) -> decltype(run(*lent.value(), options)) {
-    if (options.timeout <= options.timeout.zero()) return error{.code = errc::timed_out};
-    if (options.stop.stop_requested()) return error{.code = errc::cancelled};
-    call_options rest = options;
-    if (lent && !(*lent)->poisoned()) {
-      (*lent)->restore(used_before);
-    } else if (lent) {
-      if (auto replaced = replace(lent); !replaced) return replaced.why();
-    } else {
-      auto borrowed = pool_->borrow(options.timeout, options.stop);
+  /// Borrows a machine for a call that may take `timeout`, from which waiting for it is taken off.
+  result<lease> borrow(std::chrono::nanoseconds& timeout, const std::stop_token& stop) {
+    if (timeout <= timeout.zero()) [[unlikely]]
+      return error{.code = errc::timed_out};
+    if (stop.stop_requested()) [[unlikely]]
+      return error{.code = errc::cancelled};
+    auto lent = pool_->borrow(timeout, stop);
+    if (lent) timeout -= lent->waited();
+    return lent;
+  }
+
+  /// Makes `lent` hold a machine as the snapshot has it: the one it holds, after a run that used
+  /// `used_before` bytes of arguments, or another. Returns the limits of the next run.
+  result<run_limits> ready(std::optional<lease>& lent, std::size_t used_before,
+                           std::chrono::nanoseconds timeout, const std::stop_token& stop) {
+    if (lent && !*lent) lent.reset();
+    if (!lent) {
+      auto borrowed = borrow(timeout, stop);
       if (!borrowed) return borrowed.why();
-      rest.timeout -= borrowed->waited();
       lent.emplace(*std::move(borrowed));
+    } else if (timeout <= timeout.zero()) {
+      return error{.code = errc::timed_out};
+    } else if ((*lent)->poisoned()) {
+      if (auto replaced = lent->replace(); !replaced) return replaced.why();
+    } else {
+      (*lent)->restore(used_before);
     }
-    const auto started = detail::monotonic::now();
-    auto reply = run(**lent, rest);
-    if (reply || reply.why().code != errc::not_entered) return reply;
-    // What the call before left behind must not be this one's failure.
-    if (auto replaced = replace(lent); !replaced) return replaced.why();
-    rest.timeout -= detail::monotonic::now() - started;
-    reply = run(**lent, rest);
+    return run_limits{.until = deadline_after(timeout), .stop = stop};
+  }
+
+  /// Returns what `run` does on the machine of `lent`.
+  template <class Run>
+  static auto on_machine(lease& lent, const Run& run) -> decltype(run(*lent)) {
+    auto reply = run(*lent);
+    if (reply || reply.why().code != errc::not_entered) [[likely]]
+      return reply;
+    return again(lent, run);
+  }
+
+  /// Runs once more, because what the call before left behind must not be this one's failure.
+  template <class Run>
+  static auto again(lease& lent, const Run& run) -> decltype(run(*lent)) {
+    if (auto replaced = lent.replace(); !replaced) return replaced.why();
+    auto reply = run(*lent);
     if (reply || reply.why().code != errc::not_entered) return reply;
     // A new machine holds nothing of another call, so this one's function did it.
     error why = reply.why();
     why.code = errc::guest_fault;
     return why;
-  }
-
-  static result<void> replace(std::optional<lease>& lent) {
-    auto replaced = lent->replace();
-    if (!replaced) lent.reset();
-    return replaced;
   }
 
   std::shared_ptr<virtine::pool<image>> pool_;

@@ -44,7 +44,8 @@ class fd {
 inline result<int> call(int descriptor, const request<void>& what, unsigned long argument = 0) {
   // Sound: an ioctl of _IO type takes its argument by value and touches none of our memory.
   const int value = ::ioctl(descriptor, what.number, argument);
-  if (value < 0) return explain(what.name, errno);
+  if (value < 0) [[unlikely]]
+    return explain(what.name, errno);
   return value;
 }
 
@@ -54,7 +55,8 @@ result<int> call(int descriptor, const request<T>& what, std::type_identity_t<T>
   // Sound: `request<T>` ties the number to the structure that the kernel reads or writes for it,
   // and the argument lives until the call returns; the kernel keeps no pointer to it.
   const int value = ::ioctl(descriptor, what.number, &argument);
-  if (value < 0) return explain(what.name, errno);
+  if (value < 0) [[unlikely]]
+    return explain(what.name, errno);
   return value;
 }
 
