@@ -14,25 +14,12 @@
 #include <guests/square.hpp>
 #include <virtine/virtine.hpp>
 
-#include "floor.hpp"
+#include "floor_exit.hpp"
 #include "harness.hpp"
 
 namespace {
 
 using bytes = std::span<const std::byte>;
-
-bench::floor_guest floor_guest;
-
-struct floor_exit {
-  bench::floor_machine machine;
-
-  floor_exit() { bench::check(bench::floor_create(&floor_guest, &machine) == 0, "floor machine"); }
-  ~floor_exit() { bench::floor_destroy(&floor_guest, &machine); }
-  floor_exit(const floor_exit&) = delete;
-  floor_exit& operator=(const floor_exit&) = delete;
-
-  void operator()() const { bench::check(bench::floor_run(&machine) == 0, "floor exit"); }
-};
 
 std::string size_name(std::size_t size) {
   if (size < 1024) return std::to_string(size);
@@ -41,7 +28,7 @@ std::string size_name(std::size_t size) {
 }
 
 void measure_calls(bench::program& program) {
-  const floor_exit exit;
+  const bench::floor_exit exit;
   virtine::virtine_fn<void(), guests::empty::nothing> nothing;
   virtine::virtine_fn<int(int), guests::square> square;
 
@@ -56,7 +43,7 @@ void measure_calls(bench::program& program) {
 }
 
 void measure_hypercalls(bench::program& program) {
-  const floor_exit exit;
+  const bench::floor_exit exit;
   auto policy = virtine::policy{virtine::allow<next>([](virtine::tainted<int> n) {
     return n.unverified_because("any number has a next one here") + 1;
   })};
@@ -72,7 +59,7 @@ void measure_hypercalls(bench::program& program) {
 }
 
 void measure_spans(bench::program& program) {
-  const floor_exit exit;
+  const bench::floor_exit exit;
   virtine::pool<guests::bulk> pool;
   virtine::virtine_fn<unsigned long(bytes), guests::bulk::size> size{pool};
   virtine::virtine_fn<unsigned long(bytes), guests::bulk::sum> sum{pool};
@@ -97,7 +84,7 @@ void measure_creation(bench::program& program) {
     virtine_nothing once;
     bench::check(once.try_call().has_value(), "nothing()");
   };
-  const auto floor = [] { floor_exit{}(); };
+  const auto floor = [] { bench::floor_exit{}(); };
   virtine::virtine_fn<void(), guests::empty::crash> crash;
 
   // Alone: without another machine of the image in the process, whose snapshot a new one could use.
@@ -123,7 +110,6 @@ void measure_creation(bench::program& program) {
 int main(int argc, char** argv) {
   bench::require_kvm();
   bench::program program("call", argc, argv);
-  bench::check(bench::floor_prepare(&floor_guest) == 0, "the floor guest cannot be made");
   measure_calls(program);
   measure_hypercalls(program);
   measure_spans(program);

@@ -13,26 +13,13 @@
 #include <guests/sized_16MiB.hpp>
 #include <virtine/virtine.hpp>
 
-#include "floor.hpp"
+#include "floor_exit.hpp"
 #include "harness.hpp"
 
 namespace {
 
 constexpr std::uint32_t small_size = 16 << 10;
 constexpr std::uint32_t large_size = 16 << 20;
-
-bench::floor_guest floor_guest;
-
-struct floor_exit {
-  bench::floor_machine machine;
-
-  floor_exit() { bench::check(bench::floor_create(&floor_guest, &machine) == 0, "floor machine"); }
-  ~floor_exit() { bench::floor_destroy(&floor_guest, &machine); }
-  floor_exit(const floor_exit&) = delete;
-  floor_exit& operator=(const floor_exit&) = delete;
-
-  void operator()() const { bench::check(bench::floor_run(&machine) == 0, "floor exit"); }
-};
 
 template <class Image>
 using at_fn = virtine::virtine_fn<unsigned char(unsigned), typename Image::at>;
@@ -43,14 +30,12 @@ void check_at(At& at, std::uint32_t index) {
 }
 
 void measure_calls(bench::program& program) {
-  const floor_exit exit;
   at_fn<guests::sized_16KiB> small;
   at_fn<guests::sized_16MiB> large;
 
   // Four pages in turn, which are all that the small image has, and lie far apart in the large one.
   bench::group rows;
-  rows.floor("image.floor", [&] { exit(); });
-  rows.row("image.16KiB", [&, n = 0U]() mutable { check_at(small, ++n % 4 * (small_size / 4)); });
+  rows.floor("image.16KiB", [&, n = 0U]() mutable { check_at(small, ++n % 4 * (small_size / 4)); });
   rows.row("image.16MiB", [&, n = 0U]() mutable { check_at(large, ++n % 4 * (large_size / 4)); });
   program.measure(std::move(rows));
 }
@@ -65,7 +50,7 @@ void call_once() {
 void measure_creation(bench::program& program) {
   // Alone: without another machine of the image in the process, whose snapshot a new one could use.
   bench::group alone({.samples = 200, .burst = 1});
-  alone.floor("image.cold.alone.floor", [] { floor_exit{}(); });
+  alone.floor("image.cold.alone.floor", [] { bench::floor_exit{}(); });
   alone.row("image.cold.alone.16KiB", call_once<guests::sized_16KiB>);
   alone.row("image.cold.alone.16MiB", call_once<guests::sized_16MiB>);
   program.measure(std::move(alone));
@@ -75,7 +60,7 @@ void measure_creation(bench::program& program) {
   check_at(small, 0);
   check_at(large, 0);
   bench::group rows({.samples = 300, .burst = 1});
-  rows.floor("image.cold.floor", [] { floor_exit{}(); });
+  rows.floor("image.cold.floor", [] { bench::floor_exit{}(); });
   rows.row("image.cold.16KiB", call_once<guests::sized_16KiB>);
   rows.row("image.cold.16MiB", call_once<guests::sized_16MiB>);
   program.measure(std::move(rows));
@@ -94,7 +79,7 @@ void measure_initialisers(bench::program& program) {
 
   // First calls: nothing is held, so the initialiser runs; the snapshot comes from a file.
   bench::group first({.samples = 100, .burst = 1});
-  first.floor("image.init.floor", [] { floor_exit{}(); });
+  first.floor("image.init.floor", [] { bench::floor_exit{}(); });
   first.row("image.init.run", call_prime);
   first.row("image.init.loaded", [&] {
     const auto loaded = virtine::load_snapshot<guests::primes>(file);
@@ -107,7 +92,7 @@ void measure_initialisers(bench::program& program) {
   virtine::virtine_fn<bool(std::uint32_t), guests::primes> other;
   bench::check(other(262139), "is_prime(262139)");
   bench::group rows({.samples = 300, .burst = 1});
-  rows.floor("image.init.held.floor", [] { floor_exit{}(); });
+  rows.floor("image.init.held.floor", [] { bench::floor_exit{}(); });
   rows.row("image.init.held", call_prime);
   program.measure(std::move(rows));
   std::filesystem::remove_all(directory);
@@ -118,7 +103,6 @@ void measure_initialisers(bench::program& program) {
 int main(int argc, char** argv) {
   bench::require_kvm();
   bench::program program("image", argc, argv);
-  bench::check(bench::floor_prepare(&floor_guest) == 0, "the floor guest cannot be made");
   measure_calls(program);
   measure_creation(program);
   measure_initialisers(program);

@@ -12,7 +12,7 @@
 #include <guests/writes.hpp>
 #include <virtine/virtine.hpp>
 
-#include "floor.hpp"
+#include "floor_exit.hpp"
 #include "harness.hpp"
 
 namespace {
@@ -20,14 +20,11 @@ namespace {
 using upwards_fn = virtine::virtine_fn<std::uint32_t(std::uint32_t), guests::writes::upwards>;
 using scattered_fn = virtine::virtine_fn<std::uint32_t(std::uint32_t), guests::writes::scattered>;
 
-bench::floor_guest floor_guest;
-
 /// A call that wrote N pages, wiped, beside a bare exit and a memcpy of N pages. Each has a machine
 /// of its own, whose write set is these pages and up to 32 ahead of them.
 void measure_pages(bench::program& program, std::uint32_t pages) {
   constexpr std::size_t page_size = virtine::x86::page_size;
-  bench::floor_machine machine;
-  bench::check(bench::floor_create(&floor_guest, &machine) == 0, "floor machine");
+  const bench::floor_exit exit;
   std::vector<std::byte> from(pages * page_size, std::byte{1});
   std::vector<std::byte> to(pages * page_size);
   upwards_fn write;
@@ -35,13 +32,12 @@ void measure_pages(bench::program& program, std::uint32_t pages) {
   const std::string name = "reset.pages." + std::to_string(pages);
   bench::group rows({.samples = pages < 256 ? 2000U : 1000U});
   rows.floor(name + ".floor", [&] {
-    bench::check(bench::floor_run(&machine) == 0, "floor exit");
+    exit();
     std::memcpy(to.data(), from.data(), from.size());
     bench::keep(to);
   });
   rows.row(name, [&] { bench::check(write(pages) == pages, "upwards(pages)"); });
   program.measure(std::move(rows));
-  bench::floor_destroy(&floor_guest, &machine);
 }
 
 /// The first call of a new machine, its creation included, that writes 256 pages: upwards, for
@@ -67,7 +63,6 @@ void measure_first(bench::program& program) {
 int main(int argc, char** argv) {
   bench::require_kvm();
   bench::program program("reset", argc, argv);
-  bench::check(bench::floor_prepare(&floor_guest) == 0, "the floor guest cannot be made");
   for (const std::uint32_t pages : {1U, 4U, 16U, 64U, 256U, 1024U}) measure_pages(program, pages);
   measure_first(program);
   return program.finish();
