@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -12,6 +13,7 @@
 #include <set>
 #include <span>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 #include <guests/pages.hpp>
@@ -175,6 +177,40 @@ TEST_CASE("a call finds nothing of what another left in any place it could reach
     CHECK(after.at<std::uint32_t>(192) == fresh.at<std::uint32_t>(192));  // PKRU.
     CHECK(differences(after.frame, fresh.frame) == "");
     REQUIRE(machines.size() == 1);
+  }
+}
+
+TEST_CASE("elements, batches and sessions leave nothing either", "[reset]") {
+  const std::uint32_t has = what_there_is();
+  pool<registers> machines({.max = 1});
+  virtine_fn<soil_sig, registers::soil> soil(machines);
+  virtine_fn<look_sig, registers::look> look(machines);
+  const findings fresh(look(has, arguments_size, stack_size));
+  const auto check = [&](const bytes<4080>& seen) {
+    REQUIRE(machines.size() == 1);
+    const findings after(seen);
+    check_clean(after, has);
+    CHECK(differences(after.frame, fresh.frame) == "");
+  };
+  using job = std::tuple<std::uint32_t, std::uint64_t, std::uint64_t>;
+  const job looking{has, arguments_size, stack_size};
+  for (const std::uint32_t way : {0u, at_return, at_return}) {
+    INFO("left by flags " << way);
+    const std::array soiling{job{has | way, arguments_size, stack_size}};
+    CHECK(soil.each(soiling)[0]);
+    check(look(has, arguments_size, stack_size));
+    for (const auto& seen : look.each(std::array{looking, looking})) check(seen.value());
+    // It writes over all of the arguments, the batch and the mailbox included.
+    static_cast<void>(soil.with({.timeout = std::chrono::seconds(1)}).together(soiling));
+    REQUIRE(look.try_call(has, arguments_size, stack_size));
+    check(look(has, arguments_size, stack_size));
+    {
+      session s(soil);
+      static_cast<void>(s.with({.timeout = std::chrono::milliseconds(100)})
+                            .try_call(has | way, arguments_size, stack_size));
+    }
+    REQUIRE(look.try_call(has, arguments_size, stack_size));
+    check(look(has, arguments_size, stack_size));
   }
 }
 

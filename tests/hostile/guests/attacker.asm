@@ -113,6 +113,7 @@ virtine_export flip, "v([=b],u1)"
   add rsi, [rdi + 8]
   movzx edx, byte [rdi + 16]
   and rdi, -4096
+  mov byte [rsi - 1], 0           ; the first write to a page takes its time
   mov [rdi + 8], rdx
 .again:
   mov byte [rsi - 1], 0
