@@ -21,6 +21,7 @@
 #include <virtine/layout.hpp>
 #include <virtine/machine_like.hpp>
 #include <virtine/marshal.hpp>
+#include <virtine/pending.hpp>
 #include <virtine/policy.hpp>
 #include <virtine/pool.hpp>
 #include <virtine/result.hpp>
@@ -102,11 +103,11 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
   /// Uses a pool of its own. Opens nothing yet; the first call may fail with errc::no_kvm.
   virtine_fn() requires std::is_default_constructible_v<Policy> : virtine_fn(Policy{}) {}
   explicit virtine_fn(Policy policy)
-      : pool_(std::make_shared<virtine::pool<image>>()), policy_(std::move(policy)) {}
+      : policy_(std::move(policy)), pool_(std::make_shared<virtine::pool<image>>()) {}
 
   /// Uses `pool`, which must outlive this.
   explicit virtine_fn(virtine::pool<image>& pool, Policy policy = {})
-      : pool_(std::shared_ptr<void>{}, &pool), policy_(std::move(policy)) {}
+      : policy_(std::move(policy)), pool_(std::shared_ptr<void>{}, &pool) {}
 
 #ifdef __cpp_exceptions
   /// Calls the function. Throws failure if that does not succeed.
@@ -118,6 +119,14 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
   /// Calls the function; returns its result or what went wrong.
   [[nodiscard]] result<R> try_call(A... arguments) {
     return call({}, arguments...);
+  }
+
+  /// Calls the function on a thread of the pool's, of which there are pool_options::workers;
+  /// handlers run there too. The arguments are copied, but not what spans refer to. The call's time
+  /// begins when a thread takes it up. Until it is done this object must stay where it is: with a
+  /// pool of its own the destructor waits for that.
+  pending<R> async(A... arguments) {
+    return start({}, arguments...);
   }
 
   /// Calls the function once for each element of `jobs`: its argument, or a tuple of all of them.
@@ -149,6 +158,9 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
 #endif
     [[nodiscard]] result<R> try_call(A... arguments) const {
       return fn_.call(options_, arguments...);
+    }
+    pending<R> async(A... arguments) const {
+      return fn_.start(options_, arguments...);
     }
     template <std::ranges::input_range Jobs>
     [[nodiscard]] std::vector<result<R>> each(Jobs&& jobs) const {
@@ -188,6 +200,15 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
     result<R> reply = call_on(*lent, marshalled, limits, options.hypercalls);
     lent->give_back(marshalled.used());
     return reply;
+  }
+
+  pending<R> start(const call_options& options, const A&... arguments) {
+    return pending<R>::start(pool_->callers(), options.stop,
+                             [this, options, arguments...](std::stop_token stop) {
+                               call_options limits = options;
+                               limits.stop = std::move(stop);
+                               return call(limits, arguments...);
+                             });
   }
 
   template <class Jobs>
@@ -330,8 +351,8 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
     return why;
   }
 
-  std::shared_ptr<virtine::pool<image>> pool_;
   [[no_unique_address]] std::remove_const_t<Policy> policy_;
+  std::shared_ptr<virtine::pool<image>> pool_;  // Last: it waits for calls, which use the policy.
 };
 
 }  // namespace virtine

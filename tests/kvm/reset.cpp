@@ -162,7 +162,8 @@ std::vector<std::byte> user_memory(machine& m) {
 
 TEST_CASE("a call finds nothing of what another left in any place it could reach", "[reset]") {
   const std::uint32_t has = what_there_is();
-  pool<registers> machines({.max = 1});
+  pool<registers> machines(
+      {.max = 1, .cleaning = GENERATE(cleaning::on_return, cleaning::in_background)});
   virtine_fn<soil_sig, registers::soil> soil(machines);
   virtine_fn<look_sig, registers::look> look(machines);
   const findings fresh(look(has, arguments_size, stack_size));
@@ -278,7 +279,8 @@ TEST_CASE("no selector that a guest may load is left for the next call", "[reset
 }
 
 TEST_CASE("variables are as the image has them at each call", "[reset]") {
-  pool<pages> machines({.max = 1});
+  pool<pages> machines(
+      {.max = 1, .cleaning = GENERATE(cleaning::on_return, cleaning::in_background)});
   virtine_fn<int(), pages::counted> counted(machines);
   virtine_fn<int(int), pages::computed_once> computed_once(machines);
   virtine_fn<std::uint64_t(std::uint64_t), pages::overwrite_initialised> overwrite(machines);

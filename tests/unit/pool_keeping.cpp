@@ -277,7 +277,8 @@ TEST_CASE_METHOD(fresh, "machines can be made ahead, and destroyed when idle", "
   CHECK(pool.size() == 0);
 }
 
-TEST_CASE_METHOD(fresh, "machines are wiped in the background", "[pool]") {
+TEST_CASE("machines are wiped in the background", "[pool]") {
+  const fresh all;
   door wiping;
   pool_type pool(image, {.max = 2, .cleaning = cleaning::in_background});
   auto first = pool.borrow();

@@ -1,0 +1,197 @@
+// The result of a call that runs on another thread. Knows nothing of pools or machines.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <condition_variable>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+#include <utility>
+
+#include <virtine/kvm/explain.hpp>
+#include <virtine/kvm/fd.hpp>
+#include <virtine/result.hpp>
+#include <virtine/workers.hpp>
+
+namespace virtine {
+
+namespace detail {
+
+/// What a call and whoever waits for it share.
+template <class R>
+class outcome {
+ public:
+  virtual ~outcome() = default;
+
+  /// Sets what came of the call: a reply, or an exception.
+  void set(std::optional<result<R>> reply, std::exception_ptr thrown) {
+    std::lock_guard lock(mutex_);
+    reply_ = std::move(reply);
+    thrown_ = std::move(thrown);
+    done_ = true;
+    signal();
+    changed_.notify_all();
+  }
+
+  [[nodiscard]] bool done() {
+    std::lock_guard lock(mutex_);
+    return done_;
+  }
+
+  void wait() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return done_; });
+  }
+
+  /// Once done().
+  result<R> reply() {
+    std::lock_guard lock(mutex_);
+#ifdef __cpp_exceptions
+    if (thrown_) std::rethrow_exception(thrown_);
+#endif
+    return *reply_;
+  }
+
+  result<int> event_fd() {
+    std::lock_guard lock(mutex_);
+    if (!event_) {
+      event_ = kvm::fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+      if (!event_) return kvm::explain("eventfd", errno);
+      if (done_) signal();
+    }
+    return event_.get();
+  }
+
+  std::stop_source cancelling;
+
+ private:
+  void signal() {
+    constexpr std::uint64_t one = 1;
+    // It counts from 0 and is written once, so that this cannot fail.
+    if (event_ && ::write(event_.get(), &one, sizeof one) < 0) event_ = kvm::fd();
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::optional<result<R>> reply_;  // Guarded by mutex_, as are all below.
+  std::exception_ptr thrown_;
+  kvm::fd event_;
+  bool done_ = false;
+};
+
+/// A call as work. Keeps itself until it has run.
+template <class R, class Call>
+class pending_call final : public outcome<R>, public work {
+ public:
+  pending_call(Call call, const std::stop_token& stop)
+      : call_(std::move(call)), on_stop_(stop, canceller{this->cancelling}) {}
+
+  result<void> start(workers& on, std::shared_ptr<pending_call> self) {
+    self_ = std::move(self);
+    auto submitted = on.submit(*this);
+    if (!submitted) self_.reset();
+    return submitted;
+  }
+
+  void run() override {
+    const auto self = std::move(self_);
+    std::optional<result<R>> reply;
+    std::exception_ptr thrown;
+#ifdef __cpp_exceptions
+    try {
+      reply.emplace(call_(this->cancelling.get_token()));
+    } catch (...) {
+      thrown = std::current_exception();
+    }
+#else
+    reply.emplace(call_(this->cancelling.get_token()));
+#endif
+    this->set(std::move(reply), std::move(thrown));
+  }
+
+ private:
+  struct canceller {
+    std::stop_source source;
+    void operator()() { source.request_stop(); }
+  };
+
+  Call call_;
+  std::stop_callback<canceller> on_stop_;
+  std::shared_ptr<pending_call> self_;
+};
+
+}  // namespace detail
+
+/// A call that runs, or will, on another thread. Its destructor waits for it: cancel() before if
+/// the result is of no interest. What spans among the arguments refer to must live until the call
+/// is done. One thread at a time may use it.
+template <class R>
+class [[nodiscard]] pending {
+ public:
+  /// Runs `call`, which takes a stop_token and returns result<R>, on one of `on`. A thread that
+  /// cannot be started makes it fail with errc::kvm_call.
+  template <class Call>
+  static pending start(workers& on, const std::stop_token& stop, Call call) {
+    auto made = std::make_shared<detail::pending_call<R, Call>>(std::move(call), stop);
+    if (auto started = made->start(on, made); !started) made->set(started.why(), nullptr);
+    return pending(std::move(made));
+  }
+
+  pending(pending&& other) noexcept = default;
+  pending& operator=(pending&& other) noexcept {
+    const pending old(std::exchange(state_, std::move(other.state_)));
+    return *this;
+  }
+  ~pending() {
+    if (state_) state_->wait();
+  }
+
+#ifdef __cpp_exceptions
+  /// Waits for the call and returns its result. Throws failure if it did not succeed.
+  R get() {
+    return try_get().value();
+  }
+#endif
+
+  /// Waits for the call; returns its result or what went wrong. Throws what a handler threw.
+  [[nodiscard]] result<R> try_get() {
+    state_->wait();
+    return state_->reply();
+  }
+
+  /// Waits until the call is done.
+  void wait() {
+    state_->wait();
+  }
+
+  /// Returns whether the call is done, so that nothing here waits.
+  [[nodiscard]] bool ready() {
+    return state_->done();
+  }
+
+  /// Makes the call fail with errc::cancelled, unless it is done before; see call_options::stop.
+  /// One that no thread has taken up yet is done when a thread gets to it.
+  void cancel() {
+    state_->cancelling.request_stop();
+  }
+
+  /// Returns a descriptor that becomes readable when the call is done, and stays so; for poll and
+  /// epoll. It is closed with this object. Fails with errc::kvm_call if there can be no more.
+  [[nodiscard]] result<int> event_fd() {
+    return state_->event_fd();
+  }
+
+ private:
+  explicit pending(std::shared_ptr<detail::outcome<R>> state) : state_(std::move(state)) {}
+
+  std::shared_ptr<detail::outcome<R>> state_;  // Null only after a move from here.
+};
+
+}  // namespace virtine
