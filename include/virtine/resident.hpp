@@ -28,8 +28,8 @@
 
 namespace virtine::detail {
 
-/// Waits for something that is expected within a microsecond and may take any time: spins for about
-/// a tenth of a millisecond, then naps.
+/// Waits for something that is expected within a microsecond and may take any time: spins for some
+/// ten microseconds, then lets others run, then naps.
 class patience {
  public:
   /// Waits a little. Returns whether that was a nap.

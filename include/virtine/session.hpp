@@ -25,7 +25,8 @@ namespace virtine {
 
 /// A function whose guest stays in its machine: a call is posted in memory and answered by a
 /// processor that is already there. Costs a thread and a second core while calls are made and for
-/// about a millisecond after; then the guest sleeps, and the next call pays for waking it.
+/// about a tenth of a millisecond after; then the guest sleeps, and the next call pays for waking
+/// it.
 ///
 /// The calls of a session share one state, variables of the guest included, until it is closed; a
 /// call can find what an earlier one left and change what a later one sees, and arguments are not

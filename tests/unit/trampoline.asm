@@ -90,7 +90,7 @@ batch:
 session:
         push    rdi
 .wait:
-        mov     ecx, 0x4000
+        mov     ecx, 0x1000
 .poll:
         mov     rax, [rdi]
         cmp     rax, [rdi + 8]

@@ -30,8 +30,9 @@ inline constexpr std::uint64_t session_leave = trampoline_page + session_leave_o
 /// A function that does nothing.
 inline constexpr std::uint64_t session_nothing = session_leave + 4;
 
-/// How often session_function looks for a request before it returns: up to about a millisecond.
-inline constexpr std::uint32_t session_patience = 0x4000;
+/// How often session_function looks for a request before it returns: for about a tenth of a
+/// millisecond. More would be lost at each call if the caller had to share a core with the guest.
+inline constexpr std::uint32_t session_patience = 0x1000;
 
 /// At the start of argument memory.
 struct batch_header {
