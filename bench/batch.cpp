@@ -48,7 +48,7 @@ void measure(bench::program& program) {
 
   bench::group rows({.samples = 1000});
   rows.floor("batch.floor", [&] { exit(); });
-  rows.row("batch.each", [&, jobs = std::span<const int>(numbers).first(10)] {
+  rows.row("each", [&, jobs = std::span<const int>(numbers).first(10)] {
     return per_job(
         jobs, [&](std::span<const int> all) { return square.each(all); },
         [&](const auto& replies) {
@@ -60,7 +60,7 @@ void measure(bench::program& program) {
   });
   for (const std::size_t count : {1u, 10u, 100u, 1000u, 10'000u}) {
     const auto jobs = std::span<const int>(numbers).first(count);
-    rows.row("batch.together." + std::to_string(count), [&square, jobs] {
+    rows.row("together." + std::to_string(count), [&square, jobs] {
       return per_job(
           jobs, [&](std::span<const int> all) { return square.together(all); },
           [&](const auto& replies) { return replies && are_squares(jobs, *replies); });
