@@ -57,6 +57,8 @@ struct group_options {
   /// also pays for what the other rows did to the caches; with more, the first two of each burst
   /// are run but not counted.
   std::size_t burst = 20;
+  /// What the rows count, if bodies return it: "KiB" for bodies that return double.
+  const char* unit = "us";
 };
 
 /// Rows that are measured in turn, so that whatever disturbs the machine disturbs all of them.
@@ -74,7 +76,7 @@ class group {
   }
 
   /// Adds a row. One sample is how long `batch` runs of the body take, divided by `batch`; or, if
-  /// the body returns microseconds, what it returns.
+  /// the body returns microseconds or a plain number, what it returns.
   template <class Body>
   group& row(std::string name, Body body, std::size_t batch = 1) {
     auto sample = [body = std::move(body), batch]() mutable -> double {
@@ -82,6 +84,8 @@ class group {
         const auto begin = clock::now();
         for (std::size_t i = 0; i < batch; ++i) body();
         return microseconds(clock::now() - begin).count() / static_cast<double>(batch);
+      } else if constexpr (std::is_same_v<std::invoke_result_t<Body&>, double>) {
+        return body();
       } else {
         return microseconds(body()).count();
       }
@@ -95,7 +99,7 @@ class group {
 
   struct measured {
     std::string name;
-    std::function<double()> sample;  // In microseconds.
+    std::function<double()> sample;
     std::vector<double> samples;
   };
 
@@ -129,6 +133,9 @@ class program {
                 "floor us", "ratio");
   }
 
+  /// Returns whether figures do not matter in this run.
+  [[nodiscard]] bool is_short() const { return short_; }
+
   /// Measures those rows of the group that --only lets through, and the group's floor with them.
   void measure(group rows) {
     std::vector<group::measured>& bodies = rows.bodies_;
@@ -150,6 +157,7 @@ class program {
       row made = summary(bodies[i]);
       if (i == 0 && compared == 1) floor = made.median;
       made.floor = floor;
+      made.unit = rows.options_.unit;
       print(made);
       rows_.push_back(std::move(made));
     }
@@ -170,10 +178,10 @@ class program {
     const char* separator = "\n";
     for (const row& each : rows_) {
       out << separator << "  {\"name\": " << quoted(each.name)
-          << ", \"unit\": \"us\", \"n\": " << each.count << ", \"min\": " << number(each.min)
-          << ", \"median\": " << number(each.median) << ", \"p99\": " << number(each.p99)
-          << ", \"floor\": " << or_null(each.floor) << ", \"ratio\": " << or_null(each.ratio())
-          << "}";
+          << ", \"unit\": " << quoted(each.unit) << ", \"n\": " << each.count
+          << ", \"min\": " << number(each.min) << ", \"median\": " << number(each.median)
+          << ", \"p99\": " << number(each.p99) << ", \"floor\": " << or_null(each.floor)
+          << ", \"ratio\": " << or_null(each.ratio()) << "}";
       separator = ",\n";
     }
     out << "\n ]}\n";
@@ -191,6 +199,7 @@ class program {
     double median = 0;
     double p99 = 0;
     double floor = 0;  // 0: there is none.
+    const char* unit = "us";
 
     [[nodiscard]] double ratio() const { return floor > 0 ? median / floor : 0; }
   };
@@ -231,6 +240,7 @@ class program {
     std::printf("%-26s %7zu %10.2f %10.2f %10.2f", each.name.c_str(), each.count, each.min,
                 each.median, each.p99);
     if (each.floor > 0) std::printf(" %10.2f %7.3f", each.floor, each.ratio());
+    if (std::string_view(each.unit) != "us") std::printf(" (%s)", each.unit);
     std::printf("\n");
     std::fflush(stdout);
   }

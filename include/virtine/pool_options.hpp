@@ -18,7 +18,7 @@ enum class when_exhausted : std::uint8_t {
 /// When a machine is wiped.
 enum class cleaning : std::uint8_t {
   on_return,      ///< By the thread that called, before its call returns.
-  in_background,  ///< By the pool's own thread. Pays where calls write much and a core is free.
+  in_background,  ///< By the pool's own thread, whose waking costs as much as some 100 pages.
 };
 
 /// How many machines a pool holds, and how it keeps them.
