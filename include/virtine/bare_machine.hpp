@@ -62,7 +62,8 @@ class bare_machine final : public guest_access {
                        "whole pages; its memory is",
                    .detail = options.memory};
     }
-    if (auto able = detail::can_interrupt(); !able) return able.why();
+    auto guard = watchdog::shared();
+    if (!guard) return guard.why();
     auto system = kvm::system::shared();
     if (!system) return system.why();
     if (!(*system)->has(kvm::capability::x86_msr_filter)) {
@@ -91,8 +92,8 @@ class bare_machine final : public guest_access {
     if (!vcpu) return vcpu.why();
     const guest_cpu cpu = guest_cpu::of(**system);
     if (auto set = cpu.set_up(*vcpu, **system); !set) return set.why();
-    std::unique_ptr<bare_machine> made(
-        new bare_machine(options, cpu, *std::move(memory), *std::move(vm), *std::move(vcpu)));
+    std::unique_ptr<bare_machine> made(new bare_machine(
+        options, cpu, *std::move(memory), *std::move(vm), *std::move(vcpu), *std::move(guard)));
     if (auto reset = made->reset_registers(); !reset) return reset.why();
     return made;
   }
@@ -222,12 +223,12 @@ class bare_machine final : public guest_access {
   static constexpr std::uint32_t msr_kernel_gs_base = 0xc0000102;
 
   bare_machine(const bare_options& options, const guest_cpu& cpu, kvm::mapping memory, kvm::vm vm,
-               kvm::vcpu vcpu)
+               kvm::vcpu vcpu, std::shared_ptr<watchdog> guard)
       : options_(options),
         cpu_(cpu),
         memory_(std::move(memory)),
         vm_(std::move(vm)),
-        runner_(std::move(vcpu)) {
+        runner_(std::move(vcpu), std::move(guard)) {
     runner_.vcpu().set_valid(KVM_SYNC_X86_REGS);
     if (options.mode == x86::cpu_mode::long64) {
       const std::uint64_t mapped =

@@ -18,6 +18,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -182,17 +183,18 @@ class run_gate {
 class watchdog {
  public:
   /// Returns the process's watchdog, starting it if there is none. It ends with its last holder.
-  static std::shared_ptr<watchdog> shared() {
+  /// Fails if guests could not be stopped: no thread can be had for it, or no signal.
+  static result<std::shared_ptr<watchdog>> shared() {
+    if (auto able = detail::can_interrupt(); !able) return able.why();
     static std::mutex guard;
     static std::weak_ptr<watchdog> current;
     std::lock_guard lock(guard);
     std::shared_ptr<watchdog> found = current.lock();
     // A fork copies the object but not its thread.
     if (!found || found->process_ != getpid()) {
-      found = std::shared_ptr<watchdog>(new watchdog, [](watchdog* last) {
-        // In a child of fork there is no thread to join and nobody to leave the condition variable.
-        if (last->process_ == getpid()) delete last;
-      });
+      auto started = start();
+      if (!started) return started;
+      found = *std::move(started);
       current = found;
     }
     return found;
@@ -234,6 +236,26 @@ class watchdog {
 
  private:
   static constexpr auto never = detail::monotonic::time_point::max();
+
+  static result<std::shared_ptr<watchdog>> start() {
+    const auto make = [] {
+      return std::shared_ptr<watchdog>(new watchdog, [](watchdog* last) {
+        // In a child of fork there is no thread to join and nobody to leave the condition variable.
+        if (last->process_ == getpid()) delete last;
+      });
+    };
+#ifdef __cpp_exceptions
+    try {
+      return make();
+    } catch (const std::system_error& why) {
+      return error{.code = errc::kvm_call,
+                   .os_error = why.code().value(),
+                   .operation = "no thread can be started to watch over deadlines"};
+    }
+#else
+    return make();
+#endif
+  }
 
   void watch() {
     std::unique_lock lock(mutex_);

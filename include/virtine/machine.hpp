@@ -48,7 +48,8 @@ class machine final : public guest_access {
 
   /// Creates a machine whose calls begin as `from` has it.
   static result<std::unique_ptr<machine>> create(std::shared_ptr<const snapshot> from) {
-    if (auto able = detail::can_interrupt(); !able) return able.why();
+    auto guard = watchdog::shared();
+    if (!guard) return guard.why();
     auto system = kvm::system::shared();
     if (!system) return system.why();
     auto memory = from->map_private();
@@ -59,8 +60,8 @@ class machine final : public guest_access {
     if (!vcpu) return vcpu.why();
     const guest_cpu cpu = guest_cpu::of(**system);
     if (auto set = cpu.set_up(*vcpu, **system); !set) return set.why();
-    std::unique_ptr<machine> made(
-        new machine(std::move(from), cpu, *std::move(memory), *std::move(vm), *std::move(vcpu)));
+    std::unique_ptr<machine> made(new machine(std::move(from), cpu, *std::move(memory),
+                                              *std::move(vm), *std::move(vcpu), *std::move(guard)));
     if (auto given = made->give_memory(); !given) return given.why();
     return made;
   }
@@ -173,13 +174,13 @@ class machine final : public guest_access {
   static constexpr std::uint64_t max_ahead = 32;  // Pages.
 
   machine(std::shared_ptr<const snapshot> from, const guest_cpu& cpu, kvm::mapping memory,
-          kvm::vm vm, kvm::vcpu vcpu)
+          kvm::vm vm, kvm::vcpu vcpu, std::shared_ptr<watchdog> guard)
       : from_(std::move(from)),
         where_(from_->layout()),
         cpu_(cpu),
         memory_(std::move(memory)),
         vm_(std::move(vm)),
-        runner_(std::move(vcpu)) {
+        runner_(std::move(vcpu), std::move(guard)) {
     for (std::uint64_t page : snapshot::hot_pages(where_)) remember(page);
     sregs_ = cpu_.special_registers(x86::cpu_mode::user64);
     sregs_.cr3 = where_.tables;

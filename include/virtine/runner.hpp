@@ -25,8 +25,8 @@ struct run_limits {
 /// thread. Not movable, since the watchdog knows its address.
 class runner {
  public:
-  explicit runner(kvm::vcpu vcpu)
-      : vcpu_(std::move(vcpu)), gate_(vcpu_), watchdog_(watchdog::shared()) {
+  runner(kvm::vcpu vcpu, std::shared_ptr<watchdog> guard)
+      : vcpu_(std::move(vcpu)), gate_(vcpu_), watchdog_(std::move(guard)) {
     watchdog_->add(gate_);
   }
   ~runner() {

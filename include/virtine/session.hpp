@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -52,12 +53,9 @@ class session<R(A...), Named, Policy> {
 
  public:
   /// Opens a session on a machine of `fn`'s pool, with its policy; `fn` and the pool must outlive
-  /// it. If that fails, each call says why. Throws what std::thread does if there is none.
+  /// it. If that fails, each call says why.
   explicit session(function& fn) : opened_(open(fn)) {
-    if (!opened_) return;
-    guest_.emplace(**lent_, entry::address, frame_offset, [&fn](machine& stopped) {
-      return fn.policy_.serve(stopped.hypercall_number(), stopped, stopped.hypercall_frame());
-    });
+    if (opened_) opened_ = settle(fn);
   }
   session(const session&) = delete;
   session& operator=(const session&) = delete;
@@ -116,6 +114,27 @@ class session<R(A...), Named, Policy> {
     return fn.on_machine(*lent_, [&](machine& fresh) {
       return detail::execute(fresh, x86::session_nothing, *limits, options.hypercalls, fn.policy_);
     });
+  }
+
+  /// Has the guest stay, on a thread of its own.
+  result<void> settle(function& fn) {
+    const auto stay = [&] {
+      guest_.emplace(**lent_, entry::address, frame_offset, [&fn](machine& stopped) {
+        return fn.policy_.serve(stopped.hypercall_number(), stopped, stopped.hypercall_frame());
+      });
+    };
+#ifdef __cpp_exceptions
+    try {
+      stay();
+    } catch (const std::system_error& why) {
+      return error{.code = errc::kvm_call,
+                   .os_error = why.code().value(),
+                   .operation = "no thread can be started for the session's guest"};
+    }
+#else
+    stay();
+#endif
+    return {};
   }
 
   result<R> call(const call_options& options, const A&... arguments) {

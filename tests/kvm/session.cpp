@@ -14,6 +14,7 @@
 #include <fstream>
 #include <functional>
 #include <iterator>
+#include <optional>
 #include <set>
 #include <span>
 #include <stdexcept>
@@ -26,6 +27,8 @@
 #include <guests/jobs.hpp>
 #include <guests/jobs_types.hpp>
 #include <virtine/virtine.hpp>
+
+#include "no_threads.hpp"
 
 using namespace virtine;
 using namespace std::chrono_literals;
@@ -79,6 +82,24 @@ void check_ended(Session& s, errc why) {
 }
 
 }  // namespace
+
+TEST_CASE("a session without a thread for its guest says so at each call", "[session]") {
+  job_fn<bool(int), jobs::is_even> is_even(unasked);
+  REQUIRE(is_even.try_call(1).has_value());
+  std::optional<session<bool(int), jobs::is_even, job_policy>> fast;
+  {
+    const no_threads now;
+    fast.emplace(is_even);
+  }
+  for (int i = 0; i < 2; ++i) {
+    const auto refused = fast->try_call(1);
+    REQUIRE_FALSE(refused);
+    CHECK(refused.why().code == errc::kvm_call);
+    CHECK(refused.why().os_error == EAGAIN);
+  }
+  fast.reset();
+  CHECK(is_even(42));
+}
 
 TEST_CASE("the calls of a session share one state, and nothing is left of it", "[session]") {
   pool<jobs> machines({.max = 1});

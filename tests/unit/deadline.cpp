@@ -22,6 +22,8 @@
 
 #include <virtine/runner.hpp>
 
+#include "no_threads.hpp"
+
 using namespace virtine;
 using namespace std::chrono_literals;
 
@@ -389,15 +391,23 @@ TEST_CASE("the watchdog leaves a removed gate alone", "[deadline]") {
 }
 
 TEST_CASE("a process has one watchdog for as long as someone holds it", "[deadline]") {
-  const auto first = watchdog::shared();
-  CHECK(watchdog::shared() == first);
+  const auto first = watchdog::shared().value();
+  CHECK(watchdog::shared().value() == first);
   std::shared_ptr<watchdog> elsewhere;
-  std::thread([&] { elsewhere = watchdog::shared(); }).join();
+  std::thread([&] { elsewhere = watchdog::shared().value(); }).join();
   CHECK(elsewhere == first);
 }
 
+TEST_CASE("a watchdog that cannot be started is an error value", "[deadline]") {
+  const no_threads now;
+  const auto refused = watchdog::shared();
+  REQUIRE_FALSE(refused);
+  CHECK(refused.why().code == errc::kvm_call);
+  CHECK(refused.why().os_error == EAGAIN);
+}
+
 TEST_CASE("a stop that was requested before the call keeps it out of the guest", "[deadline]") {
-  runner it(make_vcpu());
+  runner it(make_vcpu(), watchdog::shared().value());
   std::stop_source source;
   source.request_stop();
   it.begin({.stop = source.get_token()});
@@ -410,7 +420,7 @@ TEST_CASE("a stop that was requested before the call keeps it out of the guest",
 }
 
 TEST_CASE("a stop from this thread or another cancels the call", "[deadline]") {
-  runner it(make_vcpu());
+  runner it(make_vcpu(), watchdog::shared().value());
   std::stop_source source;
   it.begin({.stop = source.get_token()});
   CHECK(it.run().why().os_error == EBADF);
@@ -430,7 +440,7 @@ TEST_CASE("a stop from this thread or another cancels the call", "[deadline]") {
 }
 
 TEST_CASE("a stop after the call is nothing to it", "[deadline]") {
-  runner it(make_vcpu());
+  runner it(make_vcpu(), watchdog::shared().value());
   std::stop_source source;
   it.begin({.stop = source.get_token()});
   CHECK(it.end());
@@ -441,7 +451,7 @@ TEST_CASE("a stop after the call is nothing to it", "[deadline]") {
 }
 
 TEST_CASE("a deadline in the past ends a call that begins", "[deadline]") {
-  runner it(make_vcpu());
+  runner it(make_vcpu(), watchdog::shared().value());
   const auto until =
       GENERATE(as<run_gate::time_point>{}, run_gate::time_point::min(), clock_type::now());
   it.begin({.until = until});
@@ -452,7 +462,7 @@ TEST_CASE("a deadline in the past ends a call that begins", "[deadline]") {
 TEST_CASE("a runner may be destroyed in the middle of a call", "[deadline]") {
   std::stop_source source;
   {
-    runner it(make_vcpu());
+    runner it(make_vcpu(), watchdog::shared().value());
     it.begin({.until = clock_type::now() + 1h, .stop = source.get_token()});
     CHECK(it.running());
   }
@@ -462,7 +472,7 @@ TEST_CASE("a runner may be destroyed in the middle of a call", "[deadline]") {
 
 TEST_CASE("a child of fork can destroy what it inherited", "[deadline]") {
   gated it;
-  auto dog = watchdog::shared();
+  auto dog = watchdog::shared().value();
   dog->add(it.gate);
   std::this_thread::sleep_for(20ms);  // Long enough for its thread to wait for something.
   CHECK(in_child([&] {
@@ -498,9 +508,9 @@ TEST_CASE("a child of fork can be interrupted", "[deadline]") {
 // ThreadSanitizer does not follow threads into a child.
 #ifndef __SANITIZE_THREAD__
 TEST_CASE("a child of fork has a watchdog of its own", "[deadline]") {
-  const auto inherited = watchdog::shared();
+  const auto inherited = watchdog::shared().value();
   CHECK(in_child([&] {
-          const auto mine = watchdog::shared();
+          const auto mine = watchdog::shared().value();
           if (mine == inherited) return 1;
           gated it;
           mine->add(it.gate);

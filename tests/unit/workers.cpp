@@ -2,8 +2,6 @@
 // SPDX-License-Identifier: MIT
 #include "catch.hpp"
 
-#include <pthread.h>
-
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -16,6 +14,8 @@
 #include <vector>
 
 #include <virtine/workers.hpp>
+
+#include "no_threads.hpp"
 
 using namespace virtine;
 
@@ -88,22 +88,14 @@ TEST_CASE("threads that nobody needs are not started", "[workers]") {
 }
 
 TEST_CASE("a thread that cannot be started is an error value", "[workers]") {
-  pthread_attr_t before;
-  pthread_attr_t huge;
-  REQUIRE(pthread_getattr_default_np(&before) == 0);
-  REQUIRE(pthread_attr_init(&huge) == 0);
-  REQUIRE(pthread_attr_setstacksize(&huge, std::size_t{1} << 47) == 0);
-  REQUIRE(pthread_setattr_default_np(&huge) == 0);
   job never;
   never.body = [] { FAIL("it ran"); };
   result<void> refused;
   {
+    const no_threads now;
     const crew one(new workers(1));
     refused = one->submit(never);
   }
-  REQUIRE(pthread_setattr_default_np(&before) == 0);
-  pthread_attr_destroy(&huge);
-  pthread_attr_destroy(&before);
   REQUIRE_FALSE(refused);
   CHECK(refused.why().code == errc::kvm_call);
   CHECK(refused.why().os_error == EAGAIN);
