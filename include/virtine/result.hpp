@@ -12,7 +12,9 @@
 
 namespace virtine {
 
-/// Holds either a T or an error. Named as in std::expected (P0323), whose subset it follows.
+/// Holds either a T or an error. Named as in std::expected (P0323), whose subset it follows, but
+/// that a result which is a temporary gives its value away by value: what a reference into it is
+/// bound to would be gone before the body of `for (int n : fn.together(jobs).value())` begins.
 template <class T>
 class [[nodiscard]] result {
   static_assert(!std::is_reference_v<T> && !std::is_same_v<std::remove_cv_t<T>, error>);
@@ -30,7 +32,7 @@ class [[nodiscard]] result {
   /// Returns the value. Undefined unless has_value().
   T& operator*() & noexcept { return *std::get_if<0>(&state_); }
   const T& operator*() const& noexcept { return *std::get_if<0>(&state_); }
-  T&& operator*() && noexcept { return std::move(*std::get_if<0>(&state_)); }
+  T operator*() && { return std::move(*std::get_if<0>(&state_)); }
   T* operator->() noexcept { return std::get_if<0>(&state_); }
   const T* operator->() const noexcept { return std::get_if<0>(&state_); }
 
@@ -42,7 +44,7 @@ class [[nodiscard]] result {
   const T& value() const& {
     return throw_unless_value(), **this;
   }
-  T&& value() && {
+  T value() && {
     return throw_unless_value(), std::move(**this);
   }
 #endif

@@ -6,6 +6,7 @@
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include <virtine/result.hpp>
 
@@ -50,6 +51,16 @@ TEST_CASE("a result whose value is false or zero is a success", "[result]") {
   CHECK(result<bool>(false).has_value());
   CHECK(result<int>(0).has_value());
   CHECK(result<const char*>(nullptr).has_value());
+}
+
+TEST_CASE("a value outlives the temporary result it came from", "[result]") {
+  const auto made = [] { return result<std::vector<int>>(std::vector<int>{1, 2, 3}); };
+  static_assert(std::is_same_v<decltype(made().value()), std::vector<int>>);
+  static_assert(std::is_same_v<decltype(*made()), std::vector<int>>);
+  int total = 0;
+  for (int n : made().value()) total += n;
+  for (int n : *made()) total += n;
+  CHECK(total == 12);
 }
 
 TEST_CASE("a value moves out of a result", "[result]") {
