@@ -73,8 +73,8 @@ int main() {
 }
 
 // Output:
-// spin, 20 ms        timed_out: the call was stopped at its deadline
-// spin, stopped      cancelled: the call was stopped by its stop_token
+// spin, 20 ms        timed_out: the call was not done at its deadline
+// spin, stopped      cancelled: the call was asked to stop
 // flood, 100 calls   hypercall_limit: the guest made more than 100 hypercalls
 // peek(0)            guest_fault: null pointer access reading 0x0 at 0x... in ...peek+0x...
 // peek(0x700000000)  guest_fault: access to unmapped memory reading 0x700000000 at 0x... in ...

@@ -255,10 +255,10 @@ inline std::string to_string(const error& e) {
     case errc::wrong_thread:
       return out + "a session was called from a thread other than the one that opened it";
     case errc::timed_out:
-      out += "the call was stopped at its deadline";
+      out += "the call was not done at its deadline";
       break;
     case errc::cancelled:
-      out += "the call was stopped by its stop_token";
+      out += "the call was asked to stop";
       break;
     case errc::pool_exhausted:
       out += "all " + std::to_string(e.detail) + " machines of the pool are in use";

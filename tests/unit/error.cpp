@@ -59,8 +59,8 @@ const std::vector<row> codes{
     {{.code = errc::bad_reply, .operation = "the guest gave a value that its type does not have"},
      false,
      "bad_reply: the guest gave a value that its type does not have"},
-    {{.code = errc::timed_out}, false, "timed_out: the call was stopped at its deadline"},
-    {{.code = errc::cancelled}, false, "cancelled: the call was stopped by its stop_token"},
+    {{.code = errc::timed_out}, false, "timed_out: the call was not done at its deadline"},
+    {{.code = errc::cancelled}, false, "cancelled: the call was asked to stop"},
     {{.code = errc::hypercall_limit, .detail = 12},
      false,
      "hypercall_limit: the guest made more than 12 hypercalls"},
@@ -132,7 +132,7 @@ TEST_CASE("a fault reads as what happened, where, and in which function", "[erro
 
 TEST_CASE("what went wrong elsewhere than in a call is said to", "[error]") {
   CHECK(to_string(error{.code = errc::timed_out, .operation = "in the image's initialiser"}) ==
-        "timed_out: the call was stopped at its deadline (in the image's initialiser)");
+        "timed_out: the call was not done at its deadline (in the image's initialiser)");
 }
 
 TEST_CASE("a failure says what to_string says and keeps the error", "[error]") {

@@ -62,6 +62,9 @@ inline constexpr std::array remedies{
     remedy{"KVM_CREATE_VM", EPERM, errc::no_kvm,
            "KVM_CREATE_VM is refused; allow ioctls on /dev/kvm in the security policy (SELinux, "
            "AppArmor, seccomp)"},
+    remedy{"KVM_RUN", EIO, errc::kvm_call,
+           "KVM_RUN is refused, as it is for machines of the parent after a fork; make pools after "
+           "forking"},
     remedy{"KVM_CREATE_VM", ENOMEM, errc::kvm_call,
            "KVM_CREATE_VM is out of memory; raise the memory limit (ulimit -v, the cgroup's "
            "memory.max) or keep fewer machines"},
