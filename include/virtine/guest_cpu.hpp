@@ -10,6 +10,7 @@
 #include <virtine/result.hpp>
 #include <virtine/x86/cpu_mode.hpp>
 #include <virtine/x86/descriptors.hpp>
+#include <virtine/x86/trampoline.hpp>
 
 namespace virtine {
 
@@ -18,6 +19,7 @@ struct guest_cpu {
   x86::cpu_features features;
   std::uint64_t xcr0 = 0;  ///< 0 if there is no XSAVE.
   std::uint8_t task_type = x86::busy_task;
+  x86::vector_wipe wipe = x86::vector_wipe::fxrstor;
 
   /// Derives it from what KVM supports.
   static guest_cpu of(const kvm::system& system) {
@@ -32,16 +34,24 @@ struct guest_cpu {
       constexpr std::uint64_t avx = 1 << 2;
       constexpr std::uint64_t avx512 = 7 << 5;
       cpu.features.osxsave = true;
+      cpu.wipe = x86::vector_wipe::fninit_xrstor;
       cpu.xcr0 = 3;
       if ((leaf->eax & avx) != 0) cpu.xcr0 |= avx;
       if ((leaf->eax & avx) != 0 && (leaf->eax & avx512) == avx512) cpu.xcr0 |= avx512;
     }
-    // An AMD processor takes both types; VMX takes only a busy TSS (SDM vol. 3, 26.3.1.2), and
-    // QEMU's emulation of SVM permits ports only by an available one.
     if (const auto* leaf = cpuid.find(0, 0)) {
       constexpr std::uint32_t amd = 0x68747541;    // "Auth" of AuthenticAMD
       constexpr std::uint32_t hygon = 0x6f677948;  // "Hygo" of HygonGenuine
+      constexpr std::uint32_t intel = 0x756e6547;  // "Genu" of GenuineIntel
+      // An AMD processor takes both types; VMX takes only a busy TSS (SDM vol. 3, 26.3.1.2), and
+      // QEMU's emulation of SVM permits ports only by an available one.
       if (leaf->ebx == amd || leaf->ebx == hygon) cpu.task_type = x86::available_task;
+      // Intel's XRSTOR loads the x87 pointers always (SDM vol. 1, 13.8), AMD's where CPUID says so
+      // (APM vol. 3, Fn8000_0008_EBX, RstrFpErrPtrs).
+      const auto* amd_features = cpuid.find(0x80000008, 0);
+      const bool loads_pointers =
+          leaf->ebx == intel || (amd_features != nullptr && (amd_features->ebx & 1 << 2) != 0);
+      if (cpu.features.osxsave && loads_pointers) cpu.wipe = x86::vector_wipe::xrstor;
     }
     return cpu;
   }

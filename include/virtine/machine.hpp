@@ -85,7 +85,7 @@ class machine final : public guest_access {
     if (!at_trampoline_) [[unlikely]] {
       kvm_regs& regs = vcpu().synced_regs();
       regs = kvm_regs{};
-      regs.rip = x86::trampoline_entry(cpu_.features.osxsave);
+      regs.rip = x86::trampoline_entry(cpu_.wipe);
       regs.rflags = x86::initial_rflags;
       vcpu().mark_dirty(KVM_SYNC_X86_REGS);
     }
@@ -287,7 +287,7 @@ class machine final : public guest_access {
       if (!whole || (vcpu().synced_regs().rflags & rflags_tf) != 0) [[unlikely]]
         return end(foul_exit());
       if (state.io.port == x86::done_port) [[likely]] {
-        at_trampoline_ = x86::is_trampoline_exit(vcpu().synced_regs().rip, cpu_.features.osxsave);
+        at_trampoline_ = x86::is_trampoline_exit(vcpu().synced_regs().rip, cpu_.wipe);
         return end(stop::done);
       }
       if (state.io.port == x86::hypercall_port) return stop::hypercall;

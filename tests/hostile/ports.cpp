@@ -132,7 +132,7 @@ TEST_CASE("H44: leaving by the trampoline's own `out`, in any state, is like ret
           "[hostile]") {
   arena a;
   std::vector<word> exits;
-  for (word at = virtine::x86::trampoline_page; at < virtine::x86::trampoline_page + 0x100; ++at) {
+  for (word at = virtine::x86::trampoline_page; at < virtine::x86::trampoline_page + 0x200; ++at) {
     const auto bytes = a.run("read", at);
     REQUIRE(bytes);
     if ((*bytes & 0xffff) == (0xe7 | done << 8)) exits.push_back(at);

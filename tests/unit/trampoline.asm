@@ -39,15 +39,25 @@ org 0x12000
 ; CR4.OSXSAVE is set. Puts every state component of XCR0, and MXCSR, into its initial state.
 entry_with_xrstor:
         mov     rsp, [call_address]
-        fninit
         or      eax, -1
         or      edx, -1
         xrstor64 [init_state]
         ldmxcsr [init_state + 24]
         call_and_report entry_with_xrstor
 
-; The same for a processor or host without XSAVE: x87, XMM and MXCSR are all there is.
+; The same for a processor whose XRSTOR may leave the x87 pointers.
         times 0x80 - ($ - $$) db 0xcc
+entry_with_fninit:
+        mov     rsp, [call_address]
+        fninit
+        or      eax, -1
+        or      edx, -1
+        xrstor64 [init_state]
+        ldmxcsr [init_state + 24]
+        call_and_report entry_with_fninit
+
+; The same for a processor or host without XSAVE: x87, XMM and MXCSR are all there is.
+        times 0x100 - ($ - $$) db 0xcc
 entry_with_fxrstor:
         mov     rsp, [call_address]
         fninit
@@ -55,7 +65,7 @@ entry_with_fxrstor:
         call_and_report entry_with_fxrstor
 
 ; Where the host puts the function and its frame; the test gives 0x1122334455667780.
-        times 0xf8 - ($ - $$) db 0xcc
+        times 0x1f8 - ($ - $$) db 0xcc
 call_address:
         dq      0x1122334455667780
 
@@ -86,7 +96,7 @@ batch:
 
 ; void session(mailbox): calls the function whenever request and answer differ; returns when they
 ; have not for a while. mailbox: request, answer, function, frame.
-        times 0x380 - ($ - $$) db 0xcc
+        times 0x480 - ($ - $$) db 0xcc
 session:
         push    rdi
 .wait:
@@ -111,7 +121,7 @@ session:
         jmp     .wait
 
 ; void leave(): called by session, makes it return.
-        times 0x3c0 - ($ - $$) db 0xcc
+        times 0x4c0 - ($ - $$) db 0xcc
 leave_session:
         add     rsp, 16
         ret

@@ -14,8 +14,9 @@ TEST_CASE("the trampoline is what the assembler makes of it", "[x86]") {
 }
 
 TEST_CASE("the trampoline is entered where its variants begin", "[x86]") {
-  CHECK(x86::trampoline_entry(true) == 0x12000);
-  CHECK(x86::trampoline_entry(false) == 0x12080);
+  CHECK(x86::trampoline_entry(x86::vector_wipe::xrstor) == 0x12000);
+  CHECK(x86::trampoline_entry(x86::vector_wipe::fninit_xrstor) == 0x12080);
+  CHECK(x86::trampoline_entry(x86::vector_wipe::fxrstor) == 0x12100);
 }
 
 TEST_CASE("the initial state is the one XRSTOR wants", "[x86]") {
@@ -29,12 +30,12 @@ TEST_CASE("the initial state is the one XRSTOR wants", "[x86]") {
   }
 }
 
-TEST_CASE("nothing but the two entries writes to a port", "[x86]") {
+TEST_CASE("nothing but the entries writes to a port", "[x86]") {
   std::size_t found = 0;
   for (std::size_t i = 0; i < x86::page_size; ++i) {
     if (trampoline[i] == std::byte{0xe7}) ++found;
   }
-  CHECK(found == 2);
+  CHECK(found == x86::vector_wipes.size());
   // A guest can jump to any byte of the loops.
   for (std::size_t i = x86::batch_offset; i < x86::page_size; ++i) {
     CHECK_FALSE(x86::detail::is_out(trampoline[i]));
@@ -42,8 +43,9 @@ TEST_CASE("nothing but the two entries writes to a port", "[x86]") {
 }
 
 TEST_CASE("only the entries come before the call", "[x86]") {
-  CHECK(x86::in_trampoline(x86::trampoline_entry(true)));
-  CHECK(x86::in_trampoline(x86::trampoline_entry(false)));
+  for (const x86::vector_wipe how : x86::vector_wipes) {
+    CHECK(x86::in_trampoline(x86::trampoline_entry(how)));
+  }
   for (const std::uint64_t loop :
        {x86::batch_function, x86::session_function, x86::session_leave}) {
     CHECK_FALSE(x86::in_trampoline(loop));
@@ -51,10 +53,10 @@ TEST_CASE("only the entries come before the call", "[x86]") {
 }
 
 TEST_CASE("only the trampoline's own exits are known as such", "[x86]") {
-  for (const bool osxsave : {true, false}) {
+  for (const x86::vector_wipe how : x86::vector_wipes) {
     std::size_t known = 0;
     for (std::size_t i = 0; i < x86::page_size; ++i) {
-      if (!x86::is_trampoline_exit(x86::trampoline_page + i, osxsave)) continue;
+      if (!x86::is_trampoline_exit(x86::trampoline_page + i, how)) continue;
       ++known;
       // Where RIP is at the instruction, it is an `out`; where RIP is past it, the one before is.
       const std::size_t out = trampoline[i] == std::byte{0xe7} ? i : i - 2;
@@ -62,6 +64,6 @@ TEST_CASE("only the trampoline's own exits are known as such", "[x86]") {
       CHECK(trampoline[out + 2] == std::byte{0xe9});  // jmp
     }
     CHECK(known == 2);
-    CHECK_FALSE(x86::is_trampoline_exit(0, osxsave));
+    CHECK_FALSE(x86::is_trampoline_exit(0, how));
   }
 }

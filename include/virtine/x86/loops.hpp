@@ -14,10 +14,10 @@
 namespace virtine::x86 {
 
 // Offsets in the trampoline's page, behind what trampoline.hpp puts there.
-inline constexpr std::size_t batch_offset = 0x340;
-inline constexpr std::size_t session_offset = 0x380;
-inline constexpr std::size_t session_leave_offset = 0x3c0;
-inline constexpr std::size_t loops_end = 0x3d0;
+inline constexpr std::size_t batch_offset = 0x440;
+inline constexpr std::size_t session_offset = 0x480;
+inline constexpr std::size_t session_leave_offset = 0x4c0;
+inline constexpr std::size_t loops_end = 0x4d0;
 
 /// The function that calls another for each frame of a batch. Its argument is a batch_header.
 inline constexpr std::uint64_t batch_function = trampoline_page + batch_offset;

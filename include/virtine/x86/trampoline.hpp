@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -14,11 +15,19 @@
 namespace virtine::x86 {
 
 // Offsets in the trampoline's page.
-inline constexpr std::size_t xrstor_entry_offset = 0x000;   ///< Needs CR4.OSXSAVE.
-inline constexpr std::size_t fxrstor_entry_offset = 0x080;  ///< Needs CR4.OSFXSR only.
-inline constexpr std::size_t call_address_offset = 0x0f8;   ///< The value of RSP at each entry.
-inline constexpr std::size_t init_state_offset = 0x100;     ///< What the entries restore from.
-inline constexpr std::size_t init_state_size = 512 + 64;    ///< Legacy area and XSAVE header.
+inline constexpr std::size_t entry_distance = 0x80;        ///< From one entry to the next.
+inline constexpr std::size_t call_address_offset = 0x1f8;  ///< The value of RSP at each entry.
+inline constexpr std::size_t init_state_offset = 0x200;    ///< What the entries restore from.
+inline constexpr std::size_t init_state_size = 512 + 64;   ///< Legacy area and XSAVE header.
+
+/// How an entry wipes x87 and vector state: what the processor and its host need.
+enum class vector_wipe : std::uint8_t {
+  xrstor,         ///< Needs CR4.OSXSAVE, and a processor whose XRSTOR clears the x87 pointers.
+  fninit_xrstor,  ///< Needs CR4.OSXSAVE.
+  fxrstor,        ///< Needs CR4.OSFXSR only.
+};
+inline constexpr std::array vector_wipes{vector_wipe::xrstor, vector_wipe::fninit_xrstor,
+                                         vector_wipe::fxrstor};
 
 static_assert(init_state_offset % 64 == 0, "XRSTOR faults on an area that is not 64-byte aligned");
 static_assert(init_state_offset + init_state_size <= batch_offset && loops_end <= page_size);
@@ -33,22 +42,22 @@ struct call_record {
 /// Returns the guest address at which to enter a guest whose state is unknown; only RIP has to be
 /// set, and RFLAGS without TF. When the function returns, its EAX is written to done_port, and
 /// going on from there enters again.
-constexpr std::uint64_t trampoline_entry(bool osxsave) {
-  return trampoline_page + (osxsave ? xrstor_entry_offset : fxrstor_entry_offset);
+constexpr std::uint64_t trampoline_entry(vector_wipe how) {
+  return trampoline_page + static_cast<std::size_t>(how) * entry_distance;
 }
 
 namespace detail {
 /// Writes one entry; returns the offset of its `out`.
-constexpr std::size_t write_entry(page& out, bool osxsave) {
-  const std::size_t entry = osxsave ? xrstor_entry_offset : fxrstor_entry_offset;
+constexpr std::size_t write_entry(page& out, vector_wipe how) {
+  const std::size_t entry = trampoline_entry(how) - trampoline_page;
   code_writer code(out, entry);
   // First, because it is the access that fails if the guest before has left protection keys or, on
   // a host that lets it, a 32-bit code segment: then the operand is an address in the null guard.
   code.emit_relative({0x48, 0x8b, 0x25}, call_address_offset);  // mov rsp, [rel call_address]
-  // Before the restore, because on AMD that leaves the x87 instruction and operand pointers of the
-  // previous call unless an exception is pending (APM vol. 2, 11.4.4).
-  code.emit({0xdb, 0xe3});  // fninit
-  if (osxsave) {
+  // Before the restore, because on some AMD processors that leaves the x87 instruction and operand
+  // pointers of the previous call unless an exception is pending (APM vol. 2, 11.4.4).
+  if (how != vector_wipe::xrstor) code.emit({0xdb, 0xe3});  // fninit
+  if (how != vector_wipe::fxrstor) {
     // All components that XCR0 has, so AVX-512, PKRU and AMX tiles too; XSTATE_BV is 0.
     code.emit({0x83, 0xc8, 0xff});                                    // or eax, -1
     code.emit({0x83, 0xca, 0xff});                                    // or edx, -1
@@ -85,18 +94,18 @@ constexpr std::size_t write_entry(page& out, bool osxsave) {
   return exit;
 }
 
-/// The page, and where its two `out` instructions are.
+/// The page, and where each entry's `out` instruction is.
 struct made_trampoline {
   page bytes{};
-  std::size_t xrstor_exit = 0;
-  std::size_t fxrstor_exit = 0;
+  std::array<std::size_t, vector_wipes.size()> exits{};
 };
 
 constexpr made_trampoline make_trampoline() {
   made_trampoline made;
   made.bytes.fill(std::byte{0xcc});
-  made.xrstor_exit = write_entry(made.bytes, true);
-  made.fxrstor_exit = write_entry(made.bytes, false);
+  for (const vector_wipe how : vector_wipes) {
+    made.exits[static_cast<std::size_t>(how)] = write_entry(made.bytes, how);
+  }
   store(made.bytes, call_address_offset, std::uint64_t{0});
   for (std::size_t i = 0; i < init_state_size; ++i) {
     made.bytes[init_state_offset + i] = std::byte{0};
@@ -111,7 +120,7 @@ constexpr made_trampoline make_trampoline() {
 inline constexpr made_trampoline trampoline = make_trampoline();
 }  // namespace detail
 
-/// Returns the page at trampoline_page: both entries, the state they restore, and the loops of
+/// Returns the page at trampoline_page: the entries, the state they restore, and the loops of
 /// batches and sessions. `call_address` is where the host puts the call_record; 16-byte aligned, it
 /// is also the stack of the function but for the record's size.
 constexpr page trampoline_bytes(std::uint64_t call_address) {
@@ -122,11 +131,11 @@ constexpr page trampoline_bytes(std::uint64_t call_address) {
 
 /// Returns whether an exit at `rip` was made by the trampoline's own `out`, from where the guest
 /// can simply go on with the next call. Hosts differ in whether RIP is then at the `out` or after
-/// it; neither can be reached by another `out`, because the page is read-only and has but these
-/// two.
-constexpr bool is_trampoline_exit(std::uint64_t rip, bool osxsave) {
-  const std::uint64_t exit = trampoline_page + (osxsave ? detail::trampoline.xrstor_exit
-                                                        : detail::trampoline.fxrstor_exit);
+/// it; neither can be reached by another `out`, because the page is read-only and has no others
+/// than those of its entries.
+constexpr bool is_trampoline_exit(std::uint64_t rip, vector_wipe how) {
+  const std::uint64_t exit =
+      trampoline_page + detail::trampoline.exits[static_cast<std::size_t>(how)];
   return rip == exit || rip == exit + 2;
 }
 
@@ -135,15 +144,23 @@ constexpr bool in_trampoline(std::uint64_t rip) {
   return rip >= trampoline_page && rip < trampoline_page + call_address_offset;
 }
 
-static_assert(detail::trampoline.bytes[fxrstor_entry_offset - 1] == std::byte{0xcc} &&
-              detail::trampoline.bytes[call_address_offset - 1] == std::byte{0xcc} &&
+namespace detail {
+constexpr bool entries_are_apart() {
+  for (const vector_wipe how : vector_wipes) {
+    const std::size_t entry = trampoline_entry(how) - trampoline_page;
+    if (trampoline.bytes[entry + entry_distance - 1] != std::byte{0xcc}) return false;
+    // Because KVM on VMX and SVM takes a RIP that is set to the `out` it last exited on for that
+    // instruction's completion, and skips it.
+    if (is_out(trampoline.bytes[entry])) return false;
+  }
+  return true;
+}
+}  // namespace detail
+
+static_assert(detail::entries_are_apart());
+static_assert(vector_wipes.size() * entry_distance <= call_address_offset &&
               detail::trampoline.bytes[session_offset - 1] == std::byte{0xcc} &&
               detail::trampoline.bytes[session_leave_offset - 1] == std::byte{0xcc} &&
               detail::trampoline.bytes[loops_end] == std::byte{0xcc});
-
-// Because KVM on VMX and SVM takes a RIP that is set to the `out` it last exited on for that
-// instruction's completion, and skips it.
-static_assert(!detail::is_out(detail::trampoline.bytes[xrstor_entry_offset]) &&
-              !detail::is_out(detail::trampoline.bytes[fxrstor_entry_offset]));
 
 }  // namespace virtine::x86
