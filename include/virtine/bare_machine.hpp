@@ -122,7 +122,7 @@ class bare_machine final : public guest_access {
   /// Copies a file's content to `address`. Fails with errc::kvm_call if it cannot be read.
   result<void> load_file(guest_address address, const std::string& path) {
     const kvm::fd file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
-    if (!file) return kvm::explain("open", errno);
+    if (!file) return kvm::explain("the file to load cannot be opened", errno);
     std::vector<std::byte> content;
     std::array<std::byte, x86::page_size> part;
     for (;;) {

@@ -140,12 +140,12 @@ inline result<void> write_snapshot(const snapshot& from, std::uint64_t processor
   // the disk: what a crash leaves of it is found damaged.
   std::string temporary = path + ".XXXXXX";
   const kvm::fd file{::mkostemp(temporary.data(), O_CLOEXEC)};  // With mode 0600.
-  if (!file) return kvm::explain("mkostemp", errno);
+  if (!file) return kvm::explain("the snapshot file cannot be created", errno);
   auto written = write_all(file, std::as_bytes(std::span(header)));
   if (written) written = write_all(file, std::as_bytes(pages));
   if (written) written = write_all(file, content);
   if (written && ::rename(temporary.c_str(), path.c_str()) != 0) {
-    written = kvm::explain("rename", errno);
+    written = kvm::explain("the snapshot file cannot be replaced", errno);
   }
   if (!written) ::unlink(temporary.c_str());
   return written;
@@ -159,7 +159,7 @@ inline result<initialised_data> read_snapshot(const image_description& image,
   };
   // Not blocking, which opening a pipe without a writer would.
   const kvm::fd file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
-  if (!file) return kvm::explain("open", errno);
+  if (!file) return kvm::explain("the snapshot file cannot be opened", errno);
   struct ::stat about {};
   if (::fstat(file.get(), &about) != 0) return kvm::explain("fstat", errno);
   if (!S_ISREG(about.st_mode)) return refused("this is not a snapshot file");
