@@ -130,6 +130,13 @@ struct overaligned_argument {
                 "frame gives. Lower its alignas.");
 };
 
+template <class Sig>
+struct long_signature {
+  static_assert(never<Sig>,
+                "virtine [V115]: the signature's id has more than 256 characters. Put arguments "
+                "together in a struct or a std::span.");
+};
+
 struct accepted {};
 
 /// What is wrong with argument `Index` of type T; `accepted` if nothing is.
@@ -151,18 +158,24 @@ using result_mistake = std::conditional_t<
     std::conditional_t<may_hold_pointer<R>, pointer_member<0, R>,
                        std::conditional_t<needs_valid_reply<R>, unchecked_enum<R>, accepted>>>;
 
+template <class Sig>
+inline constexpr bool is_short = signature_text<Sig>::value.size <=
+                                 signature_text<Sig>::value.chars.size();
+
 template <std::size_t Index, class T>
 struct check_argument : argument_mistake<Index, T> {};
 template <class R>
 struct check_result : result_mistake<R> {};
+template <class Sig>
+struct check_length : std::conditional_t<is_short<Sig>, accepted, long_signature<Sig>> {};
 
 /// Says whether nothing is wrong with a signature, without a message if something is.
 template <class Sig>
 inline constexpr bool is_acceptable = false;
 template <class R, class... A>
-inline constexpr bool is_acceptable<R(A...)> = std::is_same_v<result_mistake<R>, accepted> &&
-                                               (std::is_same_v<argument_mistake<0, A>, accepted> &&
-                                                ...);
+inline constexpr bool is_acceptable<R(A...)> =
+    std::is_same_v<result_mistake<R>, accepted>&& is_short<R(A...)> &&
+    (std::is_same_v<argument_mistake<0, A>, accepted> && ...);
 
 template <class Sig, class Indices>
 struct check_all;
@@ -173,7 +186,8 @@ struct check_all<R(A...), std::index_sequence<I...>> : check_result<R>, check_ar
 template <class Sig>
 struct check_signature;
 template <class R, class... A>
-struct check_signature<R(A...)> : check_all<R(A...), std::index_sequence_for<A...>> {};
+struct check_signature<R(A...)> : check_length<R(A...)>,
+                                  check_all<R(A...), std::index_sequence_for<A...>> {};
 
 // A hypercall goes the other way: its arguments come from the guest, its result goes there.
 

@@ -57,7 +57,7 @@ constexpr bool is_output() {
   }
 }
 
-/// A text of bounded length that is built at compile time.
+/// A text of bounded length that is built at compile time; what does not fit is counted only.
 struct id_text {
   std::array<char, 256> chars{};
   std::size_t size = 0;
@@ -125,9 +125,6 @@ struct signature_text<R(A...)> {
     return out;
   }
   static constexpr id_text value = make();
-  static_assert(value.size <= value.chars.size(),
-                "virtine [V115]: the signature's id has more than 256 characters. Put arguments "
-                "together in a struct or a std::span.");
 };
 
 }  // namespace detail
