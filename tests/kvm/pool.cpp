@@ -3,6 +3,8 @@
 #include "catch.hpp"
 
 #include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -16,6 +18,7 @@
 #include <memory>
 #include <stdexcept>
 #include <stop_token>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -252,6 +255,33 @@ TEST_CASE("a process without descriptors says so and gets over it", "[pool]") {
   }
   REQUIRE(machines.warm_up(2));
   CHECK(machines.size() == 2);
+}
+
+TEST_CASE("signals of the program's own do not keep machines from being made", "[pool]") {
+  struct sigaction before {};
+  struct sigaction counting {};
+  counting.sa_handler = [](int) {};
+  REQUIRE(::sigaction(SIGUSR1, &counting, &before) == 0);
+  const pthread_t self = ::pthread_self();
+  std::atomic<bool> done = false;
+  std::thread sender([&] {
+    while (!done) {
+      ::pthread_kill(self, SIGUSR1);
+      std::this_thread::sleep_for(is_emulated() ? 5ms : 50us);
+    }
+  });
+  const int rounds = is_emulated() ? 10 : 300;
+  std::string failed;
+  for (int i = 0; i < rounds && failed.empty(); ++i) {
+    square_fn square;
+    const auto reply = square.try_call(i);
+    if (!reply) failed = to_string(reply.why());
+  }
+  done = true;
+  sender.join();
+  ::sigaction(SIGUSR1, &before, nullptr);
+  INFO(failed);
+  CHECK(failed.empty());
 }
 
 TEST_CASE("a pool can hold a thousand machines", "[pool]") {

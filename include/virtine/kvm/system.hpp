@@ -4,6 +4,8 @@
 #pragma once
 
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 
 #include <array>
 #include <atomic>
@@ -58,9 +60,20 @@ class system {
     return first;
   }
 
-  /// Creates a VM without memory or vCPUs. Fails as explain() says.
+  /// Creates a VM without memory or vCPUs. Signals do not make it fail; it fails as explain() says.
   result<vm> create_vm() const {
-    const result<int> made = call(device_.get(), requests::create_vm);
+    result<int> made = call(device_.get(), requests::create_vm);
+    if (!made && made.why().os_error == EINTR) {
+      // The kernel gave up because a signal came, say that of a profiler's timer. Once more where
+      // none can: to try until it works could take for ever.
+      sigset_t all;
+      sigset_t before;
+      sigfillset(&all);
+      // Sound: this thread's mask, as it was again before anything else runs.
+      pthread_sigmask(SIG_SETMASK, &all, &before);
+      made = call(device_.get(), requests::create_vm);
+      pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    }
     if (!made) return made.why();
     return vm(fd{*made});
   }
