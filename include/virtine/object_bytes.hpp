@@ -120,14 +120,24 @@ constexpr std::array<bool, sizeof(T)> find_bools() {
 template <class T>
 inline constexpr std::array<bool, sizeof(T)> bool_bytes = find_bools<T>();
 
+/// Says whether a T is a bool, or an enum whose numbers are bools.
+template <class T>
+constexpr bool is_bool() {
+  if constexpr (std::is_enum_v<T>) {
+    return std::is_same_v<std::underlying_type_t<T>, bool>;
+  } else {
+    return std::is_same_v<T, bool>;
+  }
+}
+
 template <class T>
 constexpr bool holds_bool() {
   if constexpr (is_array_object<T>) {
     return holds_bool<typename T::value_type>();
   } else {
-    if (std::is_same_v<T, bool>) return true;
-    for (const bool is_bool : bool_bytes<T>) {
-      if (is_bool) return true;
+    if (is_bool<T>()) return true;
+    for (const bool marked : bool_bytes<T>) {
+      if (marked) return true;
     }
     return false;
   }
@@ -147,8 +157,8 @@ bool bools_are_valid(const std::byte* from) {
     return true;
   } else {
     for (std::size_t i = 0; i < sizeof(T); ++i) {
-      const bool is_bool = std::is_same_v<T, bool> || bool_bytes<T>[i];
-      if (is_bool && std::to_integer<unsigned>(from[i]) > 1) return false;
+      const bool checked = is_bool<T>() || bool_bytes<T>[i];
+      if (checked && std::to_integer<unsigned>(from[i]) > 1) return false;
     }
     return true;
   }

@@ -36,6 +36,7 @@ struct measured {
 enum class colour : std::uint8_t { red = 1, green = 2 };
 enum class depth : std::int16_t { low = -5, high = 5 };
 enum class unchecked : std::uint8_t {};
+enum class verdict : bool { bad, good };
 struct even {
   int value = 0;
 };
@@ -74,6 +75,10 @@ struct virtine::valid_reply<colour> {
   static constexpr bool check(colour value) {
     return value == colour::red || value == colour::green;
   }
+};
+template <>
+struct virtine::valid_reply<verdict> {
+  static constexpr bool check(verdict) { return true; }
 };
 template <>
 struct virtine::valid_reply<depth> {
@@ -162,6 +167,18 @@ TEST_CASE("a bool is 0 or 1 and no other byte", "[object_bytes]") {
     const std::array byte{static_cast<unsigned char>(value)};
     CHECK_FALSE(decoded<bool>(byte).has_value());
   }
+}
+
+TEST_CASE("an enum whose numbers are bools is checked like one", "[object_bytes]") {
+  STATIC_REQUIRE(detail::holds_bool<verdict>() && !detail::holds_bool<colour>());
+  CHECK(decoded<verdict>(std::array<unsigned char, 1>{0}) == verdict::bad);
+  CHECK(decoded<verdict>(std::array<unsigned char, 1>{1}) == verdict::good);
+  // Whatever valid_reply says: it is given none of these, because there are none.
+  for (unsigned value = 2; value < 256; ++value) {
+    const std::array byte{static_cast<unsigned char>(value)};
+    CHECK_FALSE(decoded<verdict>(byte).has_value());
+  }
+  CHECK_FALSE(decoded<std::array<verdict, 2>>(std::array<unsigned char, 2>{1, 2}).has_value());
 }
 
 TEST_CASE("bools in classes and arrays are found and checked", "[object_bytes]") {
