@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <condition_variable>
 #include <cstddef>
 #include <mutex>
@@ -74,8 +75,15 @@ class workers {
   workers& operator=(const workers&) = delete;
   ~workers() { finish(); }
 
-  /// Queues `what`. Fails only if there is no thread and none can be started. Does not throw.
+  /// Queues `what`. Fails only if there is no thread and none can be started, and in a child of
+  /// fork. Does not throw.
   result<void> submit(work& what) {
+    // Before the lock, which a thread of the parent may have held.
+    if (process_ != getpid()) {
+      return error{.code = errc::kvm_call,
+                   .os_error = EIO,
+                   .operation = "a fork does not copy the pool's threads; make pools after it"};
+    }
     std::lock_guard lock(mutex_);
     if (queued_ >= waiting_ && threads_.size() < most_ && !finishing_) {
       auto started = start();
@@ -138,6 +146,7 @@ class workers {
     }
   }
 
+  const pid_t process_ = getpid();
   const std::size_t most_;
   std::mutex mutex_;
   std::condition_variable wake_;
