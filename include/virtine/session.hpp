@@ -143,7 +143,11 @@ class session<R(A...), Named, Policy> {
     if (options.timeout <= options.timeout.zero()) return error{.code = errc::timed_out};
     const marshaller marshalled(arguments...);
     auto written = marshalled.write(guest_->frame(), guest_->frame_address());
-    if (!written) return written.why();
+    if (!written) {
+      error why = written.why();
+      why.detail += frame_offset;  // The mailbox takes room, too.
+      return why;
+    }
     used_ = std::max(used_, frame_offset + marshalled.used());
     auto called = guest_->call(deadline_after(options.timeout), options.stop, options.hypercalls);
     if (!called) return called.why();
