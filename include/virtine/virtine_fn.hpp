@@ -124,7 +124,7 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
   /// Calls the function on a thread of the pool's, of which there are pool_options::workers;
   /// handlers run there too. The arguments are copied, but not what spans refer to. The call's time
   /// begins when a thread takes it up. Until it is done this object must stay where it is: with a
-  /// pool of its own the destructor waits for that.
+  /// pool of its own, which no copy of it shares, the destructor waits for that.
   pending<R> async(A... arguments) {
     return start({}, arguments...);
   }
