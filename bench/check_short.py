@@ -25,8 +25,9 @@ def check(report, wanted):
         # Memory may be freed by others meanwhile, time is always spent.
         assert row["unit"] != "us" or row["min"] > 0, row
         assert row["min"] <= row["median"] <= row["p99"], row
-        if row["floor"] is not None:
+        if row["floor"] is not None and row["ratio"] is not None:
             assert abs(row["ratio"] - row["median"] / row["floor"]) < 1e-3 * row["ratio"], row
+        assert row["unit"] != "us" or (row["floor"] is None) == (row["ratio"] is None), row
     for key in ("cpu", "kernel", "kvm", "compiler", "commit"):
         assert report["machine"][key], f"the report does not say {key}"
 
