@@ -50,11 +50,14 @@ class outcome {
     changed_.wait(lock, [this] { return done_; });
   }
 
-  /// Once done().
+  /// Once done(). An exception is given away, so that it ends where it is caught.
   result<R> reply() {
     std::lock_guard lock(mutex_);
 #ifdef __cpp_exceptions
-    if (thrown_) std::rethrow_exception(thrown_);
+    if (thrown_) {
+      reply_.emplace(error{.code = errc::machine_failure, .operation = "a handler threw"});
+      std::rethrow_exception(std::exchange(thrown_, nullptr));
+    }
 #endif
     return *reply_;
   }
@@ -160,7 +163,8 @@ class [[nodiscard]] pending {
   }
 #endif
 
-  /// Waits for the call; returns its result or what went wrong. Throws what a handler threw.
+  /// Waits for the call; returns its result or what went wrong. Throws what a handler threw, once;
+  /// from then on the error is errc::machine_failure.
   [[nodiscard]] result<R> try_get() {
     state_->wait();
     return state_->reply();

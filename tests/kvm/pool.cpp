@@ -204,7 +204,9 @@ TEST_CASE("a call that nobody waits for can be stopped, and fail", "[pool]") {
   runaway_fn throws(machines, spin_policy{allow<running>(std::function<bool()>([]() -> bool {
                       throw std::runtime_error("from the handler");
                     }))});
-  CHECK_THROWS_WITH(throws.async().get(), "from the handler");
+  auto thrown = throws.async();
+  CHECK_THROWS_WITH(thrown.get(), "from the handler");
+  CHECK(thrown.try_get().why().code == errc::machine_failure);
   CHECK(machines.size() == 0);
 }
 
