@@ -32,7 +32,7 @@ struct pool_options {
   /// made in its place by the pool's own thread. A page once written is restored ever after.
   std::size_t write_set_max = SIZE_MAX;
   virtine::cleaning cleaning = virtine::cleaning::on_return;
-  std::size_t workers = 2;  ///< Threads that run calls made with async(); at least one.
+  std::size_t workers = 2;  ///< Threads that run calls made with async(); 1 to 1000.
 };
 
 /// What a pool holds, and what it did so far. Each number is right for some moment.

@@ -67,8 +67,8 @@ class work {
 /// To be held by a std::unique_ptr with unless_forked.
 class workers {
  public:
-  /// At most `most` threads; none is taken for one.
-  explicit workers(std::size_t most) : most_(std::max<std::size_t>(most, 1)) {
+  /// At most `most` threads, but one at least and a thousand at most.
+  explicit workers(std::size_t most) : most_(std::clamp<std::size_t>(most, 1, 1000)) {
     threads_.reserve(most_);
   }
   workers(const workers&) = delete;

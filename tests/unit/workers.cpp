@@ -9,7 +9,10 @@
 #include <atomic>
 #include <cerrno>
 #include <cstddef>
+#include <cstdint>
+#include <filesystem>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -83,11 +86,17 @@ TEST_CASE("work may submit itself again, also while threads are ended", "[worker
   CHECK(ran == 10);
 }
 
-TEST_CASE("threads that nobody needs are not started", "[workers]") {
-  const crew none(new workers(8));
+TEST_CASE("threads that nobody needs are not started, however many there may be", "[workers]") {
+  const auto threads = [] {
+    const std::filesystem::directory_iterator tasks("/proc/self/task");
+    return std::distance(begin(tasks), end(tasks));
+  };
+  const auto before = threads();
+  const crew none(new workers(SIZE_MAX));
+  CHECK(threads() == before);
   none->finish();
   none->finish();
-  SUCCEED();
+  CHECK(threads() == before);
 }
 
 TEST_CASE("a child of fork is refused the threads of its parent", "[workers]") {
