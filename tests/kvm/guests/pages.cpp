@@ -12,7 +12,8 @@ constexpr std::size_t page_words = 4096 / sizeof(std::uint64_t);
 constexpr std::size_t page_count = 300;
 
 alignas(4096) std::uint64_t memory[page_count][page_words];
-alignas(4096) std::uint64_t initialised[page_words] = {1, 2, 3};
+// Its first byte is zero, as if all of it were.
+alignas(4096) std::uint64_t initialised[page_words] = {0x100, 0x200, 0x300};
 
 constexpr std::uint64_t pattern(std::uint64_t seed, std::size_t page, std::size_t word) {
   return (seed ^ page * 0x9e3779b97f4a7c15) + word * 0xff51afd7ed558ccd + 1;
@@ -26,7 +27,8 @@ std::uint64_t scribble(std::uint64_t seed, std::uint32_t first, std::uint32_t co
   for (auto& page : memory) {
     for (const std::uint64_t word : page) wrong += word != 0;
   }
-  for (std::size_t i = 0; i < page_words; ++i) wrong += initialised[i] != (i < 3 ? i + 1 : 0);
+  for (std::size_t i = 0; i < page_words; ++i)
+    wrong += initialised[i] != (i < 3 ? (i + 1) << 8 : 0);
 
   std::size_t at = first % page_count;
   for (std::uint32_t i = 0; i < count; ++i, at = (at + stride) % page_count) {
