@@ -300,12 +300,19 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
     });
   }
 
-  /// Borrows a machine for a call that may take `timeout`, from which waiting for it is taken off.
-  result<lease> borrow(std::chrono::nanoseconds& timeout, const std::stop_token& stop) {
+  /// Fails if a call is over before it begins, so that no machine is spent on it.
+  static result<void> may_begin(std::chrono::nanoseconds timeout, const std::stop_token& stop) {
     if (timeout <= timeout.zero()) [[unlikely]]
       return error{.code = errc::timed_out};
     if (stop.stop_requested()) [[unlikely]]
       return error{.code = errc::cancelled};
+    return {};
+  }
+
+  /// Borrows a machine for a call that may take `timeout`, from which waiting for it is taken off.
+  result<lease> borrow(std::chrono::nanoseconds& timeout, const std::stop_token& stop) {
+    if (auto allowed = may_begin(timeout, stop); !allowed) [[unlikely]]
+      return allowed.why();
     auto lent = pool_->borrow(timeout, stop);
     if (lent) timeout -= lent->waited();
     return lent;
@@ -320,8 +327,8 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
       auto borrowed = borrow(timeout, stop);
       if (!borrowed) return borrowed.why();
       lent.emplace(*std::move(borrowed));
-    } else if (timeout <= timeout.zero()) {
-      return error{.code = errc::timed_out};
+    } else if (auto allowed = may_begin(timeout, stop); !allowed) {
+      return allowed.why();
     } else if ((*lent)->poisoned()) {
       if (auto replaced = lent->replace(); !replaced) return replaced.why();
     } else {

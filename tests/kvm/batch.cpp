@@ -12,6 +12,7 @@
 #include <span>
 #include <sstream>
 #include <stdexcept>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -65,6 +66,28 @@ struct once {
 };
 
 }  // namespace
+
+TEST_CASE("elements after a stop request cost no machine", "[batch]") {
+  struct stopping {
+    int number;
+    std::stop_source* source;
+    operator int() const {  // NOLINT(google-explicit-constructor)
+      if (number == 3) source->request_stop();
+      return number;
+    }
+  };
+  bench b;
+  std::stop_source source;
+  std::vector<stopping> all;
+  for (int n : numbers(8)) all.push_back({n, &source});
+  auto is_even = b.fn<bool(int), jobs::is_even>();
+  const auto replies = is_even.with({.stop = source.get_token()}).each(all);
+  REQUIRE(replies.size() == 8);
+  for (std::size_t i = 0; i < 3; ++i) CHECK(replies[i].value() == (i % 2 == 0));
+  for (std::size_t i = 3; i < 8; ++i) CHECK(replies[i].why().code == errc::cancelled);
+  CHECK(b.machines.stats().created == 1);
+  CHECK(b.machines.size() == 1);
+}
 
 TEST_CASE("each element finds a fresh state, and all of them one machine", "[batch]") {
   bench b;
