@@ -283,16 +283,21 @@ class Header(Case):
         prefix = self.directory / "prefix"
         (prefix / "bin").mkdir(parents=True)
         shutil.copy(VIRTINE_CC, prefix / "bin")
-        shutil.copytree(GUESTS / "runtime", prefix / "share" / "virtine" / "runtime")
+        for folder in ("runtime", "virtine_cc"):
+            shutil.copytree(GUESTS / folder, prefix / "share" / "virtine" / folder)
         shutil.copytree(INCLUDE, prefix / "include")
         self.write("square.cpp", SQUARE)
         link = self.directory / "virtine-cc"
         link.symlink_to(prefix / "bin" / "virtine-cc")
         self.assertEqual(self.build("square.cpp", "square.hpp", program=link),
                          self.build("square.cpp", "square.hpp"))
-        shutil.rmtree(prefix / "share")
+        shutil.rmtree(prefix / "share" / "virtine" / "runtime")
         self.fails("square.cpp", says=["user64.ld is missing", "install virtine again"],
                    program=link)
+        shutil.rmtree(prefix / "share")
+        done = self.run_cc("square.cpp", "-o", "square.hpp", program=link)
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, "^virtine-cc: error: .*virtine_cc is missing; install")
 
 
 def read_elf(path):
@@ -443,7 +448,8 @@ class Failures(Case):
         text = VIRTINE_CC.read_text().replace("#!/usr/bin/python3\n", "#!/usr/bin/python3 -S\n", 1)
         program.write_text(text)
         program.chmod(0o755)
-        (program.parent / "runtime").symlink_to(GUESTS / "runtime")
+        for folder in ("runtime", "virtine_cc"):
+            (program.parent / folder).symlink_to(GUESTS / folder)
         (self.directory / "include").symlink_to(INCLUDE)
         self.fails("square.cpp", says=["pyelftools", "apt install python3-pyelftools"],
                    program=program, PYTHONPATH="")

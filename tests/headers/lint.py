@@ -61,11 +61,11 @@ def check_versions(root, headers):
     for where, what in found.items():
         if what != version:
             yield f"{where} says {what}, but meson.build says {version}"
-    formats = (re.search(r"^IMAGE_FORMAT = (\d+)", (root / "guests/virtine-cc").read_text(),
-                         re.MULTILINE)[1],
+    writer = (root / "guests" / "virtine_cc" / "header.py").read_text()
+    formats = (re.search(r"^IMAGE_FORMAT = (\d+)", writer, re.MULTILINE)[1],
                re.search(r"\bimage_format = (\d+)", headers["image.hpp"])[1])
     if formats[0] != formats[1]:
-        yield f"guests/virtine-cc writes image format {formats[0]}, image.hpp reads {formats[1]}"
+        yield f"virtine-cc writes image format {formats[0]}, image.hpp reads {formats[1]}"
 
 
 def is_sound(lines, at):

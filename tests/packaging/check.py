@@ -48,7 +48,7 @@ def install(meson, ninja, source, work):
         must(ninja, "-j2", "-C", build, *(os.path.relpath(name, build) for name in needed))
     must(*meson, "install", "-C", build, "--no-rebuild")
     for name in ("bin/virtine-cc", "include/virtine/virtine.hpp", "include/virtine/guest/call.hpp",
-                 "share/virtine/runtime/user64.ld"):
+                 "share/virtine/runtime/user64.ld", "share/virtine/virtine_cc/main.py"):
         if not (prefix / name).is_file():
             raise Failure(f"{name} was not installed")
     if not os.access(prefix / "bin" / "virtine-cc", os.X_OK):

@@ -1,0 +1,130 @@
+# What was linked, read back and checked.
+# Must not know how it was linked or is written down.
+# SPDX-License-Identifier: MIT
+
+import collections
+import shutil
+import subprocess
+
+from .failure import Failure
+from .options import PAGE
+from .tools import import_elftools
+
+STACK_GUARD = 64 << 10  # virtine::layout::guard_size
+ENTRY_PREFIX = "virtine_entry_"
+INIT_ENTRY = "virtine_init"  # of runtime/init.cpp
+SHF_EXECINSTR = 0x4
+
+Segment = collections.namedtuple("Segment", "address size content writable executable")
+Symbol = collections.namedtuple("Symbol", "address size name")
+
+
+class Image:
+    """What was linked, read back and checked."""
+
+    def __init__(self, path, exports, options):
+        ELFFile = import_elftools()
+        with open(path, "rb") as file:
+            elf = ELFFile(file)
+            self.check_sections(elf)
+            self.segments = self.read_segments(elf, options)
+            self.imports = self.read_imports(elf)
+            self.entries, self.init, self.symbols = self.read_symbols(elf, exports)
+        self.end = max(segment.address + segment.size for segment in self.segments)
+        self.check_size(options)
+
+    @staticmethod
+    def check_sections(elf):
+        for section in elf.iter_sections():
+            if section["sh_type"] in ("SHT_REL", "SHT_RELA", "SHT_RELR") and section["sh_size"]:
+                raise Failure("the image has relocations left to do, and a guest has no loader")
+            if section["sh_type"] in ("SHT_DYNAMIC", "SHT_DYNSYM", "SHT_INIT_ARRAY"):
+                raise Failure(f"the image has a {section.name} section, which a guest cannot use")
+
+    @staticmethod
+    def read_segments(elf, options):
+        rights = {"PF_R": 4, "PF_W": 2, "PF_X": 1}
+        allowed = (7,) if options.bare else (rights["PF_R"] | rights["PF_X"], rights["PF_R"],
+                                             rights["PF_R"] | rights["PF_W"])
+        segments, end, last = [], options.mode_traits.base, -1
+        for header in elf.iter_segments():
+            if header["p_type"] != "PT_LOAD":
+                raise Failure(f"the image has a {header['p_type']} segment, which a guest cannot "
+                              "use")
+            if header["p_memsz"] == 0:
+                continue
+            flags, address = header["p_flags"], header["p_vaddr"]
+            if flags not in allowed or allowed.index(flags) <= last:
+                raise Failure(f"the image's segment at {address:#x} has wrong rights or order")
+            if address < end or not options.bare and address % PAGE != 0:
+                raise Failure(f"the image's segment at {address:#x} is not where it should be")
+            last, end = allowed.index(flags), address + header["p_memsz"]
+            segments.append(Segment(address, header["p_memsz"], header.data(),
+                                    bool(flags & rights["PF_W"]), bool(flags & rights["PF_X"])))
+        return segments
+
+    @staticmethod
+    def read_imports(elf):
+        section = elf.get_section_by_name(".virtine.imports")
+        data = section.data() if section else b""
+        if len(data) % 4 != 0:
+            raise Failure("the image's .virtine.imports section is damaged; compile its objects "
+                          "again")
+        return sorted({int.from_bytes(data[at:at + 4], "little")
+                       for at in range(0, len(data), 4)})
+
+    def read_symbols(self, elf, exports):
+        code = [index for index, section in enumerate(elf.iter_sections())
+                if section["sh_flags"] & SHF_EXECINSTR]
+        entries, found, init = {}, {}, 0
+        for symbol in elf.get_section_by_name(".symtab").iter_symbols():
+            kind, name = symbol["st_info"]["type"], symbol.name
+            if symbol["st_shndx"] not in code or kind not in ("STT_FUNC", "STT_NOTYPE"):
+                continue
+            # nasm's local labels, which have a dot, are within functions.
+            if not name or kind == "STT_NOTYPE" and "." in name:
+                continue
+            if name == INIT_ENTRY:
+                init = symbol["st_value"]
+            if name.startswith(ENTRY_PREFIX):
+                name = name[len(ENTRY_PREFIX):]
+                if name in exports:
+                    entries[name] = symbol["st_value"]
+            # Of several names for one place, the one of a function, then the first in order.
+            rank = (kind != "STT_FUNC", name)
+            at = symbol["st_value"]
+            if at not in found or rank < found[at][0]:
+                found[at] = (rank, Symbol(at, symbol["st_size"], name))
+        for name in exports:
+            if name not in entries:
+                raise Failure(f"'{name}' is exported, but its entry {ENTRY_PREFIX}{name} is not "
+                              "defined as code")
+        symbols = [symbol for _, (_, symbol) in sorted(found.items())]
+        return entries, init, demangle(symbols)
+
+    def check_size(self, options):
+        if options.bare:
+            if self.end > options.memory:
+                raise Failure(f"the image ends at byte {self.end} of the guest's memory, which "
+                              f"has {options.memory} bytes; give it more with --memory")
+            return
+        # Above the image: arguments, guard, stack, trap stack, page tables; as layout.hpp has it.
+        end = (self.end + PAGE - 1) // PAGE * PAGE + options.arguments + STACK_GUARD
+        end += options.stack + PAGE
+        end += ((end >> 21) + (end >> 30) + (end >> 39) + 4) * PAGE
+        if end > options.memory:
+            raise Failure(f"the guest needs {end} bytes (image {self.end}, arguments "
+                          f"{options.arguments}, stack {options.stack}), but is limited to "
+                          f"{options.memory}; raise the limit with --memory")
+
+
+def demangle(symbols):
+    tool = shutil.which("c++filt") or shutil.which("llvm-cxxfilt")
+    if not tool or not any(symbol.name.startswith("_Z") for symbol in symbols):
+        return symbols
+    names = subprocess.run([tool], input="\n".join(symbol.name for symbol in symbols),
+                           stdout=subprocess.PIPE, encoding="utf-8", check=False).stdout
+    names = names.splitlines()
+    if len(names) != len(symbols):
+        return symbols
+    return [symbol._replace(name=name) for symbol, name in zip(symbols, names)]

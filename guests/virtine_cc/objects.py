@@ -1,0 +1,87 @@
+# What the objects of an image say: exports, initialisers, sections that no image can have.
+# Must not know how they were made or are linked.
+# SPDX-License-Identifier: MIT
+
+import re
+
+from .failure import Failure
+from .options import check_identifier
+from .tools import import_elftools
+
+INITIALISER = "virtine_initialiser"  # what a source names by VIRTINE_INIT
+SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR, SHF_TLS = 0x1, 0x2, 0x4, 0x400
+
+
+def parse_exports(data, source):
+    """Returns the (name, signature) pairs of a .virtine.exports section."""
+    words = [word.decode("utf-8", "replace") for word in data.split(b"\0") if word]
+    if len(words) % 2 != 0:
+        raise Failure(f"{source} has a damaged .virtine.exports section; compile it again")
+    return list(zip(words[::2], words[1::2]))
+
+
+def inspect_object(path, source, options):
+    """Checks what the linker would not; returns what the object exports, whether it names the
+    initialiser, and whether it has static constructors."""
+    ELFFile = import_elftools()
+    try:
+        with open(path, "rb") as file:
+            elf = ELFFile(file)
+            if elf["e_type"] != "ET_REL" or elf["e_machine"] != "EM_X86_64":
+                raise Failure(f"{source} is not an x86-64 object file")
+            sections = [(section.name, section["sh_flags"], section["sh_size"],
+                         section.data() if section.name == ".virtine.exports" else b"")
+                        for section in elf.iter_sections()]
+            symbols = elf.get_section_by_name(".symtab")
+            initialises = any(symbol["st_shndx"] != "SHN_UNDEF"
+                              for symbol in (symbols and symbols.get_symbol_by_name(INITIALISER))
+                              or [])
+    except Failure:
+        raise
+    except Exception as why:  # what a damaged file makes pyelftools raise is not a closed list
+        raise Failure(f"{source} is not an object file: {why}") from why
+
+    exports, constructs = [], False
+    for name, flags, size, data in sections:
+        exports += parse_exports(data, source)
+        if size == 0 or not flags & SHF_ALLOC:
+            continue
+        constructs = constructs or re.match(r"\.init_array\b", name) is not None
+        if re.match(r"\.(preinit_array|fini_array|ctors|dtors)\b", name):
+            raise Failure(f"{source} has a section {name}, which guests do not run; use an "
+                          "initialiser (VIRTINE_INIT) or the constructor of a static object")
+        if flags & SHF_TLS:
+            raise Failure(f"{source} has a thread_local variable; a guest has one thread, so make "
+                          "it an ordinary one")
+        if not options.bare and flags & SHF_WRITE and flags & SHF_EXECINSTR:
+            raise Failure(f"{source}: section {name} is both writable and executable; keep code "
+                          "and data in sections of their own")
+    if options.bare and (initialises or constructs):
+        raise Failure(f"{source} has an initialiser or a static constructor, which need --mode "
+                      "user64; a bare image has its boot code")
+    return exports, initialises, constructs
+
+
+def collect_exports(objects, sources, options):
+    """Checks the objects; returns their exports, {name: signature} in order, and whether anything
+    has to run before the snapshot."""
+    exports, origin, initialisers, has_init = {}, {}, [], False
+    for path, source in zip(objects, sources):
+        found, initialises, constructs = inspect_object(path, source, options)
+        initialisers += [source] if initialises else []
+        has_init = has_init or initialises or constructs
+        for name, signature in found:
+            check_identifier(name, "the exported function")
+            if name in exports:
+                raise Failure(f"'{name}' is exported twice, by {origin[name]} and by {source}")
+            exports[name], origin[name] = signature, source
+    if not exports:
+        raise Failure("no function is exported; write VIRTINE_EXPORT(function); in a C++ source, "
+                      "or virtine_export in a nasm source")
+    if options.name in exports and len(exports) > 1:
+        raise Failure(f"the function '{options.name}' has the name of the image, and is not its "
+                      "only export; rename one of the two (--name)")
+    if len(initialisers) > 1:
+        raise Failure(f"the initialiser is named twice, by {initialisers[0]} and by "
+                      f"{initialisers[1]}; write VIRTINE_INIT once, and call the other from there")
+    return exports, has_init

@@ -1,0 +1,128 @@
+# The command line and what it means for each mode.
+# Must not know how an image is made.
+# SPDX-License-Identifier: MIT
+
+import argparse
+import collections
+import pathlib
+import re
+
+from .failure import Failure
+
+PAGE = 4096
+
+Mode = collections.namedtuple("Mode", "bits base script memory arguments stack")
+# In bare modes the call frame is at 0x1000 and the stack ends at 0x8000; long64's page tables,
+# 0x4000 to 0x6fff, lie between.
+MODES = {
+    "user64": Mode(64, 0x20000, "user64.ld", 64 << 20, 64 << 10, 64 << 10),
+    "real16": Mode(16, 0x8000, "bare.ld", 64 << 10, PAGE, 0x4000),
+    "protected32": Mode(32, 0x8000, "bare.ld", 1 << 20, PAGE, 0x4000),
+    "long64": Mode(64, 0x8000, "bare.ld", 1 << 20, PAGE, 0x1000),
+}
+BARE_ARGUMENTS_MAX = 0x3000
+BARE_MEMORY_MAX = {"real16": 1 << 20, "protected32": 1 << 30, "long64": 1 << 30}
+
+# Names that generated types have themselves, and those that C and nasm allow but C++ does not.
+MEMBER_NAMES = set("format description image only_entry name address signature".split())
+CXX_KEYWORDS = set("""
+    alignas alignof and and_eq asm auto bitand bitor bool break case catch char char8_t char16_t
+    char32_t class compl concept const consteval constexpr constinit const_cast continue co_await
+    co_return co_yield decltype default delete do double dynamic_cast else enum explicit export
+    extern false float for friend goto if inline int long mutable namespace new noexcept not not_eq
+    nullptr operator or or_eq private protected public register reinterpret_cast requires return
+    short signed sizeof static static_assert static_cast struct switch template this thread_local
+    throw true try typedef typeid typename union unsigned using virtual void volatile wchar_t while
+    xor xor_eq linux unix
+""".split())
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message):
+        raise Failure(f"{message}; see virtine-cc --help")
+
+
+def make_parser(version):
+    parser = Parser(prog="virtine-cc", description="Compile, link and embed a guest image as a C++ header.", allow_abbrev=False)
+    parser.add_argument("sources", nargs="+", metavar="SOURCE", help=".c .cpp .cc .asm .nasm .o")
+    parser.add_argument("-o", dest="out", metavar="OUT.hpp", required=True)
+    parser.add_argument("--name", help="of the type guests::NAME; default: the stem of OUT")
+    parser.add_argument("--mode", default="user64", help="one of %s" % ", ".join(MODES))
+    parser.add_argument("--boot", action="store_true",
+                        help="bare modes: begin with code that gets there from real mode")
+    parser.add_argument("--stack", metavar="SIZE", help="user64; default 64K")
+    parser.add_argument("--arguments", metavar="SIZE",
+                        help="room for a call frame and its data; default 64K, bare modes 4K")
+    parser.add_argument("--memory", metavar="SIZE",
+                        help="user64: the most the whole guest may take, default 64M; "
+                        "bare modes: its memory, default 64K for real16, 1M for the others")
+    parser.add_argument("-I", dest="include", metavar="DIR", action="append", default=[])
+    parser.add_argument("-D", dest="define", metavar="NAME[=VALUE]", action="append", default=[])
+    parser.add_argument("-O", dest="optimise", metavar="LEVEL", default="2")
+    parser.add_argument("-std", metavar="STANDARD", action="append", default=[])
+    parser.add_argument("--depfile", metavar="FILE", help="write what OUT depends on, for make")
+    parser.add_argument("--keep", metavar="DIR", help="leave the ELF file and the objects there")
+    parser.add_argument("--version", action="version", version=f"virtine-cc {version}")
+    return parser
+
+
+def parse_size(option, text, most):
+    match = re.fullmatch(r"([0-9]+)([KkMm]?)", text)
+    if not match:
+        raise Failure(f"{option} {text} is not a size; write bytes, or a number with K or M")
+    size = int(match[1]) << {"": 0, "k": 10, "m": 20}[match[2].lower()]
+    if not 0 < size <= most:
+        raise Failure(f"{option} {text} is out of range; it can be 1 to {most} bytes")
+    return (size + PAGE - 1) // PAGE * PAGE
+
+
+def check_identifier(name, what):
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or "__" in name:
+        raise Failure(f"{what} '{name}' cannot be the name of a C++ type; choose another name")
+    if name in CXX_KEYWORDS:
+        raise Failure(f"{what} '{name}' is a word with a meaning in C++; choose another name")
+    if name in MEMBER_NAMES:
+        raise Failure(f"{what} '{name}' is what a member of the generated types is called; "
+                      "choose another name")
+
+
+class Options:
+    """The command line, checked."""
+
+    def __init__(self, given):
+        self.given = given
+        self.name = given.name or pathlib.Path(given.out).stem
+        if given.mode not in MODES:
+            raise Failure(f"--mode {given.mode} is unknown; choose one of {', '.join(MODES)}")
+        self.mode = given.mode
+        self.bare = given.mode != "user64"
+        self.mode_traits = MODES[given.mode]
+        check_identifier(self.name, "the image name")
+
+        if given.boot and self.mode not in ("protected32", "long64"):
+            raise Failure(f"--boot does not go with --mode {self.mode}: the boot code leads from "
+                          "real mode to protected32 or long64")
+        if given.stack and self.bare:
+            raise Failure("--stack is for --mode user64; the stack of a bare image is the "
+                          f"{self.mode_traits.stack} bytes below 0x8000")
+        self.memory = self.size("memory", BARE_MEMORY_MAX.get(self.mode, 1 << 40))
+        self.stack = self.size("stack", self.memory)
+        self.arguments = self.size("arguments", BARE_ARGUMENTS_MAX if self.bare else self.memory)
+        if self.bare and self.memory <= self.mode_traits.base:
+            raise Failure(f"--memory {given.memory} leaves no room for a bare image, which begins "
+                          f"at {self.mode_traits.base:#x}")
+
+        if not re.fullmatch(r"[0-3sz]|fast", given.optimise):
+            raise Failure(f"-O{given.optimise} is unknown; use -O0 to -O3, -Os, -Oz or -Ofast")
+        self.cxx_standard, self.c_standard = "c++20", "c11"
+        for standard in given.std:
+            if "++" in standard:
+                self.cxx_standard = standard
+            else:
+                self.c_standard = standard
+
+    def size(self, option, most):
+        text = getattr(self.given, option)
+        if text is None:
+            return getattr(self.mode_traits, option)
+        return parse_size("--" + option, text, most)
