@@ -20,12 +20,14 @@
 #include <virtine/image.hpp>
 #include <virtine/runner.hpp>
 #include <virtine/stop.hpp>
+#include <virtine/system_call.hpp>
 
 /// One stay in the guest: what it does to the machine, and how it ends.
 struct scripted_step {
   virtine::result<virtine::stop> outcome = virtine::stop::done;
   std::uint32_t hypercall = 0;
   std::uint64_t frame = 0;  ///< Guest address of the hypercall's frame.
+  virtine::system_call system_call = {};
   std::function<void(class scripted_machine&)> act = {};
 };
 
@@ -92,6 +94,8 @@ class scripted_machine final : public virtine::guest_access {
   [[nodiscard]] virtine::guest_address hypercall_frame() const {
     return virtine::guest_address{step_.frame};
   }
+  [[nodiscard]] virtine::system_call system_call() const { return step_.system_call; }
+  void answer(std::int64_t value) { answers.push_back(value); }
   [[nodiscard]] std::shared_ptr<const void> shared_state() const { return {}; }
   [[nodiscard]] bool poisoned() const { return poisoned_; }
   [[nodiscard]] std::span<const std::uint64_t> write_set() const { return written; }
@@ -121,6 +125,7 @@ class scripted_machine final : public virtine::guest_access {
   bool stop_possible = false;
   bool abandoned = false;
   std::vector<std::uint64_t> written;  ///< Its write set.
+  std::vector<std::int64_t> answers;   ///< To all its system calls.
   int calls = 0;
   int resumed = 0;
   int restores = 0;

@@ -37,10 +37,12 @@ enum class errc : std::uint8_t {
   hypercall_denied,    ///< The guest made a hypercall that the policy does not allow.
   hypercall_rejected,  ///< The guest passed a hypercall arguments that cannot be accepted.
   bad_reply,           ///< The guest's result is not a value of its type.
+  system_call_denied,  ///< The guest made a system call that the policy does not grant.
+  exited,              ///< The guest ended itself, by exit(); error::detail is the status.
   // A limit was reached.
   timed_out,        ///< The deadline passed.
   cancelled,        ///< The caller's stop_token was triggered.
-  hypercall_limit,  ///< The guest made more hypercalls than the call allows.
+  hypercall_limit,  ///< The guest made more hypercalls and system calls than the call allows.
   pool_exhausted,   ///< Every machine of the pool is in use.
 };
 
@@ -61,6 +63,8 @@ constexpr bool is_host_side(errc code) {
     case errc::hypercall_denied:
     case errc::hypercall_rejected:
     case errc::bad_reply:
+    case errc::system_call_denied:
+    case errc::exited:
     case errc::timed_out:
     case errc::cancelled:
     case errc::hypercall_limit:
@@ -96,6 +100,10 @@ constexpr const char* name(errc code) {
       return "hypercall_rejected";
     case errc::bad_reply:
       return "bad_reply";
+    case errc::system_call_denied:
+      return "system_call_denied";
+    case errc::exited:
+      return "exited";
     case errc::timed_out:
       return "timed_out";
     case errc::cancelled:
@@ -248,6 +256,13 @@ inline std::string to_string(const error& e) {
       break;
     case errc::hypercall_limit:
       out += "the guest made more than " + std::to_string(e.detail) + " hypercalls";
+      break;
+    case errc::system_call_denied:
+      out += "the guest made system call " + std::to_string(e.detail) +
+             ", which the policy does not grant";
+      break;
+    case errc::exited:
+      out += "the guest ended itself with status " + std::to_string(e.detail);
       break;
     case errc::not_entered:
       out += "an earlier call left the machine in a state that it cannot be entered from";

@@ -23,6 +23,7 @@
 #include <virtine/shared_snapshot.hpp>
 #include <virtine/snapshot.hpp>
 #include <virtine/stop.hpp>
+#include <virtine/system_call.hpp>
 #include <virtine/x86/trampoline.hpp>
 
 namespace virtine {
@@ -92,10 +93,11 @@ class machine final : public guest_access {
     return run();
   }
 
-  /// Goes on after a hypercall.
+  /// Goes on after a hypercall, or a system call that was answered.
   [[nodiscard]] result<stop> resume() { return run(); }
 
-  /// Ends a call that stopped at a hypercall and is not to go on. Poisons the machine.
+  /// Ends a call that stopped at a hypercall or system call and is not to go on. Poisons the
+  /// machine.
   void abandon() {
     if (runner_.running()) static_cast<void>(runner_.end());
     poisoned_ = true;
@@ -106,6 +108,20 @@ class machine final : public guest_access {
   }
   [[nodiscard]] guest_address hypercall_frame() const {
     return guest_address{vcpu().synced_regs().rdi};
+  }
+
+  /// Returns what the guest asks for at stop::system_call.
+  [[nodiscard]] virtine::system_call system_call() const {
+    const kvm_regs& regs = vcpu().synced_regs();
+    return {.number = static_cast<std::uint32_t>(regs.rax),
+            .arguments = {regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9}};
+  }
+
+  /// Answers the system call, as Linux does: a result, or a negative errno.
+  void answer(std::int64_t value) {
+    // RIP stays as the exit gave it, before or behind the `out`: KVM knows which, and goes on.
+    vcpu().synced_regs().rax = static_cast<std::uint64_t>(value);
+    vcpu().mark_dirty(KVM_SYNC_X86_REGS);
   }
 
   /// Returns what all machines of the image share; to hold it spares the next one making it.
@@ -291,6 +307,7 @@ class machine final : public guest_access {
         return end(stop::done);
       }
       if (state.io.port == x86::hypercall_port) return stop::hypercall;
+      if (state.io.port == x86::system_call_port) return stop::system_call;
       return end(foul_exit());
     }
   }

@@ -17,6 +17,7 @@
 #include <virtine/result.hpp>
 #include <virtine/runner.hpp>
 #include <virtine/stop.hpp>
+#include <virtine/system_call.hpp>
 
 namespace virtine {
 
@@ -37,6 +38,13 @@ concept machine_like = requires(M& machine, const image_description& image, std:
   machine.abandon();
   machine.restore(used);
   requires std::derived_from<M, guest_access>;
+};
+
+/// A machine whose guests can stop for system calls; bare ones have no port for that.
+template <class M>
+concept makes_system_calls = machine_like<M> && requires(M& machine, std::int64_t value) {
+  { machine.system_call() } -> std::same_as<system_call>;
+  machine.answer(value);
 };
 
 /// The kind of machine that runs an image.

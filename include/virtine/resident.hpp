@@ -54,8 +54,8 @@ class patience {
 /// it may change at any time.
 class resident {
  public:
-  /// What serves a hypercall at which the machine has stopped; runs on the guest's thread.
-  using server = std::function<result<void>(machine&)>;
+  /// What serves the machine when it has stopped before its end; runs on the guest's thread.
+  using server = std::function<result<void>(machine&, stop)>;
 
   /// `guest` must be as the snapshot has it, and outlive this. The frames of all calls lie in its
   /// arguments at `frame_offset`, behind an x86::session_mailbox. Starts a thread; throws what
@@ -216,8 +216,8 @@ class resident {
   result<void> stay() {
     auto stopped =
         machine_.enter(x86::session_function, {.until = until_.load(std::memory_order_relaxed)});
-    while (stopped && *stopped == stop::hypercall) {
-      if (auto served = serve(); !served) {
+    while (stopped && *stopped != stop::done) {
+      if (auto served = serve(*stopped); !served) {
         machine_.abandon();
         return served;
       }
@@ -230,7 +230,7 @@ class resident {
     return why;
   }
 
-  result<void> serve() {
+  result<void> serve(stop why) {
     auto current = state::calling;
     if (!state_.compare_exchange_strong(current, state::serving)) {
       return error{.code = errc::hypercall_denied, .detail = machine_.hypercall_number()};
@@ -238,21 +238,21 @@ class resident {
     const std::uint64_t number = asked_.load(std::memory_order_relaxed);
     if (std::exchange(served_for_, number) != number) served_ = 0;
     result<void> served = error{.code = errc::hypercall_limit, .detail = hypercalls_};
-    if (served_++ < hypercalls_) served = serve_quietly();
+    if (served_++ < hypercalls_) served = serve_quietly(why);
     state_.store(state::calling, std::memory_order_release);
     return served;
   }
 
-  result<void> serve_quietly() {
+  result<void> serve_quietly(stop why) {
 #ifdef __cpp_exceptions
     try {
-      return serve_(machine_);
+      return serve_(machine_, why);
     } catch (...) {
       thrown_ = std::current_exception();
       return error{.code = errc::machine_failure, .operation = "a handler of the session threw"};
     }
 #else
-    return serve_(machine_);
+    return serve_(machine_, why);
 #endif
   }
 

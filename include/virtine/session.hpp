@@ -19,6 +19,8 @@
 #include <virtine/marshal.hpp>
 #include <virtine/resident.hpp>
 #include <virtine/result.hpp>
+#include <virtine/serve.hpp>
+#include <virtine/stop.hpp>
 #include <virtine/virtine_fn.hpp>
 #include <virtine/x86/loops.hpp>
 
@@ -119,8 +121,8 @@ class session<R(A...), Named, Policy> {
   /// Has the guest stay, on a thread of its own.
   result<void> settle(function& fn) {
     const auto stay = [&] {
-      guest_.emplace(**lent_, entry::address, frame_offset, [&fn](machine& stopped) {
-        return fn.policy_.serve(stopped.hypercall_number(), stopped, stopped.hypercall_frame());
+      guest_.emplace(**lent_, entry::address, frame_offset, [&fn](machine& stopped, stop why) {
+        return detail::serve(stopped, why, fn.policy_);
       });
     };
 #ifdef __cpp_exceptions

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <list>
@@ -19,6 +20,7 @@
 #include <virtine/runner.hpp>
 #include <virtine/snapshot.hpp>
 #include <virtine/stop.hpp>
+#include <virtine/system_call.hpp>
 #include <virtine/x86/user64.hpp>
 
 namespace virtine {
@@ -26,9 +28,14 @@ namespace virtine {
 /// How long an image's initialiser may run; then it fails with errc::timed_out.
 inline constexpr std::chrono::seconds initialiser_timeout{10};
 
+/// How many system calls an initialiser may make, none of which does anything; then it fails with
+/// errc::hypercall_limit.
+inline constexpr std::uint64_t initialiser_system_calls = 1'000;
+
 /// Runs the initialiser of the image of `base` on a machine made from it, at CPL 3 and without any
-/// hypercall, and returns a snapshot of what it left in the image's data. Everything else of the
-/// machine is forgotten. Fails as a call does; the error's operation then names the initialiser.
+/// hypercall; system calls fail with ENOSYS. Returns a snapshot of what it left in the image's
+/// data. Everything else of the machine is forgotten. Fails as a call does; the error's operation
+/// then names the initialiser.
 template <class Machine>
 result<std::shared_ptr<const snapshot>> run_initialiser(
     const std::shared_ptr<const snapshot>& base,
@@ -38,9 +45,22 @@ result<std::shared_ptr<const snapshot>> run_initialiser(
   if (!made) return made.why();
   Machine& guest = **made;
   auto stopped = guest.enter(image.init, {.until = deadline_after(timeout)});
-  if (stopped && *stopped == stop::hypercall) {
-    stopped = error{.code = errc::hypercall_denied, .detail = guest.hypercall_number()};
-    guest.abandon();
+  for (std::uint64_t calls = 0; stopped && *stopped != stop::done;) {
+    result<void> served;
+    if (*stopped == stop::hypercall) {
+      served = error{.code = errc::hypercall_denied, .detail = guest.hypercall_number()};
+    } else if (const system_call call = guest.system_call(); detail::is_exit(call)) {
+      served = detail::exited_by(call);
+    } else if (calls++ == initialiser_system_calls) {
+      served = error{.code = errc::hypercall_limit, .detail = initialiser_system_calls};
+    }
+    if (served) {
+      guest.answer(-ENOSYS);
+      stopped = guest.resume();
+    } else {
+      guest.abandon();
+      stopped = served.why();
+    }
   }
   if (!stopped) {
     error why = stopped.why();

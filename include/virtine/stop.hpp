@@ -8,8 +8,9 @@ namespace virtine {
 
 /// Why a guest stopped when nothing went wrong.
 enum class stop : std::uint8_t {
-  done,       ///< The function returned.
-  hypercall,  ///< It asks for one of the host's services; resume() goes on.
+  done,         ///< The function returned.
+  hypercall,    ///< It asks for one of the host's services; resume() goes on.
+  system_call,  ///< It asks for what Linux would do; answer() and resume() go on.
 };
 
 }  // namespace virtine

@@ -25,6 +25,7 @@
 #include <virtine/policy.hpp>
 #include <virtine/pool.hpp>
 #include <virtine/result.hpp>
+#include <virtine/serve.hpp>
 
 namespace virtine {
 
@@ -37,36 +38,9 @@ struct call_options {
   std::chrono::nanoseconds timeout = std::chrono::seconds(10);
   /// A request to stop makes the call fail with errc::cancelled.
   std::stop_token stop = {};
-  /// More hypercalls than this make the call fail with errc::hypercall_limit.
+  /// More hypercalls and system calls than this make the call fail with errc::hypercall_limit.
   std::uint64_t hypercalls = 1'000'000;
 };
-
-namespace detail {
-
-/// Runs one call on a machine whose frame is written, serving `hypercalls` of its hypercalls at
-/// most by `policy`.
-template <machine_like Machine, class Policy>
-result<void> execute(Machine& machine, std::uint64_t function, const run_limits& limits,
-                     std::uint64_t hypercalls, Policy& policy) {
-  auto stopped = machine.enter(function, limits);
-  std::uint64_t made = 0;
-  while (stopped && *stopped == stop::hypercall) [[unlikely]] {
-      result<void> served = error{.code = errc::hypercall_limit, .detail = hypercalls};
-      if (made++ < hypercalls) {
-        served = policy.serve(machine.hypercall_number(), machine, machine.hypercall_frame());
-      }
-      if (!served) {
-        machine.abandon();
-        return served.why();
-      }
-      stopped = machine.resume();
-    }
-  if (!stopped) [[unlikely]]
-    return stopped.why();
-  return {};
-}
-
-}  // namespace detail
 
 /// A function that runs in a virtual machine. `Sig` is its type, `Entry` a generated entry or an
 /// image with a single one, `Policy` the type of the policy that serves its hypercalls.

@@ -21,10 +21,10 @@ RANKS = [
     "kvm/uapi kvm/explain kvm/fd kvm/mapping kvm/capability kvm/exit",
     "kvm/vcpu kvm/vm kvm/system image",
     "digest guest_memory guest_access tainted object_bytes layout fault_report snapshot guest_cpu "
-    "policy allow_entropy stop pool_options slots workers pending",
+    "policy allow_entropy stop system_call pool_options slots workers pending",
     "deadline runner shared_snapshot machine resident bare_machine",
     "machine_like lease pool marshal batch entry_checks saved_snapshot",
-    "virtine_fn session",
+    "serve virtine_fn session",
     "virtine format",
 ]
 # Included by users only.

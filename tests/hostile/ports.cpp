@@ -10,6 +10,7 @@ namespace {
 
 constexpr word done = virtine::x86::done_port;
 constexpr word call = virtine::x86::hypercall_port;
+constexpr word system_call = virtine::x86::system_call_port;
 
 // The guest left by one of our ports, but not as the trampoline does. Where that was is not told in
 // the same way by all hosts: RIP is at the instruction or behind it.
@@ -40,7 +41,7 @@ TEST_CASE("H21: no port but our own can be written or read", "[hostile]") {
   };
   // Past its 0x100 ports the bitmap has ended.
   for (word port = 0; port < 0x180; port += step) {
-    const bool near_ours = port + 3 >= done && port < call + 4;
+    const bool near_ours = port + 3 >= done && port < system_call + 4;
     if (!near_ours) closed(port);
   }
   a.expect_good();
@@ -51,7 +52,7 @@ TEST_CASE("H21: no port but our own can be written or read", "[hostile]") {
   a.expect_good();
   // Four bytes wide, these touch ports on both sides of the limit.
   a.expect(fault(fault_kind::general_protection, "out_32"), "out_32", 0, done - 2);
-  a.expect(fault(fault_kind::general_protection, "out_32"), "out_32", 0, call + 2);
+  a.expect(fault(fault_kind::general_protection, "out_32"), "out_32", 0, system_call + 2);
   // The upper half of RDX does not count.
   a.expect(fault(fault_kind::general_protection, "out_32"), "out_32", 0, 0xdead00000080);
 }
@@ -73,7 +74,7 @@ TEST_CASE("H22: a trap cannot be forged", "[hostile]") {
 
 TEST_CASE("H23: our own ports are open in one way only", "[hostile]") {
   arena a;
-  for (const word port : {done, call}) {
+  for (const word port : {done, call, system_call}) {
     expect_foul(a, "out_8", 0, port);
     expect_foul(a, "out_16", 0, port);
     expect_foul(a, "in_8", 0, port);
@@ -101,6 +102,24 @@ TEST_CASE("H23: our own ports are open in one way only", "[hostile]") {
   CHECK((forged.why().code == virtine::errc::hypercall_denied ||
          forged.why().code == virtine::errc::guest_fault));
   a.expect_good();
+}
+
+TEST_CASE("H61: a system call is nothing but a request, and denied without a policy", "[hostile]") {
+  arena a;
+  for (const word number : {word{0}, word{1}, word{59}, word{0xffffffff}}) {
+    const auto denied = a.run("out_32", number, system_call);
+    REQUIRE_FALSE(denied);
+    CHECK(denied.why().code == virtine::errc::system_call_denied);
+    CHECK(denied.why().detail == number);
+    CHECK(a.pool.size() == 0);
+    a.expect_good();
+  }
+  for (const word number : {word{60}, word{231}}) {
+    const auto exited = a.run("out_32", number, system_call);
+    REQUIRE_FALSE(exited);
+    CHECK(exited.why().code == virtine::errc::exited);
+    a.expect_good();
+  }
 }
 
 TEST_CASE("H24: a trap flag that is set at an exit ends the machine", "[hostile]") {

@@ -3,6 +3,7 @@
 #include "catch.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -17,7 +18,10 @@
 #include <vector>
 
 #include <guests/init_asks.hpp>
+#include <guests/init_calls.hpp>
+#include <guests/init_exits.hpp>
 #include <guests/init_faults.hpp>
+#include <guests/init_floods.hpp>
 #include <guests/init_loops.hpp>
 #include <guests/prepared.hpp>
 #include <guests/scribbles.hpp>
@@ -165,6 +169,22 @@ TEST_CASE("an initialiser that fails is an error that says so, each time anew", 
   CHECK(late.why().code == errc::timed_out);
   CHECK(late.why().operation == std::string("in the image's initialiser"));
   CHECK(base.use_count() == 1);
+}
+
+TEST_CASE("no system call of an initialiser does anything", "[snapshots]") {
+  virtine_fn<int(), guests::init_calls> calls;
+  CHECK(calls() == 42 - ENOSYS);
+  virtine_fn<int(), guests::init_exits> exits;
+  const auto exited = exits.try_call();
+  REQUIRE_FALSE(exited.has_value());
+  CHECK(exited.why().code == errc::exited);
+  CHECK(exited.why().detail == 7);
+  CHECK(exited.why().operation == std::string("in the image's initialiser"));
+  virtine_fn<int(), guests::init_floods> floods;
+  const auto flooded = floods.try_call();
+  REQUIRE_FALSE(flooded.has_value());
+  CHECK(flooded.why().code == errc::hypercall_limit);
+  CHECK(flooded.why().detail == initialiser_system_calls);
 }
 
 TEST_CASE("a snapshot takes no page that is none of its image's data", "[snapshots]") {

@@ -179,15 +179,17 @@ constexpr bool permits_port(std::span<const std::byte> tss, std::size_t port, un
 }
 
 /// Returns the task state whose traps run on the stack that ends at `trap_stack_top`, and whose
-/// I/O bitmap opens the eight ports of done_port and hypercall_port. A bitmap cannot tell widths
-/// apart: the host must refuse what is not 4 bytes to one of these two.
+/// I/O bitmap opens the twelve ports of done_port, hypercall_port and system_call_port. A bitmap
+/// cannot tell widths apart: the host must refuse what is not 4 bytes to one of these three.
 constexpr std::array<std::byte, tss_size> tss(std::uint64_t trap_stack_top) {
   std::array<std::byte, tss_size> bytes{};
   store(bytes, 0x04, trap_stack_top);
   store(bytes, 0x66, static_cast<std::uint16_t>(io_bitmap_offset));
   std::fill(bytes.begin() + io_bitmap_offset, bytes.end(), std::byte{0xff});
-  static_assert(done_port % 8 == 0 && hypercall_port == done_port + 4);
+  static_assert(done_port % 8 == 0 && hypercall_port == done_port + 4 &&
+                system_call_port == done_port + 8);
   bytes[io_bitmap_offset + done_port / 8] = std::byte{0};
+  bytes[io_bitmap_offset + system_call_port / 8] = std::byte{0xf0};
   return bytes;
 }
 
@@ -195,10 +197,11 @@ namespace detail {
 constexpr bool only_our_ports_are_open() {
   const auto bytes = tss(0);
   for (std::size_t port = 0; port < 0x200; ++port) {
-    const bool ours = port >= done_port && port < hypercall_port + 4;
+    const bool ours = port >= done_port && port < system_call_port + 4;
     if (permits_port(bytes, port, 1) != ours) return false;
   }
-  return permits_port(bytes, done_port, 4) && permits_port(bytes, hypercall_port, 4);
+  return permits_port(bytes, done_port, 4) && permits_port(bytes, hypercall_port, 4) &&
+         permits_port(bytes, system_call_port, 4);
 }
 }  // namespace detail
 

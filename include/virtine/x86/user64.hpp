@@ -30,9 +30,10 @@ inline constexpr std::uint64_t gdt_address = tables_page + gdt_offset;
 inline constexpr std::uint64_t tss_address = tables_page + tss_offset;
 inline constexpr std::uint64_t idt_address = tables_page + idt_offset;
 
-// Ports. The guest writes 4 bytes to the first two; trap stubs write 1 byte to base + vector.
+// Ports. The guest writes 4 bytes to the first three; trap stubs write 1 byte to base + vector.
 inline constexpr std::uint16_t done_port = 0xe0;
 inline constexpr std::uint16_t hypercall_port = 0xe4;
+inline constexpr std::uint16_t system_call_port = 0xe8;  ///< In place of a `syscall` instruction.
 inline constexpr std::uint16_t trap_port_base = 0xc0;
 
 // Selectors. 0x2b and 0x33 are where Linux keeps its own 64-bit user segments, because a software
@@ -53,6 +54,7 @@ constexpr std::uint64_t trap_stub_address(std::size_t vector) {
 
 static_assert(null_guard_end <= tables_page && trampoline_page + page_size <= image_base);
 static_assert(trap_stub_address(vector_count) <= trap_stub_page + page_size);
-static_assert(trap_port_base + vector_count <= done_port && done_port + 4 <= hypercall_port);
+static_assert(trap_port_base + vector_count <= done_port && done_port + 4 <= hypercall_port &&
+              hypercall_port + 4 <= system_call_port);
 
 }  // namespace virtine::x86

@@ -1,10 +1,14 @@
-// Images whose initialiser does not come to its end.
+// Images whose initialiser does not come to its end, or asks for what it does not get.
 // SPDX-License-Identifier: MIT
 #include <virtine/guest.hpp>
+
+#include "system_call.hpp"
 
 namespace {
 
 struct ask : virtine::hypercall<9, void()> {};
+
+long told = 0;
 
 void broken_init() {
 #if defined(FAULTS)
@@ -13,11 +17,17 @@ void broken_init() {
   for (;;) asm volatile("");
 #elif defined(ASKS)
   virtine::guest::call<ask>();
+#elif defined(CALLS)
+  told = raw::system_call(39);
+#elif defined(FLOODS)
+  for (;;) raw::system_call(39);
+#elif defined(EXITS)
+  raw::system_call(231, 7);
 #endif
 }
 
 int answer() {
-  return 42;
+  return 42 + static_cast<int>(told);
 }
 
 }  // namespace

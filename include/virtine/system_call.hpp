@@ -1,0 +1,35 @@
+// A system call as Linux defines it for x86-64, made by a guest: what it asks for.
+// Knows nothing of who answers it.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include <sys/syscall.h>
+
+#include <virtine/error.hpp>
+
+namespace virtine {
+
+/// What a guest that makes a system call asks for. All of it is the guest's choice.
+struct system_call {
+  std::uint32_t number = 0;
+  std::array<std::uint64_t, 6> arguments{};
+};
+
+namespace detail {
+
+/// Returns whether the guest asks to end itself, which needs nobody's permission.
+constexpr bool is_exit(const system_call& call) {
+  return call.number == SYS_exit || call.number == SYS_exit_group;
+}
+
+/// Returns what such a call ends with; the status is one byte, as a parent process would see it.
+constexpr error exited_by(const system_call& call) {
+  return {.code = errc::exited, .detail = call.arguments[0] & 0xff};
+}
+
+}  // namespace detail
+
+}  // namespace virtine
