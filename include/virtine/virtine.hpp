@@ -13,6 +13,7 @@
 #include <virtine/result.hpp>
 #include <virtine/saved_snapshot.hpp>
 #include <virtine/session.hpp>
+#include <virtine/single_source.hpp>
 #include <virtine/tainted.hpp>
 #include <virtine/version.hpp>
 #include <virtine/virtine_fn.hpp>

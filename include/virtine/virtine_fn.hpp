@@ -42,6 +42,10 @@ struct call_options {
   std::uint64_t hypercalls = 1'000'000;
 };
 
+/// Names a function and its entry; virtine_fn can be made of it instead of types.
+template <class Sig, class Entry>
+struct function_entry {};
+
 /// A function that runs in a virtual machine. `Sig` is its type, `Entry` a generated entry or an
 /// image with a single one, `Policy` the type of the policy that serves its hypercalls.
 ///
@@ -82,6 +86,11 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
   /// Uses `pool`, which must outlive this.
   explicit virtine_fn(virtine::pool<image>& pool, Policy policy = {})
       : policy_(std::move(policy)), pool_(std::shared_ptr<void>{}, &pool) {}
+
+  explicit virtine_fn(function_entry<R(A...), Named>, Policy policy = {})
+      : virtine_fn(std::move(policy)) {}
+  virtine_fn(function_entry<R(A...), Named>, virtine::pool<image>& pool, Policy policy = {})
+      : virtine_fn(pool, std::move(policy)) {}
 
 #ifdef __cpp_exceptions
   /// Calls the function. Throws failure if that does not succeed.

@@ -20,11 +20,11 @@ RANKS = [
     "x86/trampoline x86/trap "
     "kvm/uapi kvm/explain kvm/fd kvm/mapping kvm/capability kvm/exit",
     "kvm/vcpu kvm/vm kvm/system image",
-    "digest guest_memory guest_access tainted object_bytes layout fault_report snapshot guest_cpu "
-    "policy allow_entropy stop system_call pool_options slots workers pending",
+    "digest source_image guest_memory guest_access tainted object_bytes layout fault_report "
+    "snapshot guest_cpu policy allow_entropy stop system_call pool_options slots workers pending",
     "deadline runner shared_snapshot machine resident bare_machine",
     "machine_like lease pool marshal batch entry_checks saved_snapshot",
-    "serve virtine_fn session",
+    "serve virtine_fn session single_source",
     "virtine format",
 ]
 # Included by users only.

@@ -80,14 +80,17 @@ consteval auto export_record(const char (&name)[N]) {
 /// Exports a function, given by its unqualified name, which becomes its name on the host:
 /// `VIRTINE_EXPORT(square);` makes guests::IMAGE::square. Once per function, in one source file.
 /// Its types are checked as those of a virtine_fn are.
-#define VIRTINE_EXPORT(function)                                                         \
-  extern "C" void virtine_entry_##function(std::byte* call_frame);                       \
-  extern "C" void virtine_entry_##function(std::byte* call_frame) {                      \
+#define VIRTINE_EXPORT(function) VIRTINE_EXPORT_AS(function, function)
+
+/// Exports a function under another name.
+#define VIRTINE_EXPORT_AS(function, exported)                                            \
+  extern "C" void virtine_entry_##exported(std::byte* call_frame);                       \
+  extern "C" void virtine_entry_##exported(std::byte* call_frame) {                      \
     ::virtine::detail::entry<&function>::run(call_frame);                                \
   }                                                                                      \
   [[gnu::used,                                                                           \
-    gnu::section(".virtine.exports")]] static constexpr auto virtine_export_##function = \
-      ::virtine::detail::export_record<&function>(#function)
+    gnu::section(".virtine.exports")]] static constexpr auto virtine_export_##exported = \
+      ::virtine::detail::export_record<&function>(#exported)
 
 /// Names the function that runs once, before the snapshot that every call of the image begins with,
 /// and after the constructors of static objects: `VIRTINE_INIT(prepare);`. What it leaves in

@@ -1,0 +1,160 @@
+// VIRTINE: marks a function of an ordinary source file, which then runs in a virtual machine. The
+// file is compiled twice: by virtine-cc, which makes an image of the marked functions and what they
+// call, and by the host's compiler, to which the body is only a type.
+// Knows nothing of how a call is made. docs/guide.md has the build.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdint>
+#include <ranges>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <virtine/checks.hpp>
+#include <virtine/entry_checks.hpp>
+#include <virtine/guest/call.hpp>
+#include <virtine/pending.hpp>
+#include <virtine/pool.hpp>
+#include <virtine/result.hpp>
+#include <virtine/source_image.hpp>
+#include <virtine/virtine_fn.hpp>
+
+#ifdef VIRTINE_GUEST
+#include <virtine/guest/entry.hpp>
+#endif
+
+namespace virtine {
+
+namespace detail {
+struct any_policy {
+  static constexpr bool allows(std::uint32_t) { return true; }
+};
+}  // namespace detail
+
+/// What VIRTINE declares: a function whose calls run in virtual machines, as those of the
+/// virtine_fn of the same signature that it uses, with a policy that denies all. All uses in the
+/// process share that one, which is made at the first call.
+///
+/// For another policy or a pool of your choice make a virtine_fn of it:
+/// `virtine::virtine_fn fn{square, policy}; fn(3);`
+template <class Sig, class Entry>
+class marked;
+
+template <class R, class... A, class Entry>
+class marked<R(A...), Entry> : public function_entry<R(A...), Entry>,
+                               detail::check_source<Entry>,
+                               detail::check_signature<R(A...)>,
+                               detail::check_entry<R(A...), Entry, detail::any_policy> {
+ public:
+#ifdef __cpp_exceptions
+  R operator()(A... arguments) const {
+    return function()(arguments...);
+  }
+#endif
+  [[nodiscard]] result<R> try_call(A... arguments) const {
+    return function().try_call(arguments...);
+  }
+  pending<R> async(A... arguments) const {
+    return function().async(arguments...);
+  }
+  template <std::ranges::input_range Jobs>
+  [[nodiscard]] auto each(Jobs&& jobs) const {
+    return function().each(jobs);
+  }
+  template <std::ranges::forward_range Jobs>
+  [[nodiscard]] auto together(Jobs&& jobs) const {
+    return function().together(jobs);
+  }
+  [[nodiscard]] auto with(call_options options) const {
+    return function().with(std::move(options));
+  }
+
+ private:
+  static auto& function() {
+    static virtine_fn<R(A...), Entry> made;
+    return made;
+  }
+};
+
+template <class Sig, class Entry, class Policy = deny_all>
+virtine_fn(const marked<Sig, Entry>&, Policy = {}) -> virtine_fn<Sig, Entry, Policy>;
+template <class Sig, class Entry, class Image, class Policy = deny_all>
+virtine_fn(const marked<Sig, Entry>&, pool<Image>&, Policy = {}) -> virtine_fn<Sig, Entry, Policy>;
+
+namespace detail {
+
+/// A marked function whose plain calls run its body right here: within the guest, where marked
+/// functions call each other and themselves, and in programs to be debugged.
+template <class Sig, class Entry, auto Body>
+class native;
+
+template <class R, class... A, class Entry, auto Body>
+class native<R(A...), Entry, Body> : public marked<R(A...), Entry> {
+ public:
+  R operator()(A... arguments) const { return Body(arguments...); }
+  [[nodiscard]] result<R> try_call(A... arguments) const {
+    if constexpr (std::is_void_v<R>) {
+      Body(arguments...);
+      return {};
+    } else {
+      return Body(arguments...);
+    }
+  }
+};
+
+}  // namespace detail
+}  // namespace virtine
+
+// The body is inline, because a compiler that does not optimise would emit a static function that
+// nothing calls.
+
+/// Marks a function: `VIRTINE(square, (int x) -> int) { return x * x; }` declares `square`, whose
+/// calls run in virtual machines (virtine::marked). The result's type has to be written. The file
+/// includes, before that, the header that virtine-cc makes of it; where it does not, or where the
+/// file was changed since, it does not compile.
+#define VIRTINE(function, ...)                                                               \
+  [[maybe_unused]] static inline auto virtine_body_##function __VA_ARGS__;                   \
+  namespace {                                                                                \
+  struct virtine_marked_##function {                                                         \
+    using signature = ::virtine::detail::plain_signature<decltype(virtine_body_##function)>; \
+    template <class Functions>                                                               \
+    using entry = typename Functions::function;                                              \
+  };                                                                                         \
+  }                                                                                          \
+  VIRTINE_DECLARE_MARKED(function)                                                           \
+  static inline auto virtine_body_##function __VA_ARGS__
+
+#ifdef VIRTINE_GUEST
+#define VIRTINE_DECLARE_MARKED(function)                                                   \
+  [[maybe_unused]] static constexpr ::virtine::detail::native<                             \
+      virtine_marked_##function::signature,                                                \
+      ::virtine::detail::stand_in_of<virtine_marked_##function,                            \
+                                     ::virtine::detail::source_key(__FILE__)>,             \
+      &virtine_body_##function>                                                            \
+      function{};                                                                          \
+  VIRTINE_EXPORT_AS(virtine_body_##function, function);                                    \
+  [[gnu::used,                                                                             \
+    gnu::section(".virtine.markers")]] static constexpr auto virtine_marker_##function =   \
+      ::virtine::detail::marker_record(#function, ::virtine::detail::source_key(__FILE__), \
+                                       ::virtine::detail::text_key(__TIMESTAMP__));
+#else
+#define VIRTINE_MARKED_ENTRY(function)                                     \
+  ::virtine::detail::source_entry<virtine_marked_##function,               \
+                                  ::virtine::detail::source_key(__FILE__), \
+                                  ::virtine::detail::text_key(__TIMESTAMP__)>
+#ifdef VIRTINE_RUN_NATIVELY_WITHOUT_ISOLATION
+#pragma GCC warning \
+    "functions marked by VIRTINE run natively, WITHOUT ISOLATION: for debugging only"
+#define VIRTINE_DECLARE_MARKED(function)                                    \
+  [[maybe_unused]] static constexpr ::virtine::detail::native<              \
+      virtine_marked_##function::signature, VIRTINE_MARKED_ENTRY(function), \
+      &virtine_body_##function>                                             \
+      function{};
+#else
+#define VIRTINE_DECLARE_MARKED(function)                                                    \
+  [[maybe_unused]] static constexpr ::virtine::marked<virtine_marked_##function::signature, \
+                                                      VIRTINE_MARKED_ENTRY(function)>       \
+      function{};
+#endif
+#endif

@@ -1,0 +1,26 @@
+// error: virtine \[V118\]: the image of this file was made before the file was changed
+// A function that the image does not have was marked after the image was made.
+// SPDX-License-Identifier: MIT
+#include <virtine/virtine.hpp>
+
+// What virtine-cc would write.
+namespace guests {
+struct app : virtine::detail::stand_in_image {
+  using image = app;
+  struct square : virtine::detail::stand_in_entry<int(int), app> {};
+};
+}  // namespace guests
+template <>
+struct virtine::detail::source_image<virtine::detail::source_key(__FILE__)> {
+  using image = guests::app;
+  using functions = guests::app;
+  static constexpr std::uint64_t changed = text_key(__TIMESTAMP__);
+};
+
+#ifdef VALID
+VIRTINE(square, (int n)->int) {
+#else
+VIRTINE(cube, (int n)->int) {
+#endif
+  return n * n;
+}
