@@ -42,3 +42,7 @@ VIRTINE_FATAL void __glibcxx_assert_fail(const char*, int, const char*, const ch
   __builtin_trap();
 }
 }  // namespace std
+
+// What <iostream> puts into every file that includes it, used or not.
+extern "C" [[gnu::weak]] void virtine_no_streams() asm("_ZNSt8ios_base4InitC1Ev");
+extern "C" void virtine_no_streams() {}

@@ -8,14 +8,16 @@ import shutil
 import sys
 
 from .failure import Failure
-from .tools import find_tool, run, with_versions
+from .toolchain import Toolchain
+from .tools import find_tool, run
 
 CLANG_FLAGS = """
-    --target=x86_64-linux-gnu -ffreestanding -fno-stack-protector -fno-pic -fno-pie -mcmodel=small
-    -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables -fcf-protection=none
-    -fno-math-errno -fstack-clash-protection -Wall
+    --target=x86_64-linux-musl -nostdinc -DVIRTINE_GUEST=1 -fno-pic -fno-pie -mcmodel=small
+    -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables
+    -fno-stack-protector -fcf-protection=none -fno-math-errno -fstack-clash-protection -Wall
 """.split()
-CXX_FLAGS = "-fno-exceptions -fno-rtti -fno-threadsafe-statics -fno-use-cxa-atexit".split()
+# Destructors of objects that live to the end have nothing to do: the machine is wiped.
+CXX_FLAGS = "-fno-exceptions -fno-rtti -fno-threadsafe-statics -fno-c++-static-destructors".split()
 
 
 def parse_dependencies(text):
@@ -32,6 +34,7 @@ class Compiler:
         self.options = options
         self.installation = installation
         self.directory = directory
+        self.toolchain = Toolchain()
         self.dependencies = [installation.program, *installation.modules]
         self.count = 0
 
@@ -78,9 +81,12 @@ class Compiler:
     def compile_c(self, source, arguments):
         out = self.object_of(source)
         rule = out.with_suffix(".d")
-        clang = find_tool(with_versions("clang"), "clang", "VIRTINE_CLANG")
-        command = [clang, *CLANG_FLAGS, *(CXX_FLAGS if source.suffix != ".c" else []), *arguments]
-        command += ["-isystem", self.installation.include, "-MD", "-MF", rule, "-MT", "x"]
+        cxx = source.suffix != ".c"
+        command = [self.toolchain.clang, *CLANG_FLAGS, *(CXX_FLAGS if cxx else []), *arguments]
+        command += ["-isystem", self.installation.include]
+        command += ["-isystem", self.installation.runtime / "include"]
+        command += [*(self.toolchain.cxx_headers if cxx else []), *self.toolchain.c_headers]
+        command += ["-MD", "-MF", rule, "-MT", "x"]
         self.report(source, run(command + ["-c", source, "-o", out]))
         self.dependencies += parse_dependencies(rule.read_text())
         return out
@@ -103,7 +109,4 @@ class Compiler:
         sys.stderr.write(done.stderr)
         if done.returncode == 0:
             return
-        if re.search(r"fatal error: '[a-z_]+' file not found", done.stderr):
-            raise Failure(f"{source} does not compile; the C++ standard headers seem to be "
-                          "missing (Debian: apt install g++)")
         raise Failure(f"{source} does not compile")

@@ -389,6 +389,20 @@ class Layout(Case):
         self.build("-Iin", "-D", "X", "-DY=2", "-O0", "-std=c17", "-std=c++2b", "a.c", "b.cpp",
                    "a.hpp")
 
+    def test_headers_of_hosts_compile_in_a_guest(self):
+        names = """algorithm any array atomic barrier bitset charconv chrono cmath complex
+            condition_variable coroutine cstdio cstdlib cstring ctime cuchar deque exception
+            filesystem format fstream functional future iomanip iostream latch list locale map
+            memory memory_resource mutex new numeric optional ostream random ranges regex
+            semaphore set shared_mutex span sstream stop_token string string_view syncstream
+            system_error thread tuple unordered_map variant vector pthread.h sys/socket.h
+            immintrin.h linux/kvm.h virtine/virtine.hpp""".split()
+        text = "".join(f"#if __has_include(<{name}>)\n#include <{name}>\n#endif\n"
+                       for name in names)
+        self.write("a.cpp", text + "#ifndef VIRTINE_GUEST\n#error\n#endif\n#ifdef __GLIBC__\n"
+                   "#error\n#endif\n" + SQUARE)
+        self.build("a.cpp", "a.hpp")
+
     def test_a_clang_can_be_chosen(self):
         self.write("square.cpp", SQUARE)
         chosen = self.directory / "my-clang"
@@ -469,7 +483,18 @@ class Failures(Case):
         said = self.fails("bad.asm", says="bad.asm does not compile")
         self.assertIn("bad.asm:1", said)
         self.write("missing.cpp", "#include <no_such_header>\n")
-        self.fails("missing.cpp", says="apt install g++")
+        said = self.fails("missing.cpp", says="missing.cpp does not compile")
+        self.assertIn("'no_such_header' file not found", said)
+
+    def test_missing_headers(self):
+        self.fails("square.cpp", says=["stdio.h was not found", "apt install musl-dev"],
+                   VIRTINE_MUSL="nowhere")
+        lost = self.directory / "lost-clang"
+        lost.write_text('#!/bin/sh\nfor word; do [ "$word" = -E ] && exit; done\n'
+                        'exec clang "$@"\n')
+        lost.chmod(0o755)
+        self.fails("square.cpp", says=["C++ standard headers", "apt install g++"],
+                   VIRTINE_CLANG=str(lost))
 
     def test_misuse_of_types_is_explained(self):
         self.write("bad.cpp", "#include <virtine/guest.hpp>\nint f(int* p) { return *p; }\n"

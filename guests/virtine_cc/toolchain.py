@@ -1,0 +1,75 @@
+# Clang, and where it finds the headers and libraries of C and C++ that a guest is made with.
+# Must not know what is compiled or linked.
+# SPDX-License-Identifier: MIT
+
+import functools
+import os
+import pathlib
+import re
+
+from .failure import Failure
+from .tools import find_tool, run, with_versions
+
+MUSL_PLACES = ("/usr/include/x86_64-linux-musl", "/usr/lib/x86_64-linux-musl")
+HOST = "--target=x86_64-linux-gnu"  # whose libstdc++ guests are linked with
+
+
+class Toolchain:
+    """What is there, looked up when it is needed."""
+
+    @functools.cached_property
+    def clang(self):
+        return find_tool(with_versions("clang"), "clang", "VIRTINE_CLANG")
+
+    @functools.cached_property
+    def lld(self):
+        return find_tool(with_versions("ld.lld"), "lld")
+
+    @functools.cached_property
+    def objdump(self):
+        return find_tool(with_versions("llvm-objdump"), "llvm")
+
+    @functools.cached_property
+    def musl(self):
+        """The folders of musl's headers and of its libraries."""
+        chosen = os.environ.get("VIRTINE_MUSL")
+        if chosen:
+            return pathlib.Path(chosen) / "include", pathlib.Path(chosen) / "lib"
+        return tuple(map(pathlib.Path, MUSL_PLACES))
+
+    @functools.cached_property
+    def libc(self):
+        archive = self.musl[1] / "libc.a"
+        if not archive.is_file():
+            raise Failure(f"{archive} was not found; install the C library of guests "
+                          "(Debian: apt install musl-dev), or name its folder by VIRTINE_MUSL")
+        return archive
+
+    @functools.cached_property
+    def c_headers(self):
+        """The options by which C sources find musl's headers before any others."""
+        include = self.musl[0]
+        if not (include / "stdio.h").is_file():
+            raise Failure(f"{include / 'stdio.h'} was not found; install the C library of guests "
+                          "(Debian: apt install musl-dev), or name its folder by VIRTINE_MUSL")
+        own = run([self.clang, "-print-resource-dir"]).stdout.strip()
+        return ["-isystem", include, "-isystem", f"{own}/include",
+                "-idirafter", "/usr/include/x86_64-linux-gnu", "-idirafter", "/usr/include"]
+
+    @functools.cached_property
+    def cxx_headers(self):
+        """The options by which C++ sources find libstdc++'s headers."""
+        said = run([self.clang, HOST, "-E", "-x", "c++", "-", "-v"]).stderr
+        found = re.search(r"(?s)#include <\.\.\.> search starts here:\n(.*?)End of search", said)
+        folders = [os.path.normpath(line.strip()) for line in found[1].splitlines()] if found else []
+        folders = [folder for folder in folders if re.search(r"/c\+\+/[0-9]", folder)]
+        if not any(os.path.isfile(f"{folder}/vector") for folder in folders):
+            raise Failure("the C++ standard headers were not found (Debian: apt install g++)")
+        return [word for folder in folders for word in ("-isystem", folder)]
+
+    def library(self, name):
+        """Returns the path of one of GCC's static libraries."""
+        said = run([self.clang, HOST, f"-print-file-name={name}"]).stdout.strip()
+        if not os.path.isfile(said):
+            raise Failure(f"{name} was not found (Debian: apt install g++)")
+        return pathlib.Path(os.path.normpath(said))
