@@ -8,6 +8,7 @@ import shutil
 import sys
 
 from .failure import Failure
+from .single_source import stand_in
 from .toolchain import Toolchain
 from .tools import find_tool, run
 
@@ -18,6 +19,10 @@ CLANG_FLAGS = """
 """.split()
 # Destructors of objects that live to the end have nothing to do: the machine is wiped.
 CXX_FLAGS = "-fno-exceptions -fno-rtti -fno-threadsafe-statics -fno-c++-static-destructors".split()
+
+
+def is_cxx(source):
+    return pathlib.Path(source).suffix in (".cpp", ".cc")
 
 
 def parse_dependencies(text):
@@ -59,8 +64,9 @@ class Compiler:
             raise Failure(f"{source} is C or C++, which needs --mode user64; bare images are "
                           "written in nasm")
         standard = self.options.c_standard if source.suffix == ".c" else self.options.cxx_standard
+        include = [stand_in(source, self.options, self.directory), *given.include]
         return self.compile_c(source, [f"-std={standard}", f"-O{given.optimise}", *defines,
-                                       *(f"-I{path}" for path in given.include)])
+                                       *(f"-I{path}" for path in include if path)])
 
     def runtime(self, has_init):
         """Returns the objects that every image of this kind is linked with."""
@@ -88,7 +94,8 @@ class Compiler:
         command += [*(self.toolchain.cxx_headers if cxx else []), *self.toolchain.c_headers]
         command += ["-MD", "-MF", rule, "-MT", "x"]
         self.report(source, run(command + ["-c", source, "-o", out]))
-        self.dependencies += parse_dependencies(rule.read_text())
+        self.dependencies += [path for path in parse_dependencies(rule.read_text())
+                              if not path.startswith(f"{self.directory}/")]
         return out
 
     def assemble(self, source, include, arguments):

@@ -3,12 +3,10 @@
 # SPDX-License-Identifier: MIT
 
 import collections
-import shutil
-import subprocess
 
 from .failure import Failure
 from .options import PAGE
-from .tools import import_elftools
+from .tools import import_elftools, readable
 
 STACK_GUARD = 64 << 10  # virtine::layout::guard_size
 ENTRY_PREFIX = "virtine_entry_"
@@ -100,7 +98,9 @@ class Image:
                 raise Failure(f"'{name}' is exported, but its entry {ENTRY_PREFIX}{name} is not "
                               "defined as code")
         symbols = [symbol for _, (_, symbol) in sorted(found.items())]
-        return entries, init, demangle(symbols)
+        names = readable([symbol.name for symbol in symbols])
+        return entries, init, [symbol._replace(name=name)
+                               for symbol, name in zip(symbols, names)]
 
     def check_size(self, options):
         if options.bare:
@@ -116,15 +116,3 @@ class Image:
             raise Failure(f"the guest needs {end} bytes (image {self.end}, arguments "
                           f"{options.arguments}, stack {options.stack}), but is limited to "
                           f"{options.memory}; raise the limit with --memory")
-
-
-def demangle(symbols):
-    tool = shutil.which("c++filt") or shutil.which("llvm-cxxfilt")
-    if not tool or not any(symbol.name.startswith("_Z") for symbol in symbols):
-        return symbols
-    names = subprocess.run([tool], input="\n".join(symbol.name for symbol in symbols),
-                           stdout=subprocess.PIPE, encoding="utf-8", check=False).stdout
-    names = names.splitlines()
-    if len(names) != len(symbols):
-        return symbols
-    return [symbol._replace(name=name) for symbol, name in zip(symbols, names)]

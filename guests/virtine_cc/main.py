@@ -9,7 +9,7 @@ import signal
 import sys
 import tempfile
 
-from .compile import Compiler
+from .compile import Compiler, is_cxx
 from .failure import Failure
 from .files import depfile_text, keep, remove, write_atomically
 from .header import render
@@ -18,6 +18,7 @@ from .installation import Installation
 from .link import link
 from .objects import collect_exports
 from .options import Options, make_parser
+from .single_source import marked_names, read_markers
 
 
 def build(options, installation):
@@ -25,13 +26,16 @@ def build(options, installation):
     with tempfile.TemporaryDirectory(prefix="virtine-cc-") as directory:
         compiler = Compiler(options, installation, pathlib.Path(directory))
         objects = [compiler.compile(source) for source in given.sources]
-        exports, has_init = collect_exports(objects, given.sources, options)
+        markers = read_markers([path for path, source in zip(objects, given.sources)
+                                if is_cxx(source)])
+        exports, has_init = collect_exports(objects, given.sources, marked_names(markers), options)
         objects += compiler.runtime(has_init)
         roots = [ENTRY_PREFIX + name for name in exports] + ([INIT_ENTRY] if has_init else [])
         elf = compiler.directory / f"{options.name}.elf"
         script = installation.runtime / options.mode_traits.script
         link(objects, roots, options, script, elf)
-        text = render(Image(elf, exports, options), exports, options, installation.version())
+        text = render(Image(elf, exports, options), exports, markers, options,
+                      installation.version())
         if given.keep:
             keep(given.keep, [elf, *objects])
         if given.depfile:

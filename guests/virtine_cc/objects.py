@@ -42,6 +42,7 @@ def inspect_object(path, source, options):
         raise Failure(f"{source} is not an object file: {why}") from why
 
     exports, constructs = [], False
+    has_markers = any(name == ".virtine.markers" for name, *_ in sections)
     for name, flags, size, data in sections:
         exports += parse_exports(data, source)
         if size == 0 or not flags & SHF_ALLOC:
@@ -50,7 +51,8 @@ def inspect_object(path, source, options):
         if re.match(r"\.(preinit_array|fini_array|ctors|dtors)\b", name):
             raise Failure(f"{source} has a section {name}, which guests do not run; use an "
                           "initialiser (VIRTINE_INIT) or the constructor of a static object")
-        if flags & SHF_TLS:
+        # A file with marked functions may have those of its host, which the linker drops.
+        if flags & SHF_TLS and not has_markers:
             raise Failure(f"{source} has a thread_local variable; a guest has one thread, so make "
                           "it an ordinary one")
         if not options.bare and flags & SHF_WRITE and flags & SHF_EXECINSTR:
@@ -62,9 +64,9 @@ def inspect_object(path, source, options):
     return exports, initialises, constructs
 
 
-def collect_exports(objects, sources, options):
-    """Checks the objects; returns their exports, {name: signature} in order, and whether anything
-    has to run before the snapshot."""
+def collect_exports(objects, sources, marked, options):
+    """Checks the objects, of whose functions those in `marked` are so by VIRTINE; returns their
+    exports, {name: signature} in order, and whether anything has to run before the snapshot."""
     exports, origin, initialisers, has_init = {}, {}, [], False
     for path, source in zip(objects, sources):
         found, initialises, constructs = inspect_object(path, source, options)
@@ -78,7 +80,9 @@ def collect_exports(objects, sources, options):
     if not exports:
         raise Failure("no function is exported; write VIRTINE_EXPORT(function); in a C++ source, "
                       "or virtine_export in a nasm source")
-    if options.name in exports and len(exports) > 1:
+    # A marked function is found by its file, whatever its type in the image is called.
+    clash = options.name in exports and len(exports) > 1
+    if clash and (options.name not in marked or "entry" in exports):
         raise Failure(f"the function '{options.name}' has the name of the image, and is not its "
                       "only export; rename one of the two (--name)")
     if len(initialisers) > 1:

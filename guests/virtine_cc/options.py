@@ -46,7 +46,7 @@ def make_parser(version):
     parser = Parser(prog="virtine-cc", description="Compile, link and embed a guest image as a C++ header.", allow_abbrev=False)
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help=".c .cpp .cc .asm .nasm .o")
     parser.add_argument("-o", dest="out", metavar="OUT.hpp", required=True)
-    parser.add_argument("--name", help="of the type guests::NAME; default: the stem of OUT")
+    parser.add_argument("--name", help="of the type guests::NAME; default: that of OUT up to its first dot")
     parser.add_argument("--mode", default="user64", help="one of %s" % ", ".join(MODES))
     parser.add_argument("--boot", action="store_true",
                         help="bare modes: begin with code that gets there from real mode")
@@ -91,7 +91,7 @@ class Options:
 
     def __init__(self, given):
         self.given = given
-        self.name = given.name or pathlib.Path(given.out).stem
+        self.name = given.name or pathlib.Path(given.out).name.partition(".")[0]
         if given.mode not in MODES:
             raise Failure(f"--mode {given.mode} is unknown; choose one of {', '.join(MODES)}")
         self.mode = given.mode

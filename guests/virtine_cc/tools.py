@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: MIT
 
 import os
+import re
 import shutil
 import subprocess
 
@@ -41,3 +42,17 @@ def import_elftools():
         raise Failure("the Python package pyelftools was not found; install it "
                       "(Debian: apt install python3-pyelftools)") from why
     return ELFFile
+
+
+def demangle_names(names):
+    tool = shutil.which("c++filt") or shutil.which("llvm-cxxfilt")
+    if not tool or not any(name.startswith("_Z") for name in names):
+        return names
+    found = subprocess.run([tool], input="\n".join(names), stdout=subprocess.PIPE,
+                           encoding="utf-8", check=False).stdout.splitlines()
+    return found if len(found) == len(names) else names
+
+
+def readable(names):
+    """Returns the names as they stand in the source: demangled, without what our macros add."""
+    return [re.sub(r"^virtine_entry_|\bvirtine_body_", "", name) for name in demangle_names(names)]

@@ -1,0 +1,88 @@
+# Functions that an ordinary host file marks with VIRTINE: what stands for the image's header while
+# the image is being made, and what the header says of the file.
+# Must not know what the functions are.
+# SPDX-License-Identifier: MIT
+
+import pathlib
+import re
+
+from .failure import Failure
+from .tools import import_elftools
+
+SECTION = ".virtine.markers"
+DIGITS = 16  # of each of the numbers that virtine::detail::marker_record writes
+
+
+def stand_in(source, options, directory):
+    """Returns the folder in which a file that includes the header of the image it is a source of
+    finds something in its place, or None if it does not include it."""
+    out = pathlib.Path(options.given.out).absolute()
+    text = source.read_text(encoding="utf-8", errors="replace")
+    included = re.findall(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', text, re.MULTILINE)
+    names = [name for name in map(pathlib.PurePath, included)
+             if name.parts == out.parts[-len(name.parts):]]
+    if not names:
+        return None
+    folder = directory / "stand_in"
+    sources = dict.fromkeys(pathlib.PurePath(path).name for path in options.given.sources)
+    files = "".join(f"""
+template <>
+struct virtine::detail::source_image<virtine::detail::source_key({literal(name)})> {{
+  using image = ::guests::{options.name};
+}};
+""" for name in sources)
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"""#pragma once
+#include <virtine/source_image.hpp>
+namespace guests {{
+struct {options.name} : ::virtine::detail::stand_in_image {{
+  using image = {options.name};
+}};
+}}
+{files}""", encoding="utf-8")
+    return folder
+
+
+def literal(text):
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def read_markers(objects):
+    """Returns {number of a source file: (number of its time, names of the functions marked
+    there)}."""
+    files = {}
+    for path in objects:
+        with open(path, "rb") as file:
+            section = import_elftools()(file).get_section_by_name(SECTION)
+            words = section.data().split(b"\0")[:-1] if section else []
+        for name, numbers in zip(words[::2], words[1::2]):
+            source, changed = (int(numbers[at:at + DIGITS][::-1], 16) for at in (0, DIGITS))
+            origin, _, names = files.setdefault(source, (path, changed, []))
+            if origin != path:
+                raise Failure("two sources with marked functions have one file name; rename one")
+            names.append(name.decode())
+    return {source: (changed, names) for source, (_, changed, names) in files.items()}
+
+
+def marked_names(markers):
+    return {name for _, names in markers.values() for name in names}
+
+
+def render_markers(markers, image, entry_types):
+    """Returns what the image's header says to the files whose functions are marked, where
+    `entry_types` has the generated type of each export."""
+    out = []
+    for source, (changed, names) in markers.items():
+        functions = "".join(f"    using {name} = {entry_types[name]};\n" for name in names)
+        out.append(f"""
+template <>
+struct virtine::detail::source_image<{source:#x}> {{
+  using image = {image};
+  static constexpr ::std::uint64_t changed = {changed:#x};
+  struct functions {{
+{functions}  }};
+}};
+""")
+    return "".join(out)
