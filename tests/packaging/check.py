@@ -67,24 +67,32 @@ def project(work, name):
 
 
 def prove(folder, build, builder):
-    """Builds and runs a project, twice; returns whether it found KVM."""
+    """Builds and runs a project's programs, one with a guest in a file of its own and one with
+    guest and host in one file, twice; returns whether it found KVM."""
     must(*builder, cwd=folder)
-    status, output = run(build / "main", "42")
+    found = [prove_program(folder, build, builder, *names)
+             for names in (("main", "guests/triple.cpp"), ("single", "single.cpp"))]
+    if must(*builder, cwd=folder).count("Linking"):
+        raise Failure("a build without a change built something")
+    return all(found)
+
+
+def prove_program(folder, build, builder, program, source):
+    """Runs a program, changes the source of its guest, builds and runs it again."""
+    status, output = run(build / program, "42")
     if status not in (0, SKIPPED):
-        raise Failure(f"the program gave {output}instead of 42")
-    # A change of the guest's source must reach the program.
-    guest = folder / "guests" / "triple.cpp"
-    before = (build / "guests" / "triple.hpp").read_text(encoding="utf-8")
+        raise Failure(f"{program} gave {output}instead of 42")
+    guest = folder / source
+    name = guest.stem + (".hpp" if program == "main" else ".guest.hpp")
+    before = [path.read_text(encoding="utf-8") for path in build.rglob(name)]
     guest.write_text(guest.read_text(encoding="utf-8").replace("n * 3", "n * 11"),
                      encoding="utf-8")
     must(*builder, cwd=folder)
-    if (build / "guests" / "triple.hpp").read_text(encoding="utf-8") == before:
-        raise Failure("a change of the guest's source did not build its image again")
-    again, output = run(build / "main", "154")
+    if not before or [path.read_text(encoding="utf-8") for path in build.rglob(name)] == before:
+        raise Failure(f"a change of {source} did not build its image again")
+    again, output = run(build / program, "154")
     if again != status:
-        raise Failure(f"after a change of its guest the program gave {output}instead of 154")
-    if must(*builder, cwd=folder).count("Linking"):
-        raise Failure("a build without a change built something")
+        raise Failure(f"after a change of its guest {program} gave {output}instead of 154")
     return status == 0
 
 
