@@ -64,6 +64,16 @@ inline void describe_page_fault(fault& out, const trap& t, const layout& where,
 
 }  // namespace detail
 
+/// Returns what it is that a guest has used one of our ports, at `instruction`, in a way that the
+/// trampoline and virtine::guest::call never do.
+inline error port_misuse(std::uint64_t instruction) {
+  error out{.code = errc::guest_fault};
+  out.fault.kind = fault_kind::general_protection;
+  out.fault.vector = x86::exception_vector::general_protection;
+  out.fault.instruction = instruction;
+  return out;
+}
+
 /// Returns what the trap was, with the guest function that it happened in.
 inline error report(const trap& t, const image_description& image, const layout& where,
                     const guest_memory& memory) {

@@ -99,4 +99,14 @@ struct guest_cpu {
   }
 };
 
+/// Returns `base` with the data segments, and so their bases, that a guest `had`.
+inline kvm_sregs with_data_segments(const kvm_sregs& base, const kvm_sregs& had) {
+  kvm_sregs next = base;
+  next.ds = had.ds;
+  next.es = had.es;
+  next.fs = had.fs;
+  next.gs = had.gs;
+  return next;
+}
+
 }  // namespace virtine

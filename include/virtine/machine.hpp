@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -28,6 +29,10 @@
 
 namespace virtine {
 
+namespace gdb {
+class debugged_machine;
+}
+
 /// A page that a guest may have written.
 struct written_page {
   std::uint64_t address = 0;
@@ -37,7 +42,7 @@ struct written_page {
 /// A machine of a user64 image. One thread at a time may use it. A call is: write to arguments(),
 /// enter(), serve hypercalls and resume() until it is done, read the reply, restore(). Any error
 /// poisons the machine: it refuses further calls and is to be destroyed.
-class machine final : public guest_access {
+class machine : public guest_access {
  public:
   /// Creates a machine of `image`, which must outlive it. About ten system calls, and those that
   /// make the image's snapshot (shared_snapshot) if no machine holds it.
@@ -47,8 +52,9 @@ class machine final : public guest_access {
     return create(*std::move(from));
   }
 
-  /// Creates a machine whose calls begin as `from` has it.
-  static result<std::unique_ptr<machine>> create(std::shared_ptr<const snapshot> from) {
+  /// Creates a machine, or what is made of one, whose calls begin as `from` has it.
+  template <std::derived_from<machine> Machine = machine>
+  static result<std::unique_ptr<Machine>> create(std::shared_ptr<const snapshot> from) {
     auto guard = watchdog::shared();
     if (!guard) return guard.why();
     auto system = kvm::system::shared();
@@ -61,7 +67,7 @@ class machine final : public guest_access {
     if (!vcpu) return vcpu.why();
     const guest_cpu cpu = guest_cpu::of(**system);
     if (auto set = cpu.set_up(*vcpu, **system); !set) return set.why();
-    std::unique_ptr<machine> made(new machine(std::move(from), cpu, *std::move(memory),
+    std::unique_ptr<Machine> made(new Machine(std::move(from), cpu, *std::move(memory),
                                               *std::move(vm), *std::move(vcpu), *std::move(guard)));
     if (auto given = made->give_memory(); !given) return given.why();
     return made;
@@ -76,7 +82,7 @@ class machine final : public guest_access {
   /// Calls the function at guest address `function`, to be stopped when `limits` say.
   [[nodiscard]] result<stop> enter(std::uint64_t function, const run_limits& limits) {
     if (poisoned_) [[unlikely]]
-      return error{.code = errc::machine_failure, .operation = poisoned_text};
+      return error{.code = errc::machine_failure, .operation = "a call that failed poisoned it"};
     runner_.begin(limits);
     entering_ = true;
     const x86::call_record record{.function = function, .frame = where_.arguments};
@@ -185,7 +191,8 @@ class machine final : public guest_access {
   }
 
  private:
-  static constexpr const char* poisoned_text = "the machine is poisoned by a call that failed";
+  friend gdb::debugged_machine;  // It goes on where a call would be over.
+
   static constexpr std::uint64_t rflags_tf = 1U << 8;
   static constexpr std::uint64_t max_ahead = 32;  // Pages.
 
@@ -315,7 +322,7 @@ class machine final : public guest_access {
   /// Ends the call with `outcome`, unless it was interrupted.
   result<stop> end(result<stop> outcome) {
     if (auto ended = runner_.end(); !ended) [[unlikely]]
-      outcome = ended.why();
+      overtaken_ = std::exchange(outcome, ended.why());
     if (!outcome) poisoned_ = true;
     return outcome;
   }
@@ -326,14 +333,16 @@ class machine final : public guest_access {
         .code = errc::machine_failure, .operation = kvm::name(why), .detail = kvm::detail_of(why)};
   }
 
-  /// The guest used one of our ports in a way that the trampoline and virtine::guest::call never
-  /// do.
-  [[nodiscard]] error foul_exit() const {
-    error why{.code = errc::guest_fault};
-    why.fault.kind = fault_kind::general_protection;
-    why.fault.vector = x86::exception_vector::general_protection;
-    why.fault.instruction = vcpu().synced_regs().rip;
-    return why;
+  [[nodiscard]] error foul_exit() const { return port_misuse(vcpu().synced_regs().rip); }
+
+  /// Returns the trap whose stub has just made the exit; `sregs` are the vCPU's.
+  [[nodiscard]] trap last_trap(std::uint8_t vector, const kvm_sregs& sregs) const {
+    const std::span<const std::byte> stack =
+        bytes(where_.trap_stack_top() - x86::trap_frame_size, x86::trap_frame_size);
+    return {.vector = vector,
+            .frame = x86::decode_trap_frame(stack.first<x86::trap_frame_size>(), vector),
+            .cr2 = sregs.cr2,
+            .rcx = vcpu().synced_regs().rcx};
   }
 
   /// Handles an exception: a first write to a page goes on, anything else ends the call.
@@ -342,13 +351,7 @@ class machine final : public guest_access {
     if (!sregs) return sregs.why();
     // Only the stubs run at CPL 0. A guest that could write to a trap port itself could forge this.
     if (sregs->cs.dpl != 0) return foul_exit();
-    kvm_regs& regs = vcpu().synced_regs();
-    const std::span<const std::byte> stack =
-        bytes(where_.trap_stack_top() - x86::trap_frame_size, x86::trap_frame_size);
-    const trap taken{.vector = vector,
-                     .frame = x86::decode_trap_frame(stack.first<x86::trap_frame_size>(), vector),
-                     .cr2 = sregs->cr2,
-                     .rcx = regs.rcx};
+    const trap taken = last_trap(vector, *sregs);
     if (!is_first_write(taken, where_) || !add_around(taken.cr2 & ~(x86::page_size - 1))) {
       error why = report(taken, from_->image(), where_, user_memory());
       // Hosts that run guests on more processor state than they admit to let a guest leave some,
@@ -357,19 +360,19 @@ class machine final : public guest_access {
       if (entering_ && x86::in_trampoline(taken.frame.rip)) why.code = errc::not_entered;
       return why;
     }
-    // Back to CPL 3 at the instruction that wrote, with the data segments and bases that the guest
-    // had. The rest comes from constants: what KVM reports is not always what it was given.
-    kvm_sregs& next = vcpu().synced_sregs();
-    next = sregs_;
-    next.ds = sregs->ds;
-    next.es = sregs->es;
-    next.fs = sregs->fs;
-    next.gs = sregs->gs;
-    regs.rip = taken.frame.rip;
-    regs.rsp = taken.frame.rsp;
-    regs.rflags = x86::resume_rflags(taken.frame);
-    vcpu().mark_dirty(KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS);
+    back_to_user(taken.frame, *sregs);
     return {};
+  }
+
+  /// Has the guest go on at CPL 3 where `frame` says, with the data segments and bases that it
+  /// `had`. The rest comes from constants: what KVM reports is not always what it was given.
+  void back_to_user(const x86::trap_frame& frame, const kvm_sregs& had) {
+    vcpu().synced_sregs() = with_data_segments(sregs_, had);
+    kvm_regs& regs = vcpu().synced_regs();
+    regs.rip = frame.rip;
+    regs.rsp = frame.rsp;
+    regs.rflags = x86::resume_rflags(frame);
+    vcpu().mark_dirty(KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS);
   }
 
   std::shared_ptr<const snapshot> from_;
@@ -386,6 +389,7 @@ class machine final : public guest_access {
   bool at_trampoline_ = false;   // Whether the guest stopped at the trampoline's own `out`.
   bool entering_ = false;        // Whether this call has made no exit yet.
   bool poisoned_ = false;
+  result<stop> overtaken_{stop::done};  // What the call that was last interrupted had come to.
 };
 
 }  // namespace virtine

@@ -29,6 +29,11 @@
 
 namespace virtine {
 
+namespace gdb {
+template <class, class, class>
+class debugged_fn;
+}
+
 /// The limits of one call.
 struct call_options {
   /// How long the call may run, handlers and waiting for a machine included; then it fails with
@@ -169,6 +174,8 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
  private:
   template <class, class, class>
   friend class session;
+  template <class, class, class>
+  friend class gdb::debugged_fn;
 
   using machine_type = machine_of<image>;
   using lease = typename virtine::pool<image>::lease;

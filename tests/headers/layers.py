@@ -22,13 +22,14 @@ RANKS = [
     "kvm/vcpu kvm/vm kvm/system image",
     "digest source_image guest_memory guest_access tainted object_bytes layout fault_report "
     "snapshot guest_cpu policy allow_entropy stop system_call pool_options slots workers pending",
-    "deadline runner shared_snapshot machine resident bare_machine",
+    "deadline runner shared_snapshot machine resident bare_machine "
+    "gdb/packet gdb/registers gdb/connection gdb/server gdb/debugged_machine",
     "machine_like lease pool marshal batch entry_checks saved_snapshot",
     "serve virtine_fn session single_source",
-    "virtine format",
+    "gdb virtine format",
 ]
 # Included by users only.
-LEAVES = {"format", "guest", "virtine"}
+LEAVES = {"format", "gdb", "guest", "virtine"}
 FREESTANDING = 1
 
 

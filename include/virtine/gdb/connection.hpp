@@ -1,0 +1,213 @@
+// Where a debugger connects to, and the connection to one. No wait outlives the call's limits, and
+// none the other side's end. Knows nothing of what is said.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <virtine/deadline.hpp>
+#include <virtine/error.hpp>
+#include <virtine/gdb/packet.hpp>
+#include <virtine/kvm/explain.hpp>
+#include <virtine/kvm/fd.hpp>
+#include <virtine/result.hpp>
+#include <virtine/runner.hpp>
+
+namespace virtine::gdb {
+
+/// How often a wait, and a guest that runs, looks whether something else has happened.
+inline constexpr std::chrono::milliseconds glance{50};
+
+namespace detail {
+
+/// Returns why a call is over, if it is.
+inline result<void> check(const run_limits& limits) {
+  if (limits.stop.stop_requested()) return error{.code = errc::cancelled};
+  if (virtine::detail::monotonic::now() >= limits.until) return error{.code = errc::timed_out};
+  return {};
+}
+
+/// Returns whether `events` of `file` have come within `time`; the other side's end is one too.
+inline bool wait(const kvm::fd& file, short events, std::chrono::milliseconds time) {
+  pollfd waited{.fd = file.get(), .events = events, .revents = 0};
+  return ::poll(&waited, 1, static_cast<int>(time.count())) > 0;
+}
+
+/// Waits for `events` of `file`.
+inline result<void> wait(const kvm::fd& file, short events, const run_limits& limits) {
+  while (!wait(file, events, glance)) {
+    if (auto going_on = check(limits); !going_on) return going_on;
+  }
+  return {};
+}
+
+}  // namespace detail
+
+/// A connection to a debugger. Any failure is final.
+class connection {
+ public:
+  explicit connection(kvm::fd socket) : socket_(std::move(socket)) {}
+
+  /// Returns the next packet, or request to interrupt the guest. Fails with errc::cancelled if the
+  /// other side is gone or talks nonsense.
+  result<message> next(const run_limits& limits) {
+    for (;;) {
+      auto come = glance_at(limits);
+      if (!come) return come.why();
+      if (*come) return **std::move(come);
+      if (auto more = detail::wait(socket_, POLLIN, limits); !more) return more.why();
+    }
+  }
+
+  /// The same if all of it has come; does not wait for more.
+  result<std::optional<message>> glance_at(const run_limits& limits) {
+    for (;;) {
+      while (auto come = reader_.next()) {
+        switch (come->what) {
+          case message::kind::packet:
+            if (auto sent = acknowledge('+', limits); !sent) return sent.why();
+            return come;
+          case message::kind::interrupt:
+            return come;
+          case message::kind::damaged:
+            if (auto sent = acknowledge('-', limits); !sent) return sent.why();
+            break;
+          case message::kind::again:
+            if (auto sent = write(last_, limits); !sent) return sent.why();
+            break;
+          case message::kind::too_long:
+            return error{.code = errc::cancelled, .operation = "the debugger talks nonsense"};
+        }
+      }
+      std::array<char, 4096> bytes{};
+      const ssize_t count = ::recv(socket_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
+      if (count > 0) {
+        reader_.feed({bytes.data(), static_cast<std::size_t>(count)});
+      } else if (count < 0 && errno == EAGAIN) {
+        return std::optional<message>{};
+      } else if (count == 0 || errno != EINTR) {
+        return gone();
+      }
+    }
+  }
+
+  /// Sends a packet.
+  result<void> send(std::string_view payload, const run_limits& limits) {
+    last_ = to_packet(payload);
+    return write(last_, limits);
+  }
+
+  /// Does without acknowledgements from now on.
+  void trust() { acknowledges_ = false; }
+
+ private:
+  static error gone() { return {.code = errc::cancelled, .operation = "the debugger has hung up"}; }
+
+  result<void> acknowledge(char how, const run_limits& limits) {
+    if (!acknowledges_) return {};
+    return write({&how, 1}, limits);
+  }
+
+  result<void> write(std::string_view bytes, const run_limits& limits) {
+    while (!bytes.empty()) {
+      if (auto room = detail::wait(socket_, POLLOUT, limits); !room) return room;
+      const ssize_t count =
+          ::send(socket_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+      if (count > 0) {
+        bytes.remove_prefix(static_cast<std::size_t>(count));
+      } else if (errno != EAGAIN && errno != EINTR) {
+        return gone();
+      }
+    }
+    return {};
+  }
+
+  kvm::fd socket_;
+  packet_reader reader_;
+  std::string last_;
+  bool acknowledges_ = true;
+};
+
+/// A place that a debugger can connect to: a Unix socket, which only this user can open, or, with
+/// an empty path, a TCP port of the loopback interface, which every user of the machine can.
+class listener {
+ public:
+  /// Opens it. An existing file is not replaced.
+  static result<listener> open(const std::string& path, std::uint16_t port) {
+    listener made;
+    made.file_ = kvm::fd(::socket(path.empty() ? AF_INET : AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (!made.file_) return kvm::explain("socket", errno);
+    const int file = made.file_.get();
+    if (path.empty()) {
+      const int on = 1;
+      ::setsockopt(file, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+      sockaddr_in address{};
+      address.sin_family = AF_INET;
+      address.sin_port = htons(port);
+      address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+      if (auto bound = made.bind(address); !bound) return bound.why();
+    } else {
+      sockaddr_un address{};
+      address.sun_family = AF_UNIX;
+      if (path.size() >= sizeof address.sun_path)
+        return kvm::explain("the path of the debugger's socket is too long", ENAMETOOLONG);
+      std::memcpy(address.sun_path, path.c_str(), path.size());
+      // Before it has a name, so that nobody else can open it at any time.
+      if (::fchmod(file, 0600) != 0) return kvm::explain("fchmod", errno);
+      if (auto bound = made.bind(address); !bound) return bound.why();
+      made.path_ = path;
+    }
+    if (::listen(file, 1) != 0) return kvm::explain("listen", errno);
+    return made;
+  }
+  listener(listener&& other) noexcept
+      : file_(std::move(other.file_)), path_(std::exchange(other.path_, {})) {}
+  listener& operator=(listener&&) = delete;
+  ~listener() {
+    if (!path_.empty()) ::unlink(path_.c_str());
+  }
+
+  /// Waits for a debugger.
+  result<connection> accept(const run_limits& limits) {
+    for (;;) {
+      if (auto come = detail::wait(file_, POLLIN, limits); !come) return come.why();
+      kvm::fd made(::accept4(file_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+      if (made) return connection(std::move(made));
+      if (errno != EINTR && errno != ECONNABORTED) return kvm::explain("accept", errno);
+    }
+  }
+
+ private:
+  listener() = default;
+
+  template <class Address>
+  result<void> bind(const Address& address) {
+    // Sound: the kernel takes every kind of address by this type and looks at its family.
+    const auto* any = reinterpret_cast<const sockaddr*>(&address);
+    if (::bind(file_.get(), any, sizeof address) != 0)
+      return kvm::explain("the place for the debugger to connect to cannot be opened", errno);
+    return {};
+  }
+
+  kvm::fd file_;
+  std::string path_;  // To be removed; empty: nothing.
+};
+
+}  // namespace virtine::gdb
