@@ -8,6 +8,7 @@ import shutil
 import sys
 
 from .failure import Failure
+from .rust import RustCompiler
 from .single_source import stand_in
 from .toolchain import Toolchain
 from .tools import find_tool, run
@@ -41,6 +42,7 @@ class Compiler:
         self.directory = directory
         self.toolchain = Toolchain()
         self.dependencies = [installation.program, *installation.modules]
+        self.archives = []  # of which the linker takes what is asked for
         self.count = 0
 
     def compile(self, source):
@@ -58,11 +60,13 @@ class Compiler:
             return pathlib.Path(shutil.copyfile(source, self.object_of(source)))
         if source.suffix in (".asm", ".nasm"):
             return self.assemble(source, given.include, defines)
-        if source.suffix not in (".c", ".cpp", ".cc"):
-            raise Failure(f"{source} is none of .c .cpp .cc .asm .nasm .o")
+        if source.suffix not in (".c", ".cpp", ".cc", ".rs"):
+            raise Failure(f"{source} is none of .c .cpp .cc .rs .asm .nasm .o")
         if self.options.bare:
-            raise Failure(f"{source} is C or C++, which needs --mode user64; bare images are "
-                          "written in nasm")
+            raise Failure(f"{source} is C, C++ or Rust, which needs --mode user64; bare images "
+                          "are written in nasm")
+        if source.suffix == ".rs":
+            return self.compile_rust(source)
         standard = self.options.c_standard if source.suffix == ".c" else self.options.cxx_standard
         include = [stand_in(source, self.options, self.directory), *given.include]
         return self.compile_c(source, [f"-std={standard}", f"-O{given.optimise}", *defines,
@@ -96,6 +100,14 @@ class Compiler:
         self.report(source, run(command + ["-c", source, "-o", out]))
         self.dependencies += [path for path in parse_dependencies(rule.read_text())
                               if not path.startswith(f"{self.directory}/")]
+        return out
+
+    def compile_rust(self, source):
+        out = self.object_of(source)
+        rust = RustCompiler(self.installation, self.directory, self.options.given.optimise)
+        archive, read = rust.compile(source, out, self.report)
+        self.archives.append(archive)
+        self.dependencies += read
         return out
 
     def assemble(self, source, include, arguments):

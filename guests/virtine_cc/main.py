@@ -33,7 +33,7 @@ def build(options, installation):
         roots = [ENTRY_PREFIX + name for name in exports] + ([INIT_ENTRY] if has_init else [])
         elf = compiler.directory / f"{options.name}.elf"
         script = installation.runtime / options.mode_traits.script
-        link(objects, roots, options, script, elf)
+        link(objects + compiler.archives, roots, options, script, elf)
         text = render(Image(elf, exports, options), exports, markers, options,
                       installation.version())
         if given.keep:

@@ -79,7 +79,7 @@ def collect_exports(objects, sources, marked, options):
             exports[name], origin[name] = signature, source
     if not exports:
         raise Failure("no function is exported; write VIRTINE_EXPORT(function); in a C++ source, "
-                      "or virtine_export in a nasm source")
+                      "virtine::export! in a Rust source or virtine_export in a nasm source")
     # A marked function is found by its file, whatever its type in the image is called.
     clash = options.name in exports and len(exports) > 1
     if clash and (options.name not in marked or "entry" in exports):

@@ -44,7 +44,7 @@ class Parser(argparse.ArgumentParser):
 
 def make_parser(version):
     parser = Parser(prog="virtine-cc", description="Compile, link and embed a guest image as a C++ header.", allow_abbrev=False)
-    parser.add_argument("sources", nargs="+", metavar="SOURCE", help=".c .cpp .cc .asm .nasm .o")
+    parser.add_argument("sources", nargs="+", metavar="SOURCE", help=".c .cpp .cc .rs .asm .nasm .o")
     parser.add_argument("-o", dest="out", metavar="OUT.hpp", required=True)
     parser.add_argument("--name", help="of the type guests::NAME; default: that of OUT up to its first dot")
     parser.add_argument("--mode", default="user64", help="one of %s" % ", ".join(MODES))

@@ -46,7 +46,7 @@ def import_elftools():
 
 def demangle_names(names):
     tool = shutil.which("c++filt") or shutil.which("llvm-cxxfilt")
-    if not tool or not any(name.startswith("_Z") for name in names):
+    if not tool or not any(name.startswith(("_Z", "_R")) for name in names):
         return names
     found = subprocess.run([tool], input="\n".join(names), stdout=subprocess.PIPE,
                            encoding="utf-8", check=False).stdout.splitlines()
@@ -54,5 +54,7 @@ def demangle_names(names):
 
 
 def readable(names):
-    """Returns the names as they stand in the source: demangled, without what our macros add."""
-    return [re.sub(r"^virtine_entry_|\bvirtine_body_", "", name) for name in demangle_names(names)]
+    """Returns the names as they stand in the source: demangled, without what our macros and rustc's
+    hashes add."""
+    added = r"^virtine_entry_|\bvirtine_body_|::h[0-9a-f]{16}$|\[[0-9a-f]{16}\]"
+    return [re.sub(added, "", name) for name in demangle_names(names)]

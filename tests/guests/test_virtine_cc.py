@@ -650,5 +650,92 @@ class Failures(Case):
         self.assertEqual(os.listdir(self.work), ["square.cpp"])
 
 
+@unittest.skipUnless(shutil.which("rustc"), "there is no rustc")
+class Rust(Case):
+    EXPORT = "#![no_std]\nvirtine::export! { fn f(n: i32) -> i32 { n + 1 } }\n"
+
+    def test_signatures_are_those_of_cxx(self):
+        self.write("f.rs", """#![no_std]
+            virtine::plain! { pub struct Pair { pub a: u8, pub b: [u32; 3] } }
+            virtine::export! {
+                fn nothing() {}
+                fn numbers(a: i8, b: u16, c: i32, d: u64, e: usize, f: f32, g: f64) -> bool {
+                    a != 0 && b != 0 && c != 0 && d != 0 && e != 0 && f != 0.0 && g != 0.0
+                }
+                pub fn shared(pair: Pair, bytes: virtine::Bytes<100>) -> [Pair; 2] {
+                    [Pair { a: bytes[0], ..pair }; 2]
+                }
+                fn sequences(a: &[f64], b: &mut [Pair], c: virtine::Text, d: &mut [u8]) {
+                    d[0] = c[0] + b[0].a + a[0] as u8
+                }
+                fn enums(a: virtine::Enum<u8>, b: &[virtine::Enum<i64>]) -> virtine::Enum<u8> {
+                    if b.is_empty() { a } else { virtine::Enum(0) }
+                }
+            }
+        """)
+        text = self.build("f.rs", "f.hpp")
+        found = dict(re.findall(r'name = "(\w+)";\n.*\n.*signature = "(.*)";', text))
+        self.assertEqual(found, {
+            "nothing": "v()",
+            "numbers": "b(i1,u2,i4,u8,u8,f4,f8)",
+            "shared": "{32.4}({16.4},y100)",
+            "sequences": "v([f8],[={16.4}],s,[=u1])",
+            "enums": "eu1(eu1,[ei8])",
+        })
+
+    def test_only_what_is_reached_is_linked(self):
+        self.write("f.rs", self.EXPORT.replace("n + 1", "n.wrapping_add(1)"))
+        self.assertIn(".imports = {},", self.build("f.rs", "f.hpp"))
+        self.assertNotIn('"core::', self.build("f.rs", "f.hpp"))
+        self.write("g.rs", self.EXPORT.replace("n + 1", "10 / n"))
+        self.assertRegex(self.build("g.rs", "g.hpp"), r'"core::panicking::[\w:]+"')
+
+    def test_same_input_same_bytes_from_any_directory(self):
+        source = self.write("a/f.rs", self.EXPORT.replace("n + 1", "10 / n"))
+        here = self.build("f.rs", "f.hpp", cwd=source.parent)
+        there = self.write("b/c/f.rs", source.read_text())
+        self.assertEqual(self.build("f.rs", "f.hpp", cwd=there.parent), here)
+
+    def test_beside_cxx(self):
+        self.write("twice.rs", "#![no_std]\nextern crate virtine;\n#[no_mangle]\n"
+                   "pub extern \"C\" fn twice(n: i32) -> i32 { n.checked_mul(2).unwrap() }\n")
+        self.write("f.cpp", '#include <virtine/guest.hpp>\nextern "C" int twice(int);\n'
+                   "VIRTINE_EXPORT(twice);\n")
+        self.assertIn("struct twice {", self.build("twice.rs", "f.cpp", "f.hpp"))
+
+    def test_depfile(self):
+        self.write("f.rs", self.EXPORT.replace("virtine", "mod g;\nvirtine", 1))
+        self.write("g.rs", "")
+        self.build("f.rs", "--depfile", "f.d", "f.hpp")
+        needed = (self.work / "f.d").read_text()
+        for name in ("f.rs", "g.rs", str(GUESTS / "runtime" / "virtine.rs")):
+            self.assertRegex(needed, r"\s%s(\s|$)" % re.escape(name.replace(" ", "\\ ")))
+
+    def test_mistakes(self):
+        for source, says in {
+            "fn f(n: &str) -> u8 { n.len() as u8 }": r"`&str: (Argument<'static>|Plain)` is not satisfied",
+            "fn f(n: &[u8]) -> &[u8] { n }": r"`&\[u8\]: (Reply|Plain)` is not satisfied",
+            "fn f(n: &'static [u8]) -> u8 { n[0] }": r"does not live long enough|temporary value dropped",
+            "fn f(n: Option<u8>) -> u8 { n.unwrap() }": r"Plain` is not",
+            "fn f(" + ", ".join(f"a{i}: &mut [u64]" for i in range(60)) + ") {}":
+                r"virtine \[V115\]|evaluation of constant value failed",  # rustc 1.63 has no text
+        }.items():
+            with self.subTest(source):
+                self.write("f.rs", f"#![no_std]\nvirtine::export! {{ {source} }}\n")
+                self.assertRegex(self.fails("f.rs", says="f.rs does not compile"), says)
+        self.write("f.rs", "#![no_std]\nvirtine::plain! { struct S { b: bool } }\n")
+        self.assertIn("`bool: Plain` is not", self.fails("f.rs", says="f.rs does not compile"))
+
+    def test_failures(self):
+        self.write("f.rs", self.EXPORT)
+        self.fails("f.rs", says=["rustc was not found", "apt install rustc"],
+                   PATH=self.path_with("clang", "ld.lld"), VIRTINE_RUSTC="")
+        self.fails("--mode", "long64", "f.rs", says="bare images are written in nasm")
+        self.write("std.rs", self.EXPORT.replace("#![no_std]", ""))
+        self.fails("std.rs", says="#![no_std]")
+        self.write("none.rs", "#![no_std]\nextern crate virtine;\n")
+        self.fails("none.rs", says="no function is exported")
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -1,0 +1,66 @@
+# From a Rust source to an object and the archive of what it needs.
+# Must not know what the source exports.
+# SPDX-License-Identifier: MIT
+
+import re
+
+from .failure import Failure
+from .tools import find_tool, run
+
+RUSTC_FLAGS = """
+    --edition 2021 -C panic=abort -C relocation-model=static -C code-model=small
+    -C codegen-units=1 -C force-frame-pointers=yes
+""".split()
+LEVELS = {"fast": "3"}  # what clang's levels are called, where rustc has another name
+HEADER = 60  # bytes before each member of an archive
+
+
+def first_object(data):
+    """Returns the first object of an archive in `ar` format."""
+    at = data.index(b"\n") + 1
+    while True:
+        begin, size = at + HEADER, int(data[at + 48:at + 58])
+        content = data[begin:begin + size]
+        if content.startswith(b"\x7fELF"):
+            return content
+        at = begin + size + size % 2
+
+
+class RustCompiler:
+    """Compiles with whatever rustc there is, for a guest without Rust's std."""
+
+    def __init__(self, installation, directory, optimise):
+        self.source = installation.runtime / "virtine.rs"
+        self.directory = directory
+        self.rustc = find_tool(["rustc"], "rustc", "VIRTINE_RUSTC")
+        self.flags = [*RUSTC_FLAGS, "-C", f"opt-level={LEVELS.get(optimise, optimise)}",
+                      # Panics name their place, and an image is not to tell where we are.
+                      f"--remap-path-prefix={installation.runtime}=virtine"]
+
+    def compile(self, source, out, report):
+        """Writes the object of a crate to `out`; returns the archive that has the rest, and the
+        files that were read."""
+        library = self.directory / "libvirtine.rlib"
+        if not library.exists():
+            report(self.source, self.run(self.source, "virtine", "lib", f"link={library}"))
+        archive, rule = out.with_suffix(".a"), out.with_suffix(".d")
+        # Otherwise rustc makes a name from the file's, which need not be one.
+        name = re.sub(r"\W", "_", f"guest_{source.stem}")
+        report(source, self.run(source, name, "staticlib", f"link={archive},dep-info={rule}",
+                                "--extern", f"virtine={library}"))
+        # The crate's own, which the linker would not take from an archive: nothing asks for it.
+        out.write_bytes(first_object(archive.read_bytes()))
+        return archive, [self.source, *self.dependencies(rule)]
+
+    def run(self, source, name, kind, emit, *arguments):
+        done = run([self.rustc, *self.flags, "--crate-type", kind, "--crate-name", name,
+                    "--emit", emit, *arguments, source])
+        if "`panic_impl`" in done.stderr:
+            raise Failure(f"{source} uses Rust's std, which needs an operating system; begin it "
+                          "with #![no_std]")
+        return done
+
+    @staticmethod
+    def dependencies(rule):
+        first = rule.read_text().partition("\n")[0].partition(": ")[2]
+        return [word.replace("\\ ", " ") for word in re.findall(r"(?:\\ |\S)+", first)]

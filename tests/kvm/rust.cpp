@@ -1,0 +1,164 @@
+// Guests in Rust: what crosses the boundary, what they ask for, and how their panics end.
+// SPDX-License-Identifier: MIT
+#include "catch.hpp"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <guests/rusty.hpp>
+#include <virtine/virtine.hpp>
+
+using namespace virtine;
+
+namespace {
+
+using rusty = guests::rusty;
+
+struct lookup : hypercall<2, std::int32_t(std::uint32_t, bool)> {};
+struct log_line : hypercall<3, void(std::string_view)> {};
+struct fill
+    : hypercall<4, std::uint64_t(std::span<std::uint16_t>, std::span<const std::uint16_t>)> {};
+
+struct pixel {
+  std::uint8_t red = 0;
+  std::uint8_t green = 0;
+  float alpha = 0;
+};
+struct line {
+  std::array<pixel, 2> ends{};
+  std::int16_t width = 0;
+};
+
+enum class number : std::uint16_t {};
+
+auto make_policy(std::string& log) {
+  return virtine::policy{
+      allow<lookup>([](tainted<std::uint32_t> key, tainted<bool> negative) {
+        const auto value = static_cast<std::int32_t>(key.unverified_because("any number is fine"));
+        return negative.unverified_because("any truth is fine") ? -value : value;
+      }),
+      allow<log_line>([&](tainted<std::string_view> text) { log += text.verify(at_most<100>); }),
+      allow<fill>(
+          [](guest_buffer<std::uint16_t> out, tainted<std::span<const std::uint16_t>> from) {
+            return std::uint64_t{out.fill(from.unverified_because("any numbers are fine"))};
+          }),
+      allow_entropy()};
+}
+
+// A function of the image with all that it may ask for.
+template <class Sig, class Entry>
+class function {
+ public:
+  template <class... A>
+  auto operator()(A... arguments) {
+    return fn_.try_call(arguments...);
+  }
+  std::string& log() { return log_; }
+
+ private:
+  std::string log_;
+  decltype(make_policy(log_)) policy_ = make_policy(log_);
+  virtine_fn<Sig, Entry, decltype(policy_)> fn_{policy_};
+};
+
+}  // namespace
+
+TEST_CASE("Rust functions take and give values", "[rust]") {
+  function<double(std::int8_t, std::uint64_t, float, bool, std::int16_t, double, std::size_t),
+           rusty::all_kinds>
+      all_kinds;
+  CHECK(*all_kinds(std::int8_t{-1}, 20U, 0.5F, true, std::int16_t{-300}, 0.25, 4000U) == 3720.75);
+  function<bool(number), rusty::is_even> is_even;
+  CHECK(*is_even(number{4}));
+  CHECK_FALSE(*is_even(number{65535}));
+
+  function<line(line, std::int16_t), rusty::stretch> stretch;
+  const line stretched = *stretch(line{{pixel{1, 2, 3}, pixel{4, 5, 6}}, 7}, std::int16_t{10});
+  CHECK(stretched.width == 17);
+  CHECK(stretched.ends[0].green == 5);
+  CHECK(stretched.ends[1].alpha == 3);
+}
+
+TEST_CASE("Rust functions take slices and texts, and give bytes", "[rust]") {
+  function<long(std::span<const int>), rusty::sum> sum;
+  std::vector<int> values(1000, 3);
+  CHECK(*sum(std::span<const int>(values)) == 3000);
+  CHECK(*sum(std::span<const int>{}) == 0);
+  CHECK(sum.log() == "summedsummed");
+
+  function<void(std::span<unsigned>, unsigned), rusty::double_all> double_all;
+  std::array<unsigned, 3> numbers{1, 2, 0x8000'0001};
+  REQUIRE(double_all(std::span<unsigned>(numbers), 2U));
+  CHECK(numbers == std::array<unsigned, 3>{2, 4, 2});
+
+  function<bytes<24>(long), rusty::spell> spell;
+  CHECK(spell(0L)->text() == "<0>");
+  CHECK(spell(std::numeric_limits<long>::min())->text() == "<-9223372036854775808>");
+  function<bytes<8>(bytes<8>), rusty::echo> echo;
+  CHECK(echo(bytes<8>("12345678"))->text() == "12345678");
+
+  function<std::uint64_t(std::string_view), rusty::characters> characters;
+  CHECK(*characters(std::string_view("na\xc3\xafve")) == 5);
+  CHECK(*characters(std::string_view("na\xefve")) == UINT64_MAX);
+}
+
+TEST_CASE("Rust functions ask the host", "[rust]") {
+  function<std::int32_t(std::uint32_t), rusty::price> price;
+  CHECK(*price(21U) == 42);
+  function<std::uint64_t(std::span<const std::uint16_t>), rusty::relay> relay;
+  const std::array<std::uint16_t, 5> from{1, 2, 3, 4, 5};
+  CHECK(*relay(std::span<const std::uint16_t>(from)) == 4010);
+
+  function<void(std::span<std::uint8_t>), rusty::draw> draw;
+  std::array<std::uint8_t, 32> first{};
+  std::array<std::uint8_t, 32> second{};
+  REQUIRE(draw(std::span<std::uint8_t>(first)));
+  REQUIRE(draw(std::span<std::uint8_t>(second)));
+  CHECK(first != second);
+
+  // 5 is declared, but nothing calls it.
+  const std::vector<std::uint32_t> imports(rusty::description.imports.begin(),
+                                           rusty::description.imports.end());
+  CHECK(imports == std::vector<std::uint32_t>{2, 3, 4, 0xffff0000});
+}
+
+TEST_CASE("statics of Rust are fresh in each call, after the initialiser", "[rust]") {
+  function<std::uint64_t(), rusty::count> count;
+  CHECK(*count() == 1);
+  CHECK(*count() == 1);
+  function<std::uint64_t(), rusty::prepared> prepared;
+  CHECK(*prepared() == 42);
+}
+
+TEST_CASE("Rust that goes wrong ends its call", "[rust]") {
+  function<std::uint8_t(std::span<const std::uint8_t>, std::size_t), rusty::at> at;
+  const std::array<std::uint8_t, 3> values{7, 8, 9};
+  CHECK(*at(std::span(values), 2U) == 9);
+  const auto outside = at(std::span(values), 3U);
+  REQUIRE_FALSE(outside);
+  CHECK(outside.why().code == errc::guest_fault);
+  CHECK(*at(std::span(values), 0U) == 7);
+
+  function<std::int32_t(std::int32_t, std::int32_t), rusty::divide> divide;
+  CHECK(*divide(7, 2) == 3);
+  CHECK(divide(7, 0).why().code == errc::guest_fault);
+  CHECK(divide(std::numeric_limits<std::int32_t>::min(), -1).why().code == errc::guest_fault);
+
+  function<std::int32_t(std::string_view), rusty::parse> parse;
+  CHECK(*parse(std::string_view("-17")) == -17);
+  CHECK(parse(std::string_view("17x")).why().code == errc::guest_fault);
+  CHECK(parse(std::string_view("\xff")).why().code == errc::guest_fault);
+
+  function<std::uint8_t(std::uint64_t), rusty::read> read;
+  const auto null = read(std::uint64_t{16});
+  REQUIRE_FALSE(null);
+  CHECK(null.why().fault.kind == fault_kind::null_access);
+  REQUIRE(null.why().fault.symbol != nullptr);
+  CHECK(std::string_view(null.why().fault.symbol).ends_with("read"));
+}
