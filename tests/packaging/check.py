@@ -40,15 +40,17 @@ def install(meson, ninja, source, work):
     """Returns the prefix into which the library was installed."""
     prefix = work / "prefix"
     build = work / "library"
-    must(*meson, "setup", build, source, f"--prefix={prefix}", "--libdir=lib")
+    must(*meson, "setup", build, source, f"--prefix={prefix}", "--libdir=lib",
+         "-Dtests=false")
     # Of all that can be built, only what is installed.
     targets = json.loads(must(*meson, "introspect", "--targets", build))
     needed = [name for target in targets if target["installed"] for name in target["filename"]]
     if needed:
         must(ninja, "-j2", "-C", build, *(os.path.relpath(name, build) for name in needed))
     must(*meson, "install", "-C", build, "--no-rebuild")
-    for name in ("bin/virtine-cc", "include/virtine/virtine.hpp", "include/virtine/guest/call.hpp",
-                 "share/virtine/runtime/user64.ld", "share/virtine/virtine_cc/main.py"):
+    for name in ("bin/virtine-cc", "bin/virtine-doctor", "include/virtine/virtine.hpp",
+                 "include/virtine/guest/call.hpp", "share/virtine/runtime/user64.ld",
+                 "share/virtine/virtine_cc/main.py"):
         if not (prefix / name).is_file():
             raise Failure(f"{name} was not installed")
     if not os.access(prefix / "bin" / "virtine-cc", os.X_OK):
