@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -66,12 +67,11 @@ class group {
  public:
   explicit group(group_options options = {}) : options_(options) {}
 
-  /// Adds the row that the others are compared with, before any other: a body that does what no
-  /// implementation could leave out.
+  /// Adds a row that those after it are compared with, up to the next floor: a body that does what
+  /// no implementation could leave out.
   template <class Body>
   group& floor(std::string name, Body body, std::size_t batch = 1) {
-    check(bodies_.empty(), "the floor is not the first row of its group");
-    has_floor_ = true;
+    floor_ = bodies_.size();
     return row(std::move(name), std::move(body), batch);
   }
 
@@ -91,21 +91,25 @@ class group {
         return microseconds(body()).count();
       }
     };
-    bodies_.push_back({std::move(name), std::move(sample), {}});
+    bodies_.push_back({std::move(name), std::move(sample), {}, floor_, false});
     return *this;
   }
 
  private:
   friend class program;
 
+  static constexpr std::size_t no_floor = SIZE_MAX;
+
   struct measured {
     std::string name;
     std::function<double()> sample;
     std::vector<double> samples;
+    std::size_t floor;  // Its index, or no_floor.
+    bool wanted;
   };
 
   group_options options_;
-  bool has_floor_ = false;
+  std::size_t floor_ = no_floor;
   std::vector<measured> bodies_;
 };
 
@@ -140,24 +144,21 @@ class program {
   /// Measures those rows of the group that --only lets through, and the group's floor with them.
   void measure(group rows) {
     std::vector<group::measured>& bodies = rows.bodies_;
-    const std::size_t compared = rows.has_floor_ ? 1 : 0;
-    const auto unwanted = [&](const group::measured& each) {
-      return !std::string_view(each.name).starts_with(only_);
-    };
-    const bool floor_wanted = compared == 1 && !unwanted(bodies.front());
-    bodies.erase(std::remove_if(bodies.begin() + static_cast<std::ptrdiff_t>(compared),
-                                bodies.end(), unwanted),
-                 bodies.end());
-    if (bodies.size() == compared && !floor_wanted) return;
+    for (group::measured& each : bodies) {
+      if (!std::string_view(each.name).starts_with(only_)) continue;
+      each.wanted = true;
+      if (each.floor != group::no_floor) bodies[each.floor].wanted = true;
+    }
 
     const std::size_t samples = short_ ? std::clamp<std::size_t>(rows.options_.samples / 50, 10, 50)
                                        : rows.options_.samples;
     sample(bodies, samples, std::min(rows.options_.burst, samples));
-    double floor = 0;
+    std::vector<double> medians(bodies.size());
     for (std::size_t i = 0; i < bodies.size(); ++i) {
+      if (!bodies[i].wanted) continue;
       row made = summary(bodies[i]);
-      if (i == 0 && compared == 1) floor = made.median;
-      made.floor = floor;
+      medians[i] = made.median;
+      if (bodies[i].floor != group::no_floor) made.floor = medians[bodies[i].floor];
       made.unit = rows.options_.unit;
       print(made);
       rows_.push_back(std::move(made));
@@ -207,21 +208,25 @@ class program {
 
   static void sample(std::vector<group::measured>& bodies, std::size_t samples, std::size_t burst) {
     constexpr std::size_t warm_up = 5;
+    std::vector<group::measured*> wanted;
     for (group::measured& each : bodies) {
+      if (!each.wanted) continue;
+      wanted.push_back(&each);
       each.samples.reserve(samples);
       for (std::size_t i = 0; i < warm_up; ++i) each.sample();
     }
-    for (std::size_t round = 0; bodies.back().samples.size() < samples; ++round) {
-      const std::size_t wanted = std::min(burst, samples - bodies.back().samples.size());
-      for (std::size_t turn = 0; turn < bodies.size(); ++turn) {
+    for (std::size_t done = 0, round = 0; done < samples; ++round) {
+      const std::size_t count = std::min(burst, samples - done);
+      for (std::size_t turn = 0; turn < wanted.size(); ++turn) {
         // Another order in each round, so that no row always follows the same one.
-        group::measured& each = bodies[(turn + round) % bodies.size()];
+        group::measured& each = *wanted[(turn + round) % wanted.size()];
         if (burst > 1) {
           each.sample();
           each.sample();
         }
-        for (std::size_t i = 0; i < wanted; ++i) each.samples.push_back(each.sample());
+        for (std::size_t i = 0; i < count; ++i) each.samples.push_back(each.sample());
       }
+      done += count;
     }
   }
 
