@@ -59,7 +59,8 @@ class Compiler:
             self.dependencies.append(source)
             return pathlib.Path(shutil.copyfile(source, self.object_of(source)))
         if source.suffix in (".asm", ".nasm"):
-            return self.assemble(source, given.include, defines)
+            debug = ["-g", "-F", "dwarf"] if given.debug else []
+            return self.assemble(source, given.include, [*debug, *defines])
         if source.suffix not in (".c", ".cpp", ".cc", ".rs"):
             raise Failure(f"{source} is none of .c .cpp .cc .rs .asm .nasm .o")
         if self.options.bare:
@@ -69,7 +70,8 @@ class Compiler:
             return self.compile_rust(source)
         standard = self.options.c_standard if source.suffix == ".c" else self.options.cxx_standard
         include = [stand_in(source, self.options, self.directory), *given.include]
-        return self.compile_c(source, [f"-std={standard}", f"-O{given.optimise}", *defines,
+        debug = ["-gdwarf-4"] if given.debug else []
+        return self.compile_c(source, [f"-std={standard}", f"-O{given.optimise}", *debug, *defines,
                                        *(f"-I{path}" for path in include if path)])
 
     def runtime(self, has_init):

@@ -61,6 +61,12 @@ def render(image, exports, markers, options, version):
     out.append(array("::virtine::symbol", "symbols",
                      [f"{{{symbol.address:#x}, {symbol.size}, {literal(symbol.name.encode())}}}"
                       for symbol in image.symbols]))
+    files = {name: index for index, name in enumerate(sorted({at.file for at in image.lines} - {None}))}
+    for file, index in files.items():
+        out.append(f"inline constexpr char file_{index}[] = {literal(file.encode())};\n")
+    out.append(array("::virtine::source_line", "lines",
+                     [f"{{{at.address:#x}, {data}::file_{files[at.file]}, {at.line}}}"
+                      if at.file else f"{{{at.address:#x}}}" for at in image.lines]))
     out.append(array("::std::uint32_t", "imports", image.imports))
     out.append(f"\n}}  // namespace guests_data::{name}\n\nnamespace guests {{\n\n")
 
@@ -73,6 +79,7 @@ def render(image, exports, markers, options, version):
       .mode = ::virtine::x86::cpu_mode::{options.mode},
       .segments = {data}::segments,
       .symbols = {data + "::symbols" if image.symbols else "{}"},
+{f"      .lines = {data}::lines,{chr(10)}" if image.lines else ""}\
       .imports = {data + "::imports" if image.imports else "{}"},
       .arguments_size = {options.arguments:#x},
       .stack_size = {options.stack:#x},

@@ -5,6 +5,7 @@
 import collections
 
 from .failure import Failure
+from .lines import read_lines
 from .options import PAGE
 from .tools import import_elftools, readable
 
@@ -28,6 +29,7 @@ class Image:
             self.segments = self.read_segments(elf, options)
             self.imports = self.read_imports(elf)
             self.entries, self.init, self.symbols = self.read_symbols(elf, exports)
+            self.lines = read_lines(elf, self.segments) if options.given.debug else []
         self.end = max(segment.address + segment.size for segment in self.segments)
         self.check_size(options)
 

@@ -17,6 +17,7 @@ LLD_FLAGS = """
 def link(objects, roots, options, script, out):
     lld = find_tool(with_versions("ld.lld"), "lld")
     command = [lld, *LLD_FLAGS, "-T", script, "-e", hex(options.mode_traits.base), "-o", out]
+    command += [f"-Map={out.with_suffix('.map')}"]
     for name in roots:
         command += ["-u", name]
     done = run(command + objects)

@@ -10,6 +10,7 @@ import sys
 import tempfile
 
 from .compile import Compiler, is_cxx
+from .disassemble import disassemble
 from .failure import Failure
 from .files import depfile_text, keep, remove, write_atomically
 from .header import render
@@ -37,11 +38,13 @@ def build(options, installation):
         text = render(Image(elf, exports, options), exports, markers, options,
                       installation.version())
         if given.keep:
-            keep(given.keep, [elf, *objects])
+            keep(given.keep, [elf, elf.with_suffix(".map"), *objects])
         if given.depfile:
             rule = depfile_text(given.out, [*compiler.dependencies, script])
             write_atomically(given.depfile, rule)
         write_atomically(given.out, text)
+        if given.disassemble:
+            disassemble(compiler.toolchain.objdump, elf, options)
 
 
 def remove_stale(arguments):

@@ -59,9 +59,14 @@ def make_parser(version):
     parser.add_argument("-I", dest="include", metavar="DIR", action="append", default=[])
     parser.add_argument("-D", dest="define", metavar="NAME[=VALUE]", action="append", default=[])
     parser.add_argument("-O", dest="optimise", metavar="LEVEL", default="2")
+    parser.add_argument("-g", dest="debug", action="store_true",
+                        help="have faults name source lines, and gdb know the sources")
     parser.add_argument("-std", metavar="STANDARD", action="append", default=[])
     parser.add_argument("--depfile", metavar="FILE", help="write what OUT depends on, for make")
-    parser.add_argument("--keep", metavar="DIR", help="leave the ELF file and the objects there")
+    parser.add_argument("--keep", metavar="DIR", help="leave the ELF file (for gdb), the linker's map and "
+                        "the objects there")
+    parser.add_argument("--disassemble", action="store_true",
+                        help="print the image's code, between its source lines with -g")
     parser.add_argument("--version", action="version", version=f"virtine-cc {version}")
     return parser
 
@@ -112,8 +117,9 @@ class Options:
             raise Failure(f"--memory {given.memory} leaves no room for a bare image, which begins "
                           f"at {self.mode_traits.base:#x}")
 
-        if not re.fullmatch(r"[0-3sz]|fast", given.optimise):
-            raise Failure(f"-O{given.optimise} is unknown; use -O0 to -O3, -Os, -Oz or -Ofast")
+        if not re.fullmatch(r"[0-3gsz]|fast", given.optimise):
+            raise Failure(f"-O{given.optimise} is unknown; use -O0 to -O3, -Og, -Os, -Oz or "
+                          "-Ofast")
         self.cxx_standard, self.c_standard = "c++20", "c11"
         for standard in given.std:
             if "++" in standard:

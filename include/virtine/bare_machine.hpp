@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include <virtine/fault_report.hpp>
 #include <virtine/guest_access.hpp>
 #include <virtine/guest_cpu.hpp>
 #include <virtine/guest_memory.hpp>
@@ -336,10 +337,7 @@ class bare_machine final : public guest_access {
     } else {
       out.code = errc::machine_failure;
     }
-    if (const symbol* found = find_symbol(image_->symbols, out.fault.instruction)) {
-      out.fault.symbol = found->name;
-      out.fault.offset = out.fault.instruction - found->address;
-    }
+    locate(out.fault, *image_);
     return out;
   }
 

@@ -191,6 +191,8 @@ struct fault {
   std::uint64_t instruction = 0;          ///< The instruction that faulted.
   const char* symbol = nullptr;           ///< The guest function it is in; static, or null.
   std::uint64_t offset = 0;               ///< The instruction's offset from `symbol`.
+  const char* file = nullptr;             ///< The instruction's source, of an image built with -g;
+  std::uint32_t line = 0;                 ///< static, or null.
 };
 
 /// One failure: its code and what is known of it. Trivially copyable and free of allocation, so
@@ -243,6 +245,11 @@ inline std::string to_string(const error& e) {
         out += f.symbol;
         out += '+';
         detail::append_hex(out, f.offset);
+      }
+      if (f.file != nullptr) {
+        out += " (";
+        out += f.file;
+        out += ':' + std::to_string(f.line) + ')';
       }
       break;
     }

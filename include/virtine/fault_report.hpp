@@ -64,6 +64,18 @@ inline void describe_page_fault(fault& out, const trap& t, const layout& where,
 
 }  // namespace detail
 
+/// Says in which function and source line of `image` the fault's instruction is.
+inline void locate(fault& f, const image_description& image) {
+  if (const symbol* found = find_symbol(image.symbols, f.instruction)) {
+    f.symbol = found->name;
+    f.offset = f.instruction - found->address;
+  }
+  if (const source_line* found = find_line(image.lines, f.instruction)) {
+    f.file = found->file;
+    f.line = found->line;
+  }
+}
+
 /// Returns what it is that a guest has used one of our ports, at `instruction`, in a way that the
 /// trampoline and virtine::guest::call never do.
 inline error port_misuse(std::uint64_t instruction) {
@@ -118,10 +130,7 @@ inline error report(const trap& t, const image_description& image, const layout&
       f.kind = fault_kind::other;
       break;
   }
-  if (const symbol* found = find_symbol(image.symbols, f.instruction)) {
-    f.symbol = found->name;
-    f.offset = f.instruction - found->address;
-  }
+  locate(f, image);
   return out;
 }
 

@@ -3,8 +3,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <concepts>
 #include <cstdint>
+#include <iterator>
 #include <span>
 #include <string_view>
 
@@ -31,12 +33,20 @@ struct symbol {
   const char* name = nullptr;
 };
 
+/// Where the code from `address` on, up to the next one's, comes from; images built with -g only.
+struct source_line {
+  std::uint64_t address = 0;
+  const char* file = nullptr;  ///< Null: nobody knows.
+  std::uint32_t line = 0;
+};
+
 /// Everything the library knows of an image.
 struct image_description {
   const char* name = nullptr;
   x86::cpu_mode mode = x86::cpu_mode::user64;
   std::span<const segment> segments = {};       ///< Ascending addresses, no overlap.
   std::span<const symbol> symbols = {};         ///< Ascending addresses.
+  std::span<const source_line> lines = {};      ///< Ascending addresses; none without -g.
   std::span<const std::uint32_t> imports = {};  ///< Numbers of the hypercalls it makes, ascending.
   std::uint64_t arguments_size = 0;             ///< Bytes for a call frame and what it refers to.
   std::uint64_t stack_size = 0;                 ///< Bytes, a multiple of 4096 for user64 images.
@@ -79,22 +89,27 @@ requires(!guest_entry<T>) struct entry_of<T> {
 };
 }  // namespace detail
 
+namespace detail {
+/// Returns the last of `places` that is not beyond `address`, or null.
+template <class Place>
+constexpr const Place* last_up_to(std::span<const Place> places, std::uint64_t address) {
+  const auto beyond = std::ranges::upper_bound(places, address, {}, &Place::address);
+  return beyond == places.begin() ? nullptr : &*std::prev(beyond);
+}
+}  // namespace detail
+
 /// Returns the symbol that contains `address`, or null.
 constexpr const symbol* find_symbol(std::span<const symbol> symbols, std::uint64_t address) {
-  std::size_t low = 0;
-  std::size_t high = symbols.size();
-  while (low < high) {
-    std::size_t middle = low + (high - low) / 2;
-    if (symbols[middle].address <= address) {
-      low = middle + 1;
-    } else {
-      high = middle;
-    }
-  }
-  if (low == 0) return nullptr;
-  const symbol& found = symbols[low - 1];
+  const symbol* const found = detail::last_up_to(symbols, address);
+  if (found == nullptr) return nullptr;
   // A function written in assembly may have no size; it then reaches to the next symbol.
-  return found.size == 0 || address - found.address < found.size ? &found : nullptr;
+  return found->size == 0 || address - found->address < found->size ? found : nullptr;
+}
+
+/// Returns the source line that `address` comes from, or null.
+constexpr const source_line* find_line(std::span<const source_line> lines, std::uint64_t address) {
+  const source_line* const found = detail::last_up_to(lines, address);
+  return found != nullptr && found->file != nullptr ? found : nullptr;
 }
 
 }  // namespace virtine

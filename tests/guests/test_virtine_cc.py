@@ -411,6 +411,57 @@ class Layout(Case):
         self.build("square.cpp", "square.hpp", VIRTINE_CLANG=str(chosen))
         self.assertTrue((self.work / "used").exists())
 
+    def test_debug_information(self):
+        self.write("sub/a.cpp", """#include <virtine/guest.hpp>
+            static int divide(int a, int b) {
+              asm("" : "+r"(b));
+              return a / b;
+            }
+            VIRTINE_EXPORT(divide);
+            """)
+        plain = self.build("sub/a.cpp", "a.hpp")
+        text = self.build("-g", "sub/a.cpp", "--keep", "kept", "a.hpp")
+        self.assertNotIn("source_line", plain)
+        self.assertIn(".lines = ::guests_data::a::lines,", text)
+        self.assertIn('"sub/a.cpp";', text)
+        body = re.search(r"source_line lines\[\] = \{\n(.*?)\n\};", text, re.DOTALL)[1]
+        rows = re.findall(r"\{(0x[0-9a-f]+)(?:, ::guests_data::a::(file_\d+), (\d+))?\},", body)
+        addresses = [int(row[0], 16) for row in rows]
+        self.assertEqual(addresses, sorted(set(addresses)))
+        self.assertEqual(addresses[0], 0x20000)
+        file = re.search(r'char (file_\d+)\[\] = "sub/a.cpp";', text)[1]
+        self.assertIn((file, "4"), [row[1:] for row in rows])
+        self.assertEqual(rows[-1][1:], ("", ""))
+        # The image itself is the same, and whatever is built is described without warnings.
+        content = r"char content_0\[\] =\n(.*?);"
+        self.assertEqual(re.search(content, plain, re.DOTALL)[1],
+                         re.search(content, text, re.DOTALL)[1])
+        self.write("host.cpp", '#include "a.hpp"\nint main() {}\n')
+        self.compile_host("g++", "host.cpp")
+        # gdb and others find the lines in what is kept; the map says what is where.
+        self.assertIn(b".debug_line", (self.work / "kept" / "a.elf").read_bytes())
+        self.assertIn(".text", (self.work / "kept" / "a.map").read_text())
+
+    def test_debug_information_of_nasm(self):
+        self.write("fib.asm", FIB16.replace("  virtine_done", "  mov bx, 1\n  virtine_done"))
+        text = self.build("-g", "--mode", "real16", "fib.asm", "fib.hpp")
+        file = re.search(r'char (file_\d+)\[\] = "fib.asm";', text)[1]
+        self.assertIn(f"{{0x8000, ::guests_data::fib::{file}, 4}},", text)
+
+    def test_disassembly(self):
+        self.write("square.cpp", SQUARE)
+        for options, there in (([], False), (["-g"], True)):
+            done = self.run_cc(*options, "--disassemble", "square.cpp", "-o", "square.hpp")
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            self.assertIn("<virtine_entry_square>:", done.stdout)
+            self.assertIn("imull", done.stdout)
+            self.assertEqual("return n * n" in done.stdout, there)
+            self.assertNotIn(str(self.temporary), done.stdout)
+        self.write("fib.asm", "%include \"virtine.inc\"\nsection .text\n"
+                   "virtine_export fib, \"i4(i4)\"\n  mov bx, 0x1234\n  virtine_done\n")
+        done = self.run_cc("--mode", "real16", "--disassemble", "fib.asm", "-o", "fib.hpp")
+        self.assertRegex(done.stdout, r"movw\s+\$(4660|0x1234), %bx")
+
     def test_bare_images(self):
         self.write("fib.asm", FIB16)
         for mode, memory in (("real16", 0x10000), ("protected32", 0x100000),

@@ -132,6 +132,10 @@ TEST_CASE("a fault reads as what happened, where, and in which function", "[erro
   why.fault.access = access::none;
   why.fault.kind = fault_kind::other;
   CHECK(to_string(why) == "guest_fault: processor exception at 0x20010 in fib(int)+0x2c");
+  why.fault.file = "src/fib.cpp";
+  why.fault.line = 12;
+  CHECK(to_string(why) ==
+        "guest_fault: processor exception at 0x20010 in fib(int)+0x2c (src/fib.cpp:12)");
 }
 
 TEST_CASE("what went wrong elsewhere than in a call is said to", "[error]") {

@@ -29,8 +29,12 @@ constexpr std::array segments{
 };
 constexpr std::array symbols{symbol{.address = code + 0x10, .size = 0x20, .name = "main"}};
 
+constexpr std::array lines{source_line{.address = code + 0x10, .file = "main.cpp", .line = 5},
+                           source_line{.address = code + 0x20}};
+
 constexpr image_description image = [] {
   image_description made;
+  made.lines = lines;
   made.segments = segments;
   made.symbols = symbols;
   made.arguments_size = page;
@@ -105,6 +109,16 @@ TEST_CASE("every exception has its kind", "[fault_report]") {
   CHECK(found.address == 0);
   CHECK(found.symbol == std::string("main"));
   CHECK(found.offset == 8);
+}
+
+TEST_CASE("a fault is in a source line if the image knows it", "[fault_report]") {
+  stopped_guest guest;
+  const fault known = guest.report(trap_of(vector::divide_error));
+  CHECK(known.file == std::string("main.cpp"));
+  CHECK(known.line == 5);
+  const fault unknown = guest.report(trap_of(vector::divide_error, code + 0x28));
+  CHECK(unknown.symbol == std::string("main"));
+  CHECK(unknown.file == nullptr);
 }
 
 TEST_CASE("a breakpoint is where the INT3 is, not after it", "[fault_report]") {

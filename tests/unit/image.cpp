@@ -67,6 +67,23 @@ TEST_CASE("a function without a size reaches to the next one", "[image]") {
   CHECK(find_symbol(only, 7) == nullptr);
 }
 
+TEST_CASE("an address comes from the line before it, where there is one", "[image]") {
+  constexpr std::array lines{source_line{.address = 0x20000, .file = "a.cpp", .line = 3},
+                             source_line{.address = 0x20008, .file = "b.cpp", .line = 9},
+                             source_line{.address = 0x20010},
+                             source_line{.address = 0x20100, .file = "a.cpp", .line = 1}};
+  CHECK(find_line(lines, 0x1ffff) == nullptr);
+  CHECK(find_line(lines, 0x20000) == &lines[0]);
+  CHECK(find_line(lines, 0x20007) == &lines[0]);
+  CHECK(find_line(lines, 0x20008) == &lines[1]);
+  CHECK(find_line(lines, 0x20010) == nullptr);
+  CHECK(find_line(lines, 0x200ff) == nullptr);
+  CHECK(find_line(lines, UINT64_MAX) == &lines[3]);
+  CHECK(find_line({}, 0x20000) == nullptr);
+  // Without -g there are none.
+  CHECK(guests::math::description.lines.empty());
+}
+
 TEST_CASE("a generated image describes itself", "[image]") {
   const image_description& math = guests::math::description;
   CHECK(math.name == std::string("math"));

@@ -175,6 +175,9 @@ class debugged_machine final : public machine, private target {
       // Where only a step or the entry has put one, it is none of the debugger's.
       return converse({.breakpoint = wanted_.contains(regs.rip)}, regs, *sregs, nullptr);
     }
+    // What gdb calls returns to a breakpoint on the stack, where no guest can execute one.
+    if (taken.vector == kind::page_fault && taken.cr2 == regs.rip && wanted_.contains(regs.rip))
+      return converse({.breakpoint = true}, regs, *sregs, nullptr);
     if (taken.vector == kind::debug && stepping_) return converse({}, regs, *sregs, nullptr);
     return at_fault(why, regs, *sregs);
   }
