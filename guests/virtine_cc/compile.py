@@ -106,7 +106,8 @@ class Compiler:
 
     def compile_rust(self, source):
         out = self.object_of(source)
-        rust = RustCompiler(self.installation, self.directory, self.options.given.optimise)
+        given = self.options.given
+        rust = RustCompiler(self.installation, self.directory, given.optimise, given.debug)
         archive, read = rust.compile(source, out, self.report)
         self.archives.append(archive)
         self.dependencies += read

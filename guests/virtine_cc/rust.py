@@ -11,7 +11,7 @@ RUSTC_FLAGS = """
     --edition 2021 -C panic=abort -C relocation-model=static -C code-model=small
     -C codegen-units=1 -C force-frame-pointers=yes
 """.split()
-LEVELS = {"fast": "3"}  # what clang's levels are called, where rustc has another name
+LEVELS = {"fast": "3", "g": "1"}  # what clang's levels are called, where rustc has another name
 HEADER = 60  # bytes before each member of an archive
 
 
@@ -29,11 +29,12 @@ def first_object(data):
 class RustCompiler:
     """Compiles with whatever rustc there is, for a guest without Rust's std."""
 
-    def __init__(self, installation, directory, optimise):
+    def __init__(self, installation, directory, optimise, debug):
         self.source = installation.runtime / "virtine.rs"
         self.directory = directory
         self.rustc = find_tool(["rustc"], "rustc", "VIRTINE_RUSTC")
         self.flags = [*RUSTC_FLAGS, "-C", f"opt-level={LEVELS.get(optimise, optimise)}",
+                      *(["-g"] if debug else []),
                       # Panics name their place, and an image is not to tell where we are.
                       f"--remap-path-prefix={installation.runtime}=virtine"]
 
