@@ -17,11 +17,11 @@ int main(int argc, char** argv) {
   virtine::virtine_fn<int(int), guests::chain> chain;
   const std::string_view when = argv[2];
   const int length = std::atoi(argv[3]);
-  const virtine::gdb::options how{.socket = argv[1],
-                                  .when = when == "fault" ? virtine::gdb::attach::at_fault
-                                                          : virtine::gdb::attach::at_entry};
-  const auto weight = when == "none" ? chain.try_call(length)
-                                     : virtine::gdb::debug(chain, how).try_call(length);
+  const virtine::gdb::options how{
+      .socket = argv[1],
+      .when = when == "fault" ? virtine::gdb::attach::at_fault : virtine::gdb::attach::at_entry};
+  const auto weight =
+      when == "none" ? chain.try_call(length) : virtine::gdb::debug(chain, how).try_call(length);
   if (weight) {
     std::printf("weight %d\n", *weight);
   } else {
