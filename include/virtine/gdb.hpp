@@ -78,10 +78,13 @@ class debugged_fn<R(A...), Named, Policy> {
 
 /// Returns `fn`, which must outlive it, as a function whose calls gdb can stop and look into, each
 /// on a machine of its own: `gdb::debug(square, {.socket = "/tmp/square.sock"})(3)` waits for
-/// `target remote /tmp/square.sock`. Handlers of the policy run as in any call.
+/// `target remote /tmp/square.sock`. Handlers of the policy run as in any call. There is none for
+/// bare images.
 template <class R, class... A, class Named, class Policy>
-[[nodiscard]] debugged_fn<R(A...), Named, Policy> debug(virtine_fn<R(A...), Named, Policy>& fn,
-                                                        options how) {
+requires(virtine::detail::entry_or_none<Named>::type::image::description.mode ==
+         x86::cpu_mode::user64)
+    [[nodiscard]] debugged_fn<R(A...), Named, Policy> debug(virtine_fn<R(A...), Named, Policy>& fn,
+                                                            options how) {
   return {fn, std::move(how)};
 }
 
