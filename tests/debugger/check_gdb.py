@@ -6,6 +6,7 @@
 import os
 import pathlib
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -20,17 +21,18 @@ MINUTE = 60
 
 
 class Debugged(unittest.TestCase):
-    def debug(self, when, length, *commands):
+    def debug(self, when, length, *commands, place=None):
         """Returns what gdb and what the program said."""
         with tempfile.TemporaryDirectory(prefix="virtine-gdb-") as folder:
-            socket = os.path.join(folder, "socket")
-            with subprocess.Popen([DEBUGGED, socket, when, str(length)], stdout=subprocess.PIPE,
+            path = place or os.path.join(folder, "socket")
+            with subprocess.Popen([DEBUGGED, path, when, str(length)], stdout=subprocess.PIPE,
                                   encoding="utf-8") as program:
                 try:
-                    while not os.path.exists(socket) and program.poll() is None:
+                    # To a port gdb goes on trying by itself.
+                    while not place and not os.path.exists(path) and program.poll() is None:
                         time.sleep(0.01)
                     command = ["gdb", "-nx", "-batch", "-iex", "set debuginfod enabled off"]
-                    for text in (f"file {ELF}", f"target remote {socket}", *commands):
+                    for text in (f"file {ELF}", f"target remote {path}", *commands):
                         command += ["-ex", text]
                     said = subprocess.run(command, stdin=subprocess.DEVNULL,
                                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -92,6 +94,14 @@ class Debugged(unittest.TestCase):
                                   "detach")
         self.check(said, "weigh", "chain (length=4)", "null pointer access reading 0x8", "0x8")
         self.check(result, "guest_fault: null pointer access reading 0x8", f"chain.cpp:{HERE})")
+
+    def test_gdb_connects_to_a_port(self):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        said, result = self.debug("entry", 3, "continue", place=f":{port}")
+        self.check(said, "virtine_entry_chain", "exited normally")
+        self.assertEqual(result, "weight 643\n")
 
     def test_a_call_that_is_killed_or_let_go(self):
         _, result = self.debug("entry", 3, "kill")

@@ -1,5 +1,6 @@
-// Makes one call under a debugger and prints how it ended: debugged SOCKET entry|fault|none LENGTH
-// SPDX-License-Identifier: MIT
+// Makes one call under a debugger and prints how it ended: debugged SOCKET|:PORT entry|fault|none
+// LENGTH SPDX-License-Identifier: MIT
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <string_view>
@@ -17,9 +18,13 @@ int main(int argc, char** argv) {
   virtine::virtine_fn<int(int), guests::chain> chain;
   const std::string_view when = argv[2];
   const int length = std::atoi(argv[3]);
-  const virtine::gdb::options how{
-      .socket = argv[1],
-      .when = when == "fault" ? virtine::gdb::attach::at_fault : virtine::gdb::attach::at_entry};
+  virtine::gdb::options how{.when = when == "fault" ? virtine::gdb::attach::at_fault
+                                                    : virtine::gdb::attach::at_entry};
+  if (argv[1][0] == ':') {
+    how.port = static_cast<std::uint16_t>(std::atoi(argv[1] + 1));
+  } else {
+    how.socket = argv[1];
+  }
   const auto weight =
       when == "none" ? chain.try_call(length) : virtine::gdb::debug(chain, how).try_call(length);
   if (weight) {
