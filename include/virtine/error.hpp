@@ -30,7 +30,7 @@ enum class errc : std::uint8_t {
   // The caller asked for what does not fit.
   arguments_too_large,  ///< The arguments need more room than the image reserves.
   out_of_range,         ///< An address range lies outside the guest's memory.
-  wrong_thread,         ///< A session was called from a thread other than its own.
+  session_in_use,       ///< A session was called while another call of it was under way.
   snapshot_refused,     ///< A saved snapshot is damaged, or of another image, version or host.
   // The guest did.
   guest_fault,         ///< The guest raised a processor exception; see error::fault.
@@ -55,7 +55,7 @@ constexpr bool is_host_side(errc code) {
     case errc::not_entered:
     case errc::arguments_too_large:
     case errc::out_of_range:
-    case errc::wrong_thread:
+    case errc::session_in_use:
     case errc::snapshot_refused:
     case errc::pool_exhausted:
       return true;
@@ -88,8 +88,8 @@ constexpr const char* name(errc code) {
       return "arguments_too_large";
     case errc::out_of_range:
       return "out_of_range";
-    case errc::wrong_thread:
-      return "wrong_thread";
+    case errc::session_in_use:
+      return "session_in_use";
     case errc::snapshot_refused:
       return "snapshot_refused";
     case errc::guest_fault:
@@ -274,8 +274,8 @@ inline std::string to_string(const error& e) {
     case errc::not_entered:
       out += "an earlier call left the machine in a state that it cannot be entered from";
       break;
-    case errc::wrong_thread:
-      return out + "a session was called from a thread other than the one that opened it";
+    case errc::session_in_use:
+      return out + "a session was called while another call of it was under way";
     case errc::timed_out:
       out += "the call was not done at its deadline";
       break;

@@ -49,10 +49,8 @@ class marshaller<R(A...)> {
   /// Returns how many bytes of argument memory the call takes.
   [[nodiscard]] std::size_t used() const { return used_; }
 
-  /// Returns how many of these bytes read() looks at.
-  [[nodiscard]] std::size_t reply_size() const {
-    return (is_output<A>() || ...) ? used_ : layout::size;
-  }
+  /// Returns how many of these bytes read() checks before it takes them for good.
+  [[nodiscard]] std::size_t reply_size() const { return checks_outputs ? used_ : layout::size; }
 
   /// Writes the frame to `area`, which the guest has at `base`. Fails with
   /// errc::arguments_too_large, and writes nothing, if it does not fit.
@@ -72,7 +70,11 @@ class marshaller<R(A...)> {
 
   /// Checks all that the guest gives, then copies outputs to the caller's spans and returns the
   /// result. Fails with errc::bad_reply, and changes nothing, if a value is not one of its type.
-  result<R> read(std::span<const std::byte> area) const {
+  result<R> read(std::span<const std::byte> area) const { return read(area, area); }
+
+  /// The same where the guest may change `area` meanwhile: `reply` is a copy of its first
+  /// reply_size() bytes. Outputs of which any bytes are valid come from `area`.
+  result<R> read(std::span<const std::byte> reply, std::span<const std::byte> area) const {
     constexpr error bad{.code = errc::bad_reply,
                         .operation = "the guest gave a value that its type does not have"};
     bool good = true;
@@ -81,25 +83,36 @@ class marshaller<R(A...)> {
         using element = sequence_element_t<T>;
         if constexpr (!any_bytes_are_valid<element>) {
           for (std::size_t k = 0; k < argument.size(); ++k) {
-            good = good && decode<element>(area.data() + starts_[i] + k * sizeof(element));
+            good = good && decode<element>(reply.data() + starts_[i] + k * sizeof(element));
           }
         }
       }
     });
     if (!good) return bad;
+    const std::span<const std::byte> outputs = checks_outputs ? reply : area;
     if constexpr (std::is_void_v<R>) {
-      copy_back(area);
+      copy_back(outputs);
       return {};
     } else {
-      auto value = decode<R>(area.data() + layout::result_offset);
+      auto value = decode<R>(reply.data() + layout::result_offset);
       if (!value) return bad;
-      copy_back(area);
+      copy_back(outputs);
       return *std::move(value);
     }
   }
 
  private:
   static constexpr std::size_t too_much = SIZE_MAX / 2;  // More than any image's memory.
+
+  template <class T>
+  static constexpr bool is_checked_output() {
+    if constexpr (is_output<T>()) {
+      return !any_bytes_are_valid<sequence_element_t<T>>;
+    } else {
+      return false;
+    }
+  }
+  static constexpr bool checks_outputs = (is_checked_output<A>() || ...);
 
   template <class F>
   void each(F&& f) const {

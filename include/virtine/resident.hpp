@@ -50,7 +50,7 @@ class patience {
 };
 
 /// Has a function of a machine stay in the guest on a thread of its own and answer calls. One
-/// thread, the one that made it, may use it. The guest runs while the host looks at its memory, so
+/// thread at a time may use it. The guest runs while the host looks at its memory, so
 /// it may change at any time.
 class resident {
  public:
@@ -94,9 +94,8 @@ class resident {
     return guest_address{to_number(machine_.arguments_address()) + frame_offset_};
   }
 
-  /// Fails if no call can be made: on another thread, and after a call that failed.
+  /// Fails if no call can be made: after one that failed.
   [[nodiscard]] result<void> check_usable() const {
-    if (std::this_thread::get_id() != owner_) return error{.code = errc::wrong_thread};
     if (failed_) return *failed_;
     return {};
   }
@@ -148,7 +147,7 @@ class resident {
     ended,    ///< It has; ended_with_ and thrown_ say why.
   };
 
-  // Of the caller's thread.
+  // Of the thread that calls.
 
   [[nodiscard]] std::atomic_ref<std::uint64_t> shared(std::size_t offset) {
     // Sound: eight aligned bytes of guest memory, which host and guest use as a number only.
@@ -259,9 +258,8 @@ class resident {
   machine& machine_;
   server serve_;
   const std::size_t frame_offset_;
-  const std::thread::id owner_ = std::this_thread::get_id();
   const pid_t process_ = getpid();
-  std::optional<error> failed_;   // Of the caller's thread.
+  std::optional<error> failed_;   // Of the thread that calls.
   std::uint64_t hypercalls_ = 0;  // Written while idle, read while serving.
   std::uint64_t served_for_ = 0;  // Of the guest's thread, as the next one.
   std::uint64_t served_ = 0;      // How many hypercalls that call has made.

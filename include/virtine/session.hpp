@@ -38,8 +38,8 @@ namespace virtine {
 /// Hypercalls are served on the session's thread.
 ///
 /// A call that fails ends the session, and all later ones return the same error, unless the error
-/// is errc::bad_reply for the value of a result, errc::arguments_too_large or errc::wrong_thread:
-/// only the thread that opened a session may call, and close, it.
+/// is errc::bad_reply for the value of a result, errc::arguments_too_large or
+/// errc::session_in_use: calls may come from any thread, but one at a time.
 ///
 /// Example: `virtine::session fast(square); int nine = fast(3);`
 template <class Sig, class Entry, class Policy = deny_all>
@@ -139,8 +139,27 @@ class session<R(A...), Named, Policy> {
     return {};
   }
 
+  /// The right to make a call, while no other is under way.
+  class turn {
+   public:
+    explicit turn(std::atomic<bool>& taken)
+        : taken_(taken), mine_(!taken.exchange(true, std::memory_order_acquire)) {}
+    turn(const turn&) = delete;
+    turn& operator=(const turn&) = delete;
+    ~turn() {
+      if (mine_) taken_.store(false, std::memory_order_release);
+    }
+    explicit operator bool() const { return mine_; }
+
+   private:
+    std::atomic<bool>& taken_;
+    const bool mine_;
+  };
+
   result<R> call(const call_options& options, const A&... arguments) {
     if (!opened_) return opened_.why();
+    const turn mine(in_use_);
+    if (!mine) return error{.code = errc::session_in_use};
     if (auto usable = guest_->check_usable(); !usable) return usable.why();
     if (options.timeout <= options.timeout.zero()) return error{.code = errc::timed_out};
     const marshaller marshalled(arguments...);
@@ -153,14 +172,15 @@ class session<R(A...), Named, Policy> {
     used_ = std::max(used_, frame_offset + marshalled.used());
     auto called = guest_->call(deadline_after(options.timeout), options.stop, options.hypercalls);
     if (!called) return called.why();
-    // Copied once, and looked at in the copy only: the guest runs, and could change it in between.
+    // What is looked at is copied once before: the guest runs, and could change it in between.
     const std::size_t size = marshalled.reply_size();
     if (reply_.size() < size) reply_.resize(size);
     std::memcpy(reply_.data(), guest_->frame().data(), size);
     std::atomic_signal_fence(std::memory_order_seq_cst);
-    return marshalled.read(reply_);
+    return marshalled.read(reply_, guest_->frame());
   }
 
+  std::atomic<bool> in_use_{false};
   std::optional<typename function::lease> lent_;
   std::size_t used_ = 0;  // Of the arguments, at most.
   result<void> opened_;

@@ -14,6 +14,7 @@
 #include <fstream>
 #include <functional>
 #include <iterator>
+#include <memory>
 #include <optional>
 #include <set>
 #include <span>
@@ -304,16 +305,35 @@ TEST_CASE("a fault ends the session and is reported as it is", "[session]") {
   CHECK(s(9, 3) == 3);
 }
 
-TEST_CASE("a session belongs to one thread", "[session]") {
-  job_fn<int(int), jobs::exchange> exchange(unasked);
-  session s(exchange);
-  CHECK(s(1) == 0);
+TEST_CASE("a session may go from thread to thread", "[session]") {
+  pool<jobs> machines;
+  job_fn<int(int), jobs::exchange> exchange(machines, unasked);
+  auto s = std::make_unique<session<int(int), jobs::exchange, job_policy>>(exchange);
+  CHECK((*s)(1) == 0);
+  std::thread([&] { CHECK((*s)(2) == 1); }).join();
+  CHECK((*s)(3) == 2);
   std::thread([&] {
-    const auto refused = s.try_call(2);
-    REQUIRE_FALSE(refused);
-    CHECK(refused.why().code == errc::wrong_thread);
+    CHECK((*s)(4) == 3);
+    s.reset();
   }).join();
-  CHECK(s(3) == 1);
+  CHECK(machines.size() == 1);
+  CHECK(exchange(5) == 0);
+}
+
+TEST_CASE("a session refuses a call while another one is under way", "[session]") {
+  using asking = session<int(int), jobs::ask, job_policy>;
+  asking* its = nullptr;
+  int refused = 0;
+  job_fn<int(int), jobs::ask> ask(answering([&](tainted<int>) {
+    const auto other = its->try_call(0);  // On the session's own thread.
+    refused += !other && other.why().code == errc::session_in_use;
+    return 7;
+  }));
+  asking s(ask);
+  its = &s;
+  CHECK(s(2) == 14);
+  CHECK(refused == 2);
+  CHECK(s(0) == 0);
 }
 
 TEST_CASE("a session that cannot be opened says why at each call", "[session]") {

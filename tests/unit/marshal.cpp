@@ -219,6 +219,36 @@ TEST_CASE("a reply that is no value of its type is refused", "[marshal]") {
   }
 }
 
+TEST_CASE("of a reply that may change, only what is checked has to be copied first", "[marshal]") {
+  SECTION("outputs of which any bytes are valid come from the guest's memory") {
+    std::array<int, 2> numbers{1, 2};
+    const std::span<int> output = numbers;
+    const detail::marshaller<bool(std::span<int>)> call(output);
+    const std::size_t elements = frame<bool(std::span<int>)>::size;
+    REQUIRE(call.reply_size() == elements);
+    area reply(elements);
+    area memory(256);
+    reply.put<std::uint8_t>(0, 1);
+    memory.put<std::uint8_t>(0, 2);
+    memory.put(elements, std::array<int, 2>{7, 8});
+    CHECK(call.read(reply, memory).value());
+    CHECK(numbers == std::array<int, 2>{7, 8});
+  }
+  SECTION("others come from the copy, in which they are checked") {
+    std::array<bool, 3> flags{true, false, true};
+    const std::span<bool> output = flags;
+    const detail::marshaller<void(std::span<bool>)> call(output);
+    const std::size_t elements = frame<void(std::span<bool>)>::size;
+    REQUIRE(call.reply_size() == elements + 3);
+    area reply(elements + 3);
+    area memory(256);
+    reply.put(elements, std::array<std::uint8_t, 3>{0, 1, 0});
+    memory.put(elements, std::array<std::uint8_t, 3>{2, 2, 2});
+    CHECK(call.read(reply, memory));
+    CHECK(flags == std::array<bool, 3>{false, true, false});
+  }
+}
+
 TEST_CASE("a bad reply changes none of the caller's memory", "[marshal]") {
   area memory(256);
   std::array<int, 2> numbers{1, 2};
