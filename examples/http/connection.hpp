@@ -1,0 +1,100 @@
+// A connection: bytes that came, bytes and a part of a file that are to go. Never waits.
+// Must not know what the bytes mean.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <virtine/kvm/fd.hpp>
+
+#include "http.hpp"
+
+namespace http {
+
+class connection {
+ public:
+  /// Takes a socket that does not block.
+  explicit connection(virtine::kvm::fd socket) : socket_(std::move(socket)) {}
+
+  [[nodiscard]] int socket() const { return socket_.get(); }
+
+  /// The bytes that came and were not consumed, most_input of them at most.
+  [[nodiscard]] std::string_view input() const { return {input_.data(), size_}; }
+  [[nodiscard]] bool is_full() const { return size_ == input_.size(); }
+
+  /// Takes up what has come, as far as there is room. Returns false if nothing will come any more.
+  bool receive() {
+    if (is_full()) return true;
+    const ::ssize_t got = ::recv(socket(), input_.data() + size_, input_.size() - size_, 0);
+    if (got > 0) size_ += static_cast<std::size_t>(got);
+    return got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR));
+  }
+
+  void consume(std::size_t size) {
+    std::copy(input_.begin() + static_cast<std::ptrdiff_t>(size),
+              input_.begin() + static_cast<std::ptrdiff_t>(size_), input_.begin());
+    size_ -= size;
+  }
+
+  /// Adds to what is to go.
+  void send(std::string_view text) { output_ += text; }
+
+  /// Adds a part of a file, which goes last.
+  void send_file(virtine::kvm::fd file, std::uint64_t begin, std::uint64_t size) {
+    file_ = std::move(file);
+    file_at_ = static_cast<::off_t>(begin);
+    file_left_ = size;
+  }
+
+  /// Has the connection closed when all is sent.
+  void close_after() { closes_ = true; }
+  [[nodiscard]] bool closes() const { return closes_; }
+
+  [[nodiscard]] bool has_output() const { return sent_ < output_.size() || file_left_ > 0; }
+
+  /// Sends as much as the socket takes. Returns false if it takes nothing any more.
+  bool flush() {
+    while (sent_ < output_.size()) {
+      const int more = file_left_ > 0 ? MSG_MORE : 0;
+      const auto sent =
+          ::send(socket(), output_.data() + sent_, output_.size() - sent_, MSG_NOSIGNAL | more);
+      if (sent < 0) return errno == EAGAIN || errno == EINTR;
+      sent_ += static_cast<std::size_t>(sent);
+    }
+    output_.clear();
+    sent_ = 0;
+    while (file_left_ > 0) {
+      constexpr std::uint64_t most = 1U << 20;  // At one time, since others want to be served too.
+      const auto sent =
+          ::sendfile(socket(), file_.get(), &file_at_, std::min<std::uint64_t>(file_left_, most));
+      if (sent < 0) return errno == EAGAIN || errno == EINTR;
+      if (sent == 0) return false;  // The file became shorter than the reply says.
+      file_left_ -= static_cast<std::uint64_t>(sent);
+    }
+    file_ = virtine::kvm::fd();
+    return true;
+  }
+
+ private:
+  virtine::kvm::fd socket_;
+  std::array<char, most_input> input_;
+  std::size_t size_ = 0;
+  std::string output_;
+  std::size_t sent_ = 0;
+  virtine::kvm::fd file_;
+  ::off_t file_at_ = 0;
+  std::uint64_t file_left_ = 0;
+  bool closes_ = false;
+};
+
+}  // namespace http

@@ -1,0 +1,126 @@
+// Handlers for connections: each request in a virtine of its own, or, to compare with, in this
+// process. Must not know what requests and replies look like; only the guest does.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <ctime>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <virtine/virtine.hpp>
+
+#include "connection.hpp"
+#include "directory.hpp"
+#include "http.hpp"
+#include "server.hpp"
+
+namespace http {
+
+/// How long a request may take in its virtine.
+inline constexpr std::chrono::seconds request_timeout{1};
+
+/// Returns a piece of what a guest wrote; nothing if there is no such piece.
+inline std::optional<std::string_view> find_piece(const reply& made, const piece& wanted) {
+  if (wanted.size > made.room.size() || wanted.begin > made.room.size() - wanted.size) return {};
+  return std::string_view(made.room.data() + wanted.begin, wanted.size);
+}
+
+/// Writes `text` to the blank of this width that begins at `at`. Returns false if there is none.
+inline bool fill(std::string& to, std::uint32_t at, std::size_t width, std::string_view text) {
+  if (at == 0) return true;
+  if (width > to.size() || at > to.size() - width || text.size() > width) return false;
+  to.replace(at + width - text.size(), text.size(), text);
+  return true;
+}
+
+/// Does what a guest's reply says, as far as it may: it is about this connection, and files below
+/// this directory. `file` is what was opened for the guest.
+inline verdict carry_out(const reply& made, const directory& files, opened_file file,
+                         connection& link) {
+  if (made.consumed == 0) return verdict::incomplete;
+  const auto text = find_piece(made, made.text);
+  const auto path = find_piece(made, made.path);
+  const auto otherwise = find_piece(made, made.otherwise);
+  if (made.consumed > link.input().size() || !text || !path || !otherwise) return verdict::failed;
+
+  link.consume(made.consumed);
+  if (made.keeps_alive == 0) link.close_after();
+  if (!path->empty()) {
+    file = files.find(*path);
+    if (!file.fd) {
+      link.send(*otherwise);
+      return verdict::answered;
+    }
+  }
+  std::string sent(*text);
+  std::array<char, tag_width + 1> tag;
+  std::snprintf(tag.data(), tag.size(), "%016llx-%016llx",
+                static_cast<unsigned long long>(file.info.modified),
+                static_cast<unsigned long long>(file.info.size));
+  if (!fill(sent, made.size_at, size_width, std::to_string(file.info.size)) ||
+      !fill(sent, made.tag_at, tag_width, std::string_view(tag.data(), tag_width))) {
+    return verdict::failed;
+  }
+  link.send(sent);
+  if (made.file_size > 0 && made.file_begin < file.info.size) {
+    link.send_file(std::move(file.fd), made.file_begin,
+                   std::min(made.file_size, file.info.size - made.file_begin));
+  }
+  return verdict::answered;
+}
+
+/// Answers for a guest that failed. Its connection ends; others do not notice.
+inline verdict apologise(const virtine::error& why, connection& link) {
+  std::fprintf(stderr, "a request failed: %s\n", virtine::to_string(why).c_str());
+  if (link.has_output()) return verdict::failed;  // Nothing can follow half a reply.
+  link.consume(link.input().size());
+  link.send("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+  link.close_after();
+  return verdict::answered;
+}
+
+/// Answers each request in a virtine, with one exit, the end of the call, or two if what is wanted
+/// of a file depends on it. `Image` has the function `reply answer(std::string_view input,
+/// std::int64_t now)`.
+template <class Image>
+class isolated {
+ public:
+  /// `pool` and `files` must outlive this.
+  isolated(virtine::pool<Image>& pool, const directory& files)
+      : files_(files),
+        answer_(pool, policy(virtine::allow<open_file>(opener{&files, file_.get()}))) {}
+
+  verdict operator()(connection& link) {
+    *file_ = {};
+    const auto made = answer_.with({.timeout = request_timeout, .hypercalls = 1})
+                          .try_call(link.input(), std::time(nullptr));
+    if (!made) return apologise(made.why(), link);
+    return carry_out(*made, files_, std::move(*file_), link);
+  }
+
+ private:
+  struct opener {
+    file_info operator()(virtine::tainted<std::string_view> path) const {
+      *file = files->find(path.unverified_because("the kernel resolves it beneath a directory"));
+      return file->info;
+    }
+    const directory* files;
+    opened_file* file;
+  };
+  using policy = virtine::policy<virtine::allowed<open_file, opener>>;
+
+  const directory& files_;
+  std::unique_ptr<opened_file> file_ = std::make_unique<opened_file>();
+  virtine::virtine_fn<reply(std::string_view, std::int64_t), Image, policy> answer_;
+};
+
+}  // namespace http

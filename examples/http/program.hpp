@@ -1,0 +1,139 @@
+// What the programs of this folder have in common: a command line, a socket that listens, and an
+// event loop on each of some threads. Must not know how requests are answered.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include <virtine/kvm/fd.hpp>
+
+#include "directory.hpp"
+#include "server.hpp"
+
+namespace http {
+
+struct program_options {
+  std::string address = "127.0.0.1";
+  std::uint16_t port = 8080;  ///< 0: one that is free.
+  unsigned threads = std::max(std::thread::hardware_concurrency(), 1U);
+  loop_options loop;
+  std::string directory;
+};
+
+inline constexpr const char* usage =
+    "usage: %s [--address IPV4] [--port N] [--threads N] [--patience MILLISECONDS] DIRECTORY\n";
+
+/// Reads the command line. Throws std::invalid_argument.
+inline program_options parse_options(int argc, char** argv) {
+  program_options given;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view word = argv[i];
+    if (!word.starts_with("--")) {
+      given.directory = word;
+    } else if (i + 1 == argc) {
+      throw std::invalid_argument(argv[i]);
+    } else if (word == "--address") {
+      given.address = argv[++i];
+    } else if (word == "--port") {
+      given.port = static_cast<std::uint16_t>(std::stoul(argv[++i]));
+    } else if (word == "--threads") {
+      given.threads = static_cast<unsigned>(std::stoul(argv[++i]));
+    } else if (word == "--patience") {
+      given.loop.patience = std::chrono::milliseconds(std::stoul(argv[++i]));
+    } else {
+      throw std::invalid_argument(argv[i]);
+    }
+  }
+  if (given.directory.empty() || given.threads == 0) throw std::invalid_argument("DIRECTORY");
+  return given;
+}
+
+/// Returns a socket that listens at the address; `port` becomes the one it has. Throws
+/// std::system_error.
+inline virtine::kvm::fd listen_at(const std::string& address, std::uint16_t& port) {
+  const auto fail = [] { throw std::system_error(errno, std::generic_category(), "listen"); };
+  virtine::kvm::fd listener{::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
+  const int on = 1;
+  ::sockaddr_in at{};
+  ::socklen_t size = sizeof at;
+  at.sin_family = AF_INET;
+  at.sin_port = htons(port);
+  // Sound: the socket functions take any address type as a sockaddr, by its family.
+  auto* const generic = reinterpret_cast<::sockaddr*>(&at);
+  errno = EINVAL;
+  if (!listener || ::inet_pton(AF_INET, address.c_str(), &at.sin_addr) != 1 ||
+      ::setsockopt(listener.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
+      ::bind(listener.get(), generic, size) != 0 || ::listen(listener.get(), SOMAXCONN) != 0 ||
+      ::getsockname(listener.get(), generic, &size) != 0) {
+    fail();
+  }
+  port = ntohs(at.sin_port);
+  return listener;
+}
+
+inline ::sigset_t ending_signals() {
+  ::sigset_t ends;
+  ::sigemptyset(&ends);
+  ::sigaddset(&ends, SIGINT);
+  ::sigaddset(&ends, SIGTERM);
+  return ends;
+}
+
+/// Serves until SIGINT or SIGTERM. `make_handler` returns a handler for each thread. Throws
+/// std::system_error.
+template <class MakeHandler>
+void serve(program_options given, const MakeHandler& make_handler) {
+  const ::sigset_t ends = ending_signals();
+  const virtine::kvm::fd stop{::signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK)};
+  const virtine::kvm::fd listener = listen_at(given.address, given.port);
+  std::printf("listening on http://%s:%u/\n", given.address.c_str(), unsigned{given.port});
+  std::fflush(stdout);
+  std::vector<std::jthread> threads;
+  for (unsigned i = 0; i < given.threads; ++i) {
+    threads.emplace_back([&] {
+      event_loop loop(listener.get(), stop.get(), make_handler(), given.loop);
+      loop.run();
+    });
+  }
+}
+
+/// The body of a main function: `run` takes the options.
+template <class Run>
+int run_program(int argc, char** argv, const Run& run) {
+  program_options given;
+  try {
+    given = parse_options(argc, argv);
+  } catch (const std::logic_error&) {
+    std::fprintf(stderr, usage, argv[0]);
+    return 2;
+  }
+  // Before there are other threads, which would end the process by these signals.
+  const ::sigset_t ends = ending_signals();
+  ::pthread_sigmask(SIG_BLOCK, &ends, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);  // sendfile() has no flag against it.
+  try {
+    run(given);
+    return 0;
+  } catch (const std::exception& why) {
+    std::fprintf(stderr, "%s\n", why.what());
+    return 1;
+  }
+}
+
+}  // namespace http

@@ -1,0 +1,97 @@
+# Runs a server of this folder on a directory of its own, and talks to it byte by byte.
+# Must not know what its replies should be.
+# SPDX-License-Identifier: MIT
+"""What the tests of the HTTP server share."""
+
+import contextlib
+import pathlib
+import re
+import socket
+import subprocess
+import tempfile
+
+SKIPPED = 77
+LONG = 30  # Seconds after which something hangs.
+
+
+class Server:
+    def __init__(self, program, directory, *options):
+        self.process = subprocess.Popen(
+            [program, "--port", "0", *options, str(directory)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
+        said = self.process.stdout.readline()
+        found = re.fullmatch(r"listening on http://127\.0\.0\.1:(\d+)/\n", said)
+        if not found:
+            _, why = self.process.communicate(timeout=LONG)
+            if "no_kvm" in why:
+                print(f"skipped: {why.strip()}")
+                raise SystemExit(SKIPPED)
+            raise AssertionError(f"the server does not start: {why}")
+        self.port = int(found[1])
+        self.directory = directory
+        self.url = f"http://127.0.0.1:{self.port}/"
+
+    def connect(self):
+        return socket.create_connection(("127.0.0.1", self.port), timeout=LONG)
+
+    def ask(self, request):
+        """Sends bytes and says there are no more; returns all that comes back."""
+        with self.connect() as link:
+            with contextlib.suppress(ConnectionError):
+                link.sendall(request)
+                link.shutdown(socket.SHUT_WR)
+            return receive_all(link)
+
+    def end(self):
+        """Stops the server; returns what it wrote about requests that failed."""
+        self.process.terminate()
+        _, errors = self.process.communicate(timeout=LONG)
+        assert self.process.returncode == 0, f"the server ended with {self.process.returncode}"
+        return errors
+
+
+def receive_all(link):
+    got = b""
+    with contextlib.suppress(ConnectionError):
+        while part := link.recv(65536):
+            got += part
+    return got
+
+
+class Reply:
+    def __init__(self, data):
+        head, self.separator, self.rest = data.partition(b"\r\n\r\n")
+        first, *fields = head.decode("ascii").split("\r\n")
+        self.status = int(re.fullmatch(r"HTTP/1\.1 (\d{3}) [A-Za-z ]+", first)[1])
+        self.fields = dict(line.split(":", 1) for line in fields)
+        self.fields = {name.lower(): value.strip() for name, value in self.fields.items()}
+        assert len(self.fields) == len(fields), f"a field occurs twice: {head}"
+        self.body = b""
+
+
+def replies(data, heads=()):
+    """Takes apart all replies in `data`; those whose index is in `heads` have no body."""
+    found = []
+    while data:
+        reply = Reply(data)
+        assert reply.separator, f"not a whole reply: {data[:200]}"
+        has_body = len(found) not in heads and reply.status != 304
+        size = int(reply.fields["content-length"]) if has_body else 0
+        reply.body, data = reply.rest[:size], reply.rest[size:]
+        assert len(reply.body) == size, f"{len(reply.body)} of {size} bytes of a body"
+        found.append(reply)
+    return found
+
+
+@contextlib.contextmanager
+def serving(program, *options):
+    with tempfile.TemporaryDirectory() as name:
+        root = pathlib.Path(name) / "root"
+        root.mkdir()
+        server = Server(program, root, *options)
+        try:
+            yield server
+        finally:
+            if server.process.poll() is None:
+                server.process.kill()
+                server.process.communicate()
