@@ -19,7 +19,9 @@ class Server:
         self.process = subprocess.Popen(
             [program, "--port", "0", *options, str(directory)],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
-        said = self.process.stdout.readline()
+        self.said = []
+        while (said := self.process.stdout.readline()) and not said.startswith("listening"):
+            self.said.append(said)
         found = re.fullmatch(r"listening on http://127\.0\.0\.1:(\d+)/\n", said)
         if not found:
             _, why = self.process.communicate(timeout=LONG)

@@ -1,0 +1,23 @@
+// The server with a bug in its guest, for the tests to exploit. Says where they want to get to.
+// SPDX-License-Identifier: MIT
+#include <cstdio>
+#include <string_view>
+
+#include <guests/http_planted.hpp>
+#include <virtine/virtine.hpp>
+
+#include "../directory.hpp"
+#include "../handlers.hpp"
+#include "../program.hpp"
+
+int main(int argc, char** argv) {
+  return http::run_program(argc, argv, [](const http::program_options& given) {
+    for (const virtine::symbol& each : guests::http_planted::description.symbols) {
+      if (std::string_view(each.name) != "attack") continue;
+      std::printf("attack is at %llx\n", static_cast<unsigned long long>(each.address));
+    }
+    const http::directory files(given.directory);
+    virtine::pool<guests::http_planted> pool{{.max = given.threads}};
+    http::serve(given, [&] { return http::isolated<guests::http_planted>(pool, files); });
+  });
+}
