@@ -178,7 +178,17 @@ class debugged_machine final : public machine, private target {
     // What gdb calls returns to a breakpoint on the stack, where no guest can execute one.
     if (taken.vector == kind::page_fault && taken.cr2 == regs.rip && wanted_.contains(regs.rip))
       return converse({.breakpoint = true}, regs, *sregs, nullptr);
-    if (taken.vector == kind::debug && stepping_) return converse({}, regs, *sregs, nullptr);
+    if (taken.vector == kind::debug && stepping_) {
+      // One emulated host raises it before an instruction whose memory it had to find first.
+      kvm_regs now = regs;
+      now.rflags = stepped_from_.rflags;
+      if (repeats_ != 0 && std::memcmp(&now, &stepped_from_, sizeof now) == 0) {
+        --repeats_;
+        back_to_user(taken.frame, *sregs);
+        return {};
+      }
+      return converse({}, regs, *sregs, nullptr);
+    }
     return at_fault(why, regs, *sregs);
   }
 
@@ -246,6 +256,8 @@ class debugged_machine final : public machine, private target {
     std::uint64_t flags = regs.rflags;
     if (step) {
       stepping_ = true;
+      stepped_from_ = regs;
+      repeats_ = 4;
       const auto code = peek(regs.rip, 1);
       const std::size_t length = code.empty() ? 0 : stepped_over(code[0]);
       if (length == 0) {
@@ -332,9 +344,11 @@ class debugged_machine final : public machine, private target {
   register_file registers_;
   std::set<std::uint64_t> wanted_;               // The debugger's breakpoints.
   std::map<std::uint64_t, std::byte> original_;  // What is where an INT3 is now.
-  bool stepping_ = false;                        // Whether the guest is to make one step.
-  bool interrupt_ = false;                       // Whether it is to stop as soon as it can.
-  bool released_ = false;                        // Whether a debugger was there and has let go.
+  kvm_regs stepped_from_{};
+  int repeats_ = 0;         // How often a step that has changed nothing is made again.
+  bool stepping_ = false;   // Whether the guest is to make one step.
+  bool interrupt_ = false;  // Whether it is to stop as soon as it can.
+  bool released_ = false;   // Whether a debugger was there and has let go.
 };
 
 }  // namespace virtine::gdb
