@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -96,6 +97,11 @@ class scripted_machine final : public virtine::guest_access {
   }
   [[nodiscard]] virtine::system_call system_call() const { return step_.system_call; }
   void answer(std::int64_t value) { answers.push_back(value); }
+  scripted_machine& guest_runner() { return *this; }
+  bool pause(std::chrono::nanoseconds time) {
+    paused += time;
+    return !interrupted;
+  }
   [[nodiscard]] std::shared_ptr<const void> shared_state() const { return {}; }
   [[nodiscard]] bool poisoned() const { return poisoned_; }
   [[nodiscard]] std::span<const std::uint64_t> write_set() const { return written; }
@@ -126,6 +132,8 @@ class scripted_machine final : public virtine::guest_access {
   bool abandoned = false;
   std::vector<std::uint64_t> written;  ///< Its write set.
   std::vector<std::int64_t> answers;   ///< To all its system calls.
+  std::chrono::nanoseconds paused{};
+  bool interrupted = false;
   int calls = 0;
   int resumed = 0;
   int restores = 0;

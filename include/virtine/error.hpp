@@ -265,9 +265,12 @@ inline std::string to_string(const error& e) {
       out += "the guest made more than " + std::to_string(e.detail) + " hypercalls";
       break;
     case errc::system_call_denied:
-      out += "the guest made system call " + std::to_string(e.detail) +
-             ", which the policy does not grant";
-      break;
+      out += "the guest made system call ";
+      if (e.operation != nullptr) {
+        out += e.operation;
+        out += ' ';
+      }
+      return out + std::to_string(e.detail) + ", which the policy does not grant";
     case errc::exited:
       out += "the guest ended itself with status " + std::to_string(e.detail);
       break;

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -45,6 +46,7 @@ template <class M>
 concept makes_system_calls = machine_like<M> && requires(M& machine, std::int64_t value) {
   { machine.system_call() } -> std::same_as<system_call>;
   machine.answer(value);
+  { machine.guest_runner().pause(std::chrono::nanoseconds{}) } -> std::same_as<bool>;
 };
 
 /// The kind of machine that runs an image.

@@ -1,250 +1,147 @@
-// What a guest may ask of its host: a list of hypercalls with a handler each; anything else is
-// denied. Knows nothing of machines but how to read and write a guest's memory.
+// What a guest may ask of its host: a list of grants; anything else is denied, and all of it is
+// counted. Knows nothing of machines but how to read and write a guest's memory.
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
-#include <span>
-#include <string_view>
+#include <string>
 #include <tuple>
 #include <type_traits>
 #include <utility>
 
-#include <virtine/frame.hpp>
+#include <virtine/allow.hpp>
+#include <virtine/environment.hpp>
+#include <virtine/grant.hpp>
 #include <virtine/guest_access.hpp>
-#include <virtine/hypercall.hpp>
-#include <virtine/object_bytes.hpp>
-#include <virtine/tainted.hpp>
+#include <virtine/policy_usage.hpp>
+#include <virtine/system_call.hpp>
+#include <virtine/system_call_names.hpp>
 
 namespace virtine {
 
-/// What a handler returns to end the call with errc::hypercall_rejected.
-struct reject {};
-
-/// The result of a handler that may reject: `-> virtine::answer<int>`.
-template <class R>
-class answer {
- public:
-  answer(R value) : value_(std::move(value)) {}  // NOLINT(google-explicit-constructor)
-  answer(reject) {}                              // NOLINT(google-explicit-constructor)
-
-  [[nodiscard]] const std::optional<R>& value() const { return value_; }
-
- private:
-  std::optional<R> value_;
-};
-
-/// The answer of a hypercall without a result.
-template <>
-class answer<void> {
- public:
-  answer() = default;
-  answer(reject) : rejected_(true) {}  // NOLINT(google-explicit-constructor)
-
-  [[nodiscard]] bool rejected() const { return rejected_; }
-
- private:
-  bool rejected_ = false;
-};
-
-/// Elements in guest memory that a handler may fill: what a `std::span<T>` parameter of a hypercall
-/// becomes. Valid until the handler returns.
-template <class T>
-class guest_buffer {
- public:
-  guest_buffer(guest_access& guest, guest_address at, std::size_t size)
-      : guest_(&guest), at_(at), size_(size) {}
-
-  /// Returns how many elements there is room for; that much memory exists.
-  [[nodiscard]] std::size_t size() const { return size_; }
-
-  /// Writes the first size() of `from` at most; returns how many.
-  std::size_t fill(std::span<const T> from) {
-    const std::size_t count = std::min(size_, from.size());
-    if (count == 0) return 0;
-    std::array<std::byte, sizeof(T)> element;
-    for (std::size_t i = 0; i < count; ++i) {
-      detail::encode(element.data(), from[i]);
-      const auto to = guest_address{to_number(at_) + i * sizeof(T)};
-      if (!guest_->write(to, element)) return i;
-    }
-    return count;
-  }
-
- private:
-  guest_access* guest_;
-  guest_address at_;
-  std::size_t size_;
-};
+template <class... Parts>
+class policy;
 
 namespace detail {
 
-template <class A>
-struct handler_argument {
-  using type = tainted<A>;
-};
-template <class T>
-requires(!std::is_const_v<T>) struct handler_argument<std::span<T>> {
-  using type = guest_buffer<T>;
-};
-template <class A>
-using handler_argument_t = typename handler_argument<A>::type;
-
-/// Reads the argument of type A whose frame slot is at `slot`. An error rejects the hypercall.
-template <class A>
-result<handler_argument_t<A>> read_argument(guest_access& guest, const std::byte* slot) {
-  constexpr error rejected{.code = errc::hypercall_rejected,
-                           .operation = "a hypercall argument is not a value of its type"};
-  if constexpr (is_sequence<A>) {
-    using element = std::remove_const_t<sequence_element_t<A>>;
-    static_assert(any_bytes_are_valid<element>,
-                  "virtine [V113]: a hypercall passes a span of bool or of an enum, whose values "
-                  "would have to be checked one by one. Pass std::span<const std::byte>.");
-    sequence_reference where;
-    std::memcpy(&where, slot, sizeof where);
-    if (where.count > SIZE_MAX / sizeof(element)) return rejected;
-    if (where.count == 0) where.address = 0;
-    if (where.address % alignof(element) != 0) return rejected;
-    const std::size_t size = where.count * sizeof(element);
-    auto bytes = size == 0 ? result<std::span<const std::byte>>(std::span<const std::byte>{})
-                           : guest.read(guest_address{where.address}, size);
-    if (!bytes) {
-      return error{.code = errc::hypercall_rejected,
-                   .operation = "a hypercall argument lies outside the guest's memory",
-                   .detail = where.address};
-    }
-    if constexpr (is_output<A>()) {
-      return handler_argument_t<A>{guest, guest_address{where.address},
-                                   static_cast<std::size_t>(where.count)};
-    } else {
-      // Sound: the range was checked, element is trivially copyable and any bytes are one, the
-      // address is aligned in the guest and guest memory is page-aligned in the host.
-      return tainted<A>{A{reinterpret_cast<const element*>(bytes->data()), where.count}};
-    }
-  } else {
-    auto value = decode<A>(slot);
-    if (!value) return rejected;
-    return tainted<A>{*std::move(value)};
+/// Serves the system calls of a policy that grants none.
+struct no_system_calls {
+  struct state {};
+  static system_call_answer serve(const system_call&, guest_access&, state&) {
+    return {.denied = true};
   }
+};
+
+/// What serves the system calls of a policy: the type that its first grant of any names, to which
+/// each of them adds itself.
+template <class... Grants>
+struct system_call_server {
+  using type = no_system_calls;
+};
+template <class First, class... Rest>
+struct system_call_server<First, Rest...> : system_call_server<Rest...> {};
+template <class First, class... Rest>
+requires requires {
+  typename First::system_calls;
+}
+struct system_call_server<First, Rest...> {
+  using type = typename First::system_calls;
+};
+
+template <class G>
+concept hypercall_grant = requires {
+  typename G::call;
+};
+
+template <class G>
+constexpr bool allows_by(std::uint32_t number) {
+  if constexpr (hypercall_grant<G>) return G::call::number == number;
+  return false;
 }
 
-template <class Sig>
-struct server;
+template <class G>
+concept others_fail_by = requires {
+  requires G::others_fail;
+};
 
-template <class R, class... A>
-struct server<R(A...)> {
-  using layout = hypercall_frame<R(A...)>;
-
-  template <class Handler>
-  static constexpr bool accepts =
-      std::is_invocable_r_v<answer<R>, Handler&, handler_argument_t<A>...> ||
-      (std::is_void_v<R> && std::is_invocable_r_v<void, Handler&, handler_argument_t<A>...>);
-
-  template <class Handler>
-  static result<void> serve(Handler& handler, guest_access& guest, guest_address at) {
-    // Copied once, so that what is checked is what is used.
-    std::array<std::byte, layout::size> slots{};
-    if constexpr (layout::size > 0) {
-      auto from = guest.read(at, layout::size);
-      if (!from) {
-        return error{.code = errc::hypercall_rejected,
-                     .operation = "a hypercall frame lies outside the guest's memory",
-                     .detail = to_number(at)};
-      }
-      std::memcpy(slots.data(), from->data(), layout::size);
+/// Returns whether two of the grants are about one thing: one hypercall, or one of the others.
+template <class... Grants>
+constexpr bool contradict(bool hypercalls) {
+  std::array<granted_thing, (Grants::things.size() + ... + 0)> all{};
+  std::size_t count = 0;
+  [[maybe_unused]] const auto add = [&](const auto& things) {
+    for (const granted_thing& each : things) all[count++] = each;
+  };
+  (add(Grants::things), ...);
+  for (std::size_t i = 0; i < count; ++i) {
+    if ((all[i].kind == "hypercall") != hypercalls) continue;
+    for (std::size_t j = 0; j < i; ++j) {
+      if (all[i] == all[j]) return true;
     }
-    return [&]<std::size_t... I>(std::index_sequence<I...>)->result<void> {
-      std::tuple<result<handler_argument_t<A>>...> arguments{
-          read_argument<A>(guest, slots.data() + layout::offsets[I])...};
-      error why{};
-      const bool good =
-          ((std::get<I>(arguments) || (why = std::get<I>(arguments).why(), false)) && ...);
-      if (!good) return why;
-      return reply(handler, guest, at, *std::move(std::get<I>(arguments))...);
-    }
-    (std::index_sequence_for<A...>{});
   }
+  return false;
+}
 
- private:
-  static constexpr error rejected{.code = errc::hypercall_rejected,
-                                  .operation = "the handler rejected the hypercall"};
+/// What is known of a list of grants when the program is compiled.
+template <class List>
+struct grant_list;
+template <class... Grants>
+struct grant_list<std::tuple<Grants...>> {
+  static_assert(!contradict<Grants...>(true),
+                "virtine [V112]: two hypercalls of a policy have one number. Give each hypercall "
+                "that a policy allows a number of its own.");
+  static_assert(!contradict<Grants...>(false),
+                "virtine [V125]: two grants of a policy are about one thing. Leave one out.");
 
-  template <class Handler>
-  static result<void> reply(Handler& handler, guest_access& guest, guest_address at,
-                            handler_argument_t<A>... arguments) {
-    if constexpr (std::is_void_v<R>) {
-      if constexpr (std::is_void_v<std::invoke_result_t<Handler&, handler_argument_t<A>...>>) {
-        handler(std::move(arguments)...);
-        return {};
-      } else {
-        const answer<void> given = handler(std::move(arguments)...);
-        if (given.rejected()) return rejected;
-        return {};
-      }
-    } else {
-      const answer<R> given = handler(std::move(arguments)...);
-      if (!given.value()) return rejected;
-      std::array<std::byte, sizeof(R)> bytes;
-      encode(bytes.data(), *given.value());
-      if (!guest.write(at, bytes)) {
-        return error{.code = errc::hypercall_rejected,
-                     .operation = "a hypercall frame lies outside the guest's memory",
-                     .detail = to_number(at)};
-      }
-      return {};
-    }
+  using server = typename system_call_server<Grants...>::type;
+  static constexpr bool others_fail = (others_fail_by<Grants> || ...);
+  static constexpr bool allows([[maybe_unused]] std::uint32_t number) {
+    return (allows_by<Grants>(number) || ...);
   }
 };
+
+/// The grants of a part of a policy, which may be a policy itself.
+template <class Part>
+struct grants_of {
+  using type = std::tuple<Part>;
+};
+template <class... Parts>
+struct grants_of<policy<Parts...>> {
+  using type = decltype(std::tuple_cat(std::declval<typename grants_of<Parts>::type>()...));
+};
+
+/// Answers a guest that asks for strings which its policy does not grant.
+inline constexpr auto no_strings = [](guest_buffer<std::byte>) -> std::uint64_t { return 0; };
 
 }  // namespace detail
 
-/// One hypercall that a policy allows, with its handler. Made by allow().
-template <hypercall_type Call, class Handler>
-struct allowed {
-  using call = Call;
-  Handler handler;
-
-  static_assert(detail::server<typename Call::signature_type>::template accepts<Handler>,
-                "virtine [V111]: a handler cannot be called with the hypercall's arguments. It "
-                "must accept virtine::tainted<A> for each value, string_view or span<const T>, and "
-                "virtine::guest_buffer<T> for each span<T>, in the order of the signature, and "
-                "return its result or virtine::answer of it.");
-};
-
-/// Allows `Call` and says what it does. The handler runs on the thread that made the call, while
-/// the guest is stopped; if calls run on several threads, so does the handler.
-template <hypercall_type Call, class Handler>
-allowed<Call, Handler> allow(Handler handler) {
-  return {std::move(handler)};
-}
-
-/// The hypercalls that a guest may make. `policy{}` allows none.
-template <class... Allowed>
+/// What guests may ask for: hypercalls (allow<Call>(handler)) and what of a POSIX system they may
+/// use (<virtine/posix.hpp>). `policy{}` grants nothing. A policy may be a part of another, which
+/// then has its grants. All calls of a function share its policy, its handlers included, but each
+/// has system calls of its own: what one has open is closed at its end.
+template <class... Parts>
 class policy {
-  static constexpr bool numbers_differ() {
-    std::array<std::uint64_t, sizeof...(Allowed) + 1> numbers{Allowed::call::number..., UINT64_MAX};
-    for (std::size_t i = 0; i < sizeof...(Allowed); ++i) {
-      for (std::size_t j = 0; j < i; ++j) {
-        if (numbers[i] == numbers[j]) return false;
-      }
-    }
-    return true;
-  }
-  static_assert(numbers_differ(),
-                "virtine [V112]: two hypercalls of a policy have one number. Give each hypercall "
-                "that a policy allows a number of its own.");
+  using list = typename detail::grants_of<policy>::type;
+  using known = detail::grant_list<list>;
+  using server = typename known::server;
+  static constexpr std::size_t count = std::tuple_size_v<list>;
 
  public:
-  policy() = default;
-  explicit policy(Allowed... list) requires(sizeof...(Allowed) > 0) : list_(std::move(list)...) {}
+  /// What a call, session or batch has open. Made anew, and empty, for each.
+  using call_state = typename server::state;
+
+  policy() requires std::is_default_constructible_v<list> { add_all(); }
+  explicit policy(Parts... parts) requires(sizeof...(Parts) > 0)
+      : list_(std::tuple_cat(list_of(std::move(parts))...)) {
+    add_all();
+  }
 
   /// Returns whether the policy allows the hypercall of this number.
-  static constexpr bool allows([[maybe_unused]] std::uint32_t number) {
-    return ((Allowed::call::number == number) || ...);
+  static constexpr bool allows(std::uint32_t number) {
+    return asks_for_strings(number) || known::allows(number);
   }
 
   /// Serves hypercall `number` whose frame is at `at`. Fails, and the call is to end, if it is not
@@ -252,27 +149,114 @@ class policy {
   result<void> serve(std::uint64_t number, guest_access& guest, guest_address at) {
     return [&]<std::size_t... I>(std::index_sequence<I...>)->result<void> {
       result<void> outcome = error{.code = errc::hypercall_denied, .detail = number};
-      static_cast<void>((serve_if<I>(number, guest, at, outcome) || ...));
+      if ((serve_if<I>(number, guest, at, outcome) || ...)) return outcome;
+      if (asks_for_strings(number)) {
+        return detail::server<environment::signature_type>::serve(detail::no_strings, guest, at);
+      }
+      denied_.add(false, static_cast<std::uint32_t>(number));
       return outcome;
     }
-    (std::index_sequence_for<Allowed...>{});
+    (std::make_index_sequence<count>{});
+  }
+
+  /// Serves a system call of a guest that has `open` open. Fails, and the call is to end, if no
+  /// grant is about it, unless posix::others_fail() is one.
+  result<system_call_answer> serve(const system_call& call, guest_access& guest, call_state& open) {
+    const system_call_answer given = server_.serve(call, guest, open);
+    if (given.denied) {
+      denied_.add(true, call.number);
+      if constexpr (known::others_fail) return system_call_answer{.value = -ENOSYS};
+      return error{.code = errc::system_call_denied,
+                   .operation = system_call_name(call.number),
+                   .detail = call.number};
+    }
+    if (given.grant < count && !given.again) {
+      counts_[given.grant].used.add_one();
+      if (given.refused) counts_[given.grant].refused.add_one();
+    }
+    return given;
+  }
+
+  /// Returns what was asked so far, by all threads.
+  [[nodiscard]] policy_usage usage() const {
+    policy_usage out;
+    for_each([&](const auto& each, std::size_t i) {
+      out.grants.push_back({each.describe(), counts_[i].used.value(), counts_[i].refused.value()});
+    });
+    out.denied = denied_.list();
+    return out;
+  }
+
+  /// Renders the policy for people: a line for each grant, and one for the rest.
+  friend std::string to_string(const policy& of) {
+    std::string out;
+    of.for_each([&](const auto& each, std::size_t) { out += each.describe() + '\n'; });
+    if constexpr (!known::others_fail) out += "everything else: ends the call\n";
+    return out;
   }
 
  private:
+  template <class...>
+  friend class policy;
+
+  struct counts {
+    detail::counter used;
+    detail::counter refused;
+  };
+
+  static constexpr bool asks_for_strings(std::uint64_t number) {
+    return number == environment::number || number == program_arguments::number;
+  }
+
+  template <class Part>
+  static auto list_of(Part part) {
+    if constexpr (requires { part.list_; }) {
+      return std::move(part.list_);
+    } else {
+      return std::tuple<Part>(std::move(part));
+    }
+  }
+
+  template <class Visitor>
+  void for_each(const Visitor& visit) const {
+    [&]<std::size_t... I>(std::index_sequence<I...>) {
+      (visit(std::get<I>(list_), I), ...);
+    }
+    (std::make_index_sequence<count>{});
+  }
+
+  void add_all() {
+    for_each([&](const auto& each, std::size_t i) {
+      if constexpr (requires { each.add_to(server_, i); }) each.add_to(server_, i);
+    });
+  }
+
   template <std::size_t I>
   bool serve_if(std::uint64_t number, guest_access& guest, guest_address at,
                 result<void>& outcome) {
-    using call = typename std::tuple_element_t<I, std::tuple<Allowed...>>::call;
-    if (call::number != number) return false;
-    outcome =
-        detail::server<typename call::signature_type>::serve(std::get<I>(list_).handler, guest, at);
-    return true;
+    using one = std::tuple_element_t<I, list>;
+    if constexpr (detail::hypercall_grant<one>) {
+      using call = typename one::call;
+      if (call::number != number) return false;
+      counts_[I].used.add_one();
+      outcome = detail::server<typename call::signature_type>::serve(std::get<I>(list_).handler,
+                                                                     guest, at);
+      if (!outcome) counts_[I].refused.add_one();
+      return true;
+    }
+    return false;
   }
 
-  std::tuple<Allowed...> list_;
+  list list_;
+  [[no_unique_address]] server server_;
+  std::array<counts, count> counts_;
+  detail::denial_log denied_;
 };
 
-/// The default: no hypercalls at all.
+template <class... Parts>
+policy(Parts...) -> policy<Parts...>;
+
+/// The default: nothing at all.
 using deny_all = policy<>;
 
 }  // namespace virtine

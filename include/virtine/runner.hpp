@@ -3,10 +3,13 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <stop_token>
+#include <thread>
 #include <utility>
 
 #include <virtine/deadline.hpp>
@@ -61,6 +64,18 @@ class runner {
 
   /// Interrupts the call that runs, if one does. Any thread may do this.
   void interrupt(errc why) { gate_.interrupt(why); }
+
+  /// Sleeps for `time`, or until the call is interrupted. Returns whether it may go on.
+  bool pause(std::chrono::nanoseconds time) const {
+    // In pieces, because a signal that comes just before a sleep would not end it.
+    constexpr std::chrono::nanoseconds piece = std::chrono::milliseconds(10);
+    for (const auto until = deadline_after(time); !gate_.interrupted();) {
+      const auto left = until - detail::monotonic::now();
+      if (left <= left.zero()) return true;
+      std::this_thread::sleep_for(std::min(piece, left));
+    }
+    return false;
+  }
 
   /// Runs the guest until its next exit. Signals of the caller's own do not end it. Fails with
   /// EINTR only once the call was interrupted; end() then says why.

@@ -121,9 +121,10 @@ class session<R(A...), Named, Policy> {
   /// Has the guest stay, on a thread of its own.
   result<void> settle(function& fn) {
     const auto stay = [&] {
-      guest_.emplace(**lent_, entry::address, frame_offset, [&fn](machine& stopped, stop why) {
-        return detail::serve(stopped, why, fn.policy_);
-      });
+      guest_.emplace(**lent_, entry::address, frame_offset,
+                     [this, &fn](machine& stopped, stop why) {
+                       return detail::serve(stopped, why, fn.policy_, open_);
+                     });
     };
 #ifdef __cpp_exceptions
     try {
@@ -184,6 +185,7 @@ class session<R(A...), Named, Policy> {
   std::optional<typename function::lease> lent_;
   std::size_t used_ = 0;  // Of the arguments, at most.
   result<void> opened_;
+  typename Policy::call_state open_;  // Of the guest's thread, while there is one.
   std::vector<std::byte> reply_;
   std::optional<detail::resident> guest_;
 };

@@ -1,12 +1,14 @@
-// A system call as Linux defines it for x86-64, made by a guest: what it asks for.
+// A system call as Linux defines it for x86-64, made by a guest, and what it is answered.
 // Knows nothing of who answers it.
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <array>
-#include <cstdint>
-
 #include <sys/syscall.h>
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
 
 #include <virtine/error.hpp>
 
@@ -16,6 +18,16 @@ namespace virtine {
 struct system_call {
   std::uint32_t number = 0;
   std::array<std::uint64_t, 6> arguments{};
+};
+
+/// How a policy answers a system call.
+struct system_call_answer {
+  std::int64_t value = 0;           ///< A result, or a negative errno.
+  std::chrono::nanoseconds wait{};  ///< How long the guest is to sleep before it goes on.
+  bool again = false;               ///< Nothing was done, as it would block: ask again.
+  bool denied = false;              ///< No grant is about this call.
+  bool refused = false;             ///< `grant` is, but does not go so far.
+  std::size_t grant = SIZE_MAX;     ///< Which grant of the policy answered, if one did.
 };
 
 namespace detail {

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <virtine/allow.hpp>
 #include <virtine/allow_entropy.hpp>
 #include <virtine/bare_machine.hpp>
 #include <virtine/bytes.hpp>
@@ -10,6 +11,7 @@
 #include <virtine/machine.hpp>
 #include <virtine/policy.hpp>
 #include <virtine/pool.hpp>
+#include <virtine/posix.hpp>
 #include <virtine/result.hpp>
 #include <virtine/saved_snapshot.hpp>
 #include <virtine/session.hpp>

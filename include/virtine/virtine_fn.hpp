@@ -166,6 +166,12 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
     call_options options_;
   };
 
+  /// Returns how often calls have used the policy, and what it denied them. A copy of the function
+  /// counts for itself.
+  [[nodiscard]] virtine::policy_usage policy_usage() const {
+    return policy_.usage();
+  }
+
   /// Returns this function with other limits: `fn.with({.timeout = 50ms})(3)`.
   [[nodiscard]] limited with(call_options options) {
     return {*this, std::move(options)};

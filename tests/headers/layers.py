@@ -15,13 +15,16 @@ RANKS = [
     "version error result",
     # Freestanding: what guests include. x86/user64 is here because it holds the numbers that both
     # sides agree on.
-    "bytes signature hypercall entropy checks frame x86/user64 guest/call guest/entry guest",
+    "bytes signature hypercall entropy environment checks frame x86/user64 guest/call guest/entry guest",
     "x86/bytes x86/code_writer x86/cpu_mode x86/descriptors x86/loops x86/page_table "
     "x86/trampoline x86/trap "
     "kvm/uapi kvm/explain kvm/fd kvm/mapping kvm/capability kvm/exit",
     "kvm/vcpu kvm/vm kvm/system image",
     "digest source_image guest_memory guest_access tainted object_bytes layout fault_report "
-    "snapshot guest_cpu policy allow_entropy stop system_call pool_options slots workers pending",
+    "snapshot guest_cpu grant system_call_names policy_usage system_call stop allow policy "
+    "allow_entropy posix/rights posix/request posix/quiet_signals posix/paths "
+    "posix/descriptor_calls posix/path_calls posix/system_calls posix/grants posix "
+    "pool_options slots workers pending",
     "deadline runner shared_snapshot machine resident bare_machine "
     "gdb/packet gdb/registers gdb/connection gdb/server gdb/debugged_machine",
     "machine_like lease pool marshal batch entry_checks saved_snapshot",

@@ -1,0 +1,24 @@
+// The hypercalls by which a guest gets its arguments and its environment. Must not know where the
+// strings come from. Freestanding: shared by hosts and guests.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include <virtine/hypercall.hpp>
+
+namespace virtine {
+
+/// Copies the strings of the environment ("NAME=value"), each ended by a zero byte, to the span, as
+/// many as fit wholly. Returns how many bytes all of them need. Every policy answers: with no
+/// strings, unless it has posix::environment().
+struct environment : hypercall<first_reserved_hypercall + 1, std::uint64_t(std::span<std::byte>)> {
+};
+
+/// The same of the arguments that a program would find in argv; see posix::arguments().
+struct program_arguments
+    : hypercall<first_reserved_hypercall + 2, std::uint64_t(std::span<std::byte>)> {};
+
+}  // namespace virtine

@@ -1,0 +1,113 @@
+// What guests have asked of a policy, counted: the numbers, and how a policy keeps them.
+// Knows nothing of policies.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include <virtine/system_call_names.hpp>
+
+namespace virtine {
+
+/// How often guests have used a policy. See virtine_fn::policy_usage().
+struct policy_usage {
+  struct of_grant {
+    std::string grant;          ///< As to_string(policy) describes it.
+    std::uint64_t used = 0;     ///< Requests that it answered, failures included.
+    std::uint64_t refused = 0;  ///< Of those, how many went beyond what it grants.
+  };
+  struct of_request {
+    std::string name;  ///< "socket", or "hypercall 7".
+    std::uint64_t count = 0;
+  };
+
+  std::vector<of_grant> grants;    ///< In the order of the policy.
+  std::vector<of_request> denied;  ///< What no grant is about, in the order in which it came up.
+};
+
+/// Renders the numbers, one line each.
+inline std::string to_string(const policy_usage& usage) {
+  std::string out;
+  for (const auto& each : usage.grants) {
+    out += each.grant + ": used " + std::to_string(each.used) + ", refused " +
+           std::to_string(each.refused) + '\n';
+  }
+  for (const auto& each : usage.denied) {
+    out += "denied: " + each.name + ", " + std::to_string(each.count) + '\n';
+  }
+  return out;
+}
+
+namespace detail {
+
+/// A number that any thread may count up. A copy begins at 0, as it counts for another.
+class counter {
+ public:
+  counter() = default;
+  counter(const counter&) noexcept {}
+  counter& operator=(const counter&) noexcept { return *this; }
+
+  void add_one() { value_.fetch_add(1, std::memory_order_relaxed); }
+  [[nodiscard]] std::uint64_t value() const { return value_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<std::uint64_t> value_{0};
+};
+
+/// What was denied, and how often. Any thread may add to it; a copy begins empty.
+class denial_log {
+ public:
+  /// Guests choose numbers freely, so that so many are told apart and the rest are counted as one.
+  static constexpr std::size_t most = 64;
+
+  denial_log() = default;
+  denial_log(const denial_log&) {}
+  denial_log& operator=(const denial_log&) { return *this; }
+
+  void add(bool is_system_call, std::uint32_t number) {
+    std::lock_guard lock(guard_);
+    const auto found = std::find_if(entries_.begin(), entries_.end(), [&](const entry& each) {
+      return each.is_system_call == is_system_call && each.number == number;
+    });
+    if (found != entries_.end()) {
+      ++found->count;
+    } else if (entries_.size() < most) {
+      entries_.push_back({is_system_call, number, 1});
+    } else {
+      ++others_;
+    }
+  }
+
+  [[nodiscard]] std::vector<policy_usage::of_request> list() const {
+    std::lock_guard lock(guard_);
+    std::vector<policy_usage::of_request> out;
+    for (const entry& each : entries_) {
+      const char* const name = each.is_system_call ? system_call_name(each.number) : "hypercall";
+      const bool numbered = !each.is_system_call || std::string(name) == "unknown";
+      out.push_back({numbered ? name + (' ' + std::to_string(each.number)) : name, each.count});
+    }
+    if (others_ != 0) out.push_back({"others", others_});
+    return out;
+  }
+
+ private:
+  struct entry {
+    bool is_system_call;
+    std::uint32_t number;
+    std::uint64_t count;
+  };
+
+  mutable std::mutex guard_;
+  std::vector<entry> entries_;  // Guarded by guard_.
+  std::uint64_t others_ = 0;    // Guarded by guard_.
+};
+
+}  // namespace detail
+
+}  // namespace virtine

@@ -1,0 +1,50 @@
+// What of a POSIX system guests may use: the grants, and policies that are made of them.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <unistd.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <virtine/policy.hpp>
+#include <virtine/posix/grants.hpp>
+
+namespace virtine::posix {
+
+/// A policy for code that only computes, but comes with a C library: it may print, which `sink`
+/// gets up to `most` bytes of, and see the time. Nothing else is there, and asking does no harm.
+template <class Sink>
+auto minimal(Sink&& sink, std::uint64_t most = 64 << 10) {
+  return policy{output(std::forward<Sink>(sink), most), clock(), others_fail()};
+}
+
+/// The same; what is printed is dropped.
+inline auto minimal() {
+  return minimal([](std::string_view) {}, UINT64_MAX);
+}
+
+#ifdef __cpp_exceptions
+/// A policy that gives guests the host: every file that the host's process can read or write, at
+/// the host's own paths, its environment, time and random bytes. The machine is then no more than a
+/// machine. Throws failure if "/" cannot be opened.
+inline auto permissive_exposes_host(std::uint64_t most = most_written) {
+  std::vector<std::string> strings;
+  for (char** each = ::environ; each != nullptr && *each != nullptr; ++each) {
+    strings.emplace_back(*each);
+  }
+  return policy{directory<"/">("/", read_write, most),
+                clock(),
+                entropy(),
+                environment(strings),
+                descriptor<0>(STDIN_FILENO, reading),
+                descriptor<1>(STDOUT_FILENO, writing),
+                descriptor<2>(STDERR_FILENO, writing),
+                others_fail()};
+}
+#endif
+
+}  // namespace virtine::posix

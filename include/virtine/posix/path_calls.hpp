@@ -1,0 +1,245 @@
+// The system calls that take a path: open, stat, unlink and their kin.
+// Knows nothing of what is done with an open file.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include <virtine/posix/descriptor_calls.hpp>
+#include <virtine/posix/paths.hpp>
+#include <virtine/posix/request.hpp>
+#include <virtine/posix/rights.hpp>
+
+namespace virtine::posix::detail {
+
+/// Creating an entry counts as so many bytes written, because it takes room on the host.
+inline constexpr std::uint64_t entry_bytes = 4096;
+
+/// Finds where the path at argument `text` leads, relative to the descriptor at argument `base` if
+/// there is one. Returns 0 or an errno; a place outside of all granted directories is ENOENT.
+inline int locate(const request& r, std::optional<std::size_t> base, std::size_t text, place& out) {
+  std::string path;
+  if (const int why = r.take_text(text, path)) return why;
+  if (path.empty()) return ENOENT;
+  std::string from = "/";
+  if (base && r.number(*base) != AT_FDCWD && path.front() != '/') {
+    const open_file* const file = r.open.find(r.arguments[*base]);
+    if (file == nullptr) return EBADF;
+    if (file->what != kind::directory) return ENOTDIR;
+    from = file->path;
+  }
+  out = find_place(r.granted, normal_path(from, path));
+  return out.in == nullptr ? ENOENT : 0;
+}
+
+/// Counts an entry that is to be created against what may be written. Returns whether it fits.
+inline bool pay_for_entry(const request& r, const place& where) {
+  std::uint64_t& used = r.open.written_below(where.index);
+  if (where.in->most - used < entry_bytes) return false;
+  used += entry_bytes;
+  return true;
+}
+
+/// Opens the file at `where` as the guest wants it. Nothing is opened for real before it is known
+/// to be a regular file or a directory, as opening a device or a pipe can do something already.
+inline answer open_at(const request& r, const place& where, int flags, std::uint64_t mode) {
+  constexpr int large_file = 0100000;  // What Linux calls O_LARGEFILE; the host's libc has 0.
+  constexpr int known = O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_APPEND | O_NONBLOCK |
+                        O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | large_file;
+  const std::size_t grant = where.in->grant;
+  const int access = flags & O_ACCMODE;
+  if ((flags & ~known) != 0 || access == O_ACCMODE) return fails(grant, EINVAL);
+  const bool writes = access != O_RDONLY;
+  if ((writes || (flags & (O_CREAT | O_TRUNC)) != 0) && !where.in->writable) {
+    return refuses(grant, EROFS);
+  }
+  if (r.open.full()) return fails(grant, EMFILE);
+
+  constexpr int how = O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+  int wanted = access | how | (flags & (O_TRUNC | O_APPEND | O_DIRECTORY));
+  std::uint64_t permissions = 0;
+  const opened seen = open_beneath(*where.in->root, where.below, O_PATH | O_NOFOLLOW);
+  if (seen.file) {
+    const looked_up found = inspect(seen.file);
+    if (found.why == EACCES) return refuses(grant, EACCES);
+    if (found.why != 0) return fails(grant, found.why);
+    if ((flags & O_CREAT) != 0 && (flags & O_EXCL) != 0) return fails(grant, EEXIST);
+    if (S_ISDIR(found.status.st_mode) && (writes || (flags & O_CREAT) != 0)) {
+      return fails(grant, EISDIR);
+    }
+  } else if (seen.why == ENOENT && (flags & O_CREAT) != 0) {
+    if (!pay_for_entry(r, where)) return refuses(grant, ENOSPC);
+    wanted |= flags & (O_CREAT | O_EXCL);
+    permissions = mode & 0777;
+  } else {
+    return fails(grant, seen.why);
+  }
+  opened made =
+      open_beneath(*where.in->root, where.below, static_cast<std::uint64_t>(wanted), permissions);
+  if (!made.file) return fails(grant, made.why);
+  // Once more, because somebody else may have put another file there.
+  const looked_up found = inspect(made.file);
+  if (found.why != 0) return fails(grant, found.why);
+  const bool is_directory = S_ISDIR(found.status.st_mode);
+  return gives(grant, static_cast<std::int64_t>(
+                          r.open.add({.what = is_directory ? kind::directory : kind::file,
+                                      .reads = access != O_WRONLY,
+                                      .writes = writes,
+                                      .closes_on_exec = (flags & O_CLOEXEC) != 0,
+                                      .flags = flags & (O_ACCMODE | O_APPEND | O_NONBLOCK),
+                                      .owned = std::move(made.file),
+                                      .directory = where.index,
+                                      .grant = grant,
+                                      .path = is_directory ? where.whole : std::string()})));
+}
+
+/// stat, lstat and newfstatat, whose structure goes to argument `to`.
+inline answer stat_at(const request& r, const place& where, std::size_t to, bool follow) {
+  const std::size_t grant = where.in->grant;
+  const opened seen = open_beneath(*where.in->root, where.below,
+                                   static_cast<std::uint64_t>(O_PATH | (follow ? 0 : O_NOFOLLOW)));
+  if (!seen.file) return fails(grant, seen.why);
+  struct ::stat status {};
+  if (::fstat(seen.file.get(), &status) != 0) return fails(grant, errno);
+  const int why = r.give(r.address(to), stat_of(status, where.index + 1).bytes);
+  return why != 0 ? fails(grant, why) : gives(grant, 0);
+}
+
+inline answer access_at(const place& where, int mode) {
+  const std::size_t grant = where.in->grant;
+  if ((mode & ~(R_OK | W_OK | X_OK)) != 0) return fails(grant, EINVAL);
+  const opened seen = open_beneath(*where.in->root, where.below, O_PATH);
+  if (!seen.file) return fails(grant, seen.why);
+  if ((mode & W_OK) != 0 && !where.in->writable) return fails(grant, EROFS);
+  // Sound: the kernel reads an empty text and no memory besides.
+  return tells(grant, ::syscall(SYS_faccessat2, seen.file.get(), "", mode, AT_EMPTY_PATH));
+}
+
+/// Does something with the directory that holds the file at `where`, if it may be written.
+template <class Change>
+answer change_entry(const place& where, const Change& change) {
+  const std::size_t grant = where.in->grant;
+  if (!where.in->writable) return refuses(grant, EROFS);
+  if (where.below == ".") return refuses(grant, EBUSY);
+  std::string name;
+  const opened parent = open_parent(where, name);
+  if (!parent.file) return fails(grant, parent.why);
+  return tells(grant, change(parent.file.get(), name.c_str()));
+}
+
+inline answer make_directory(const request& r, const place& where, std::uint64_t mode) {
+  if (where.in->writable && !pay_for_entry(r, where)) return refuses(where.in->grant, ENOSPC);
+  return change_entry(where, [&](int parent, const char* name) {
+    return ::mkdirat(parent, name, static_cast<mode_t>(mode & 0777));
+  });
+}
+
+inline answer remove_entry(const place& where, int flags) {
+  if ((flags & ~AT_REMOVEDIR) != 0) return fails(where.in->grant, EINVAL);
+  return change_entry(
+      where, [&](int parent, const char* name) { return ::unlinkat(parent, name, flags); });
+}
+
+inline answer rename_entry(const place& from, const place& to) {
+  if (!to.in->writable) return refuses(to.in->grant, EROFS);
+  return change_entry(from, [&](int parent, const char* name) -> int {
+    if (to.below == ".") return errno = EBUSY, -1;
+    if (to.in != from.in) return errno = EXDEV, -1;
+    std::string new_name;
+    const opened new_parent = open_parent(to, new_name);
+    if (!new_parent.file) return errno = new_parent.why, -1;
+    return ::renameat(parent, name, new_parent.file.get(), new_name.c_str());
+  });
+}
+
+/// Says where a call has its arguments: the older ones lack the descriptor to begin at.
+struct path_call {
+  std::optional<std::size_t> base;
+  std::size_t path;
+};
+
+inline std::optional<path_call> path_arguments(std::uint32_t call) {
+  switch (call) {
+    case SYS_open:
+    case SYS_stat:
+    case SYS_lstat:
+    case SYS_access:
+    case SYS_unlink:
+    case SYS_rmdir:
+    case SYS_mkdir:
+    case SYS_rename:
+      return path_call{std::nullopt, 0};
+    case SYS_openat:
+    case SYS_newfstatat:
+    case SYS_faccessat:
+    case SYS_unlinkat:
+    case SYS_mkdirat:
+    case SYS_renameat:
+      return path_call{0, 1};
+    default:
+      return std::nullopt;
+  }
+}
+
+/// Serves the calls that take a path; nothing if it is another call.
+inline std::optional<answer> serve_path(const request& r, std::uint32_t call) {
+  const auto where_to_look = path_arguments(call);
+  if (!where_to_look) return std::nullopt;
+  constexpr int empty_path = AT_EMPTY_PATH;
+  if (call == SYS_newfstatat && (r.number(3) & empty_path) != 0) {
+    std::string path;
+    if (const int why = r.take_text(1, path)) return constant(-why);
+    if (path.empty()) {
+      if (!r.granted.any_descriptor()) return not_granted;
+      const open_file* const file = r.open.find(r.arguments[0]);
+      return file == nullptr ? constant(-EBADF) : stat_open(r, *file, 2);
+    }
+  }
+  if (r.granted.directories.empty()) return not_granted;
+  place where;
+  if (const int why = locate(r, where_to_look->base, where_to_look->path, where)) {
+    return constant(-why);
+  }
+  const std::size_t next = where_to_look->path + 1;
+  switch (call) {
+    case SYS_open:
+    case SYS_openat:
+      return open_at(r, where, r.number(next), r.arguments[next + 1]);
+    case SYS_stat:
+    case SYS_lstat:
+      return stat_at(r, where, 1, call == SYS_stat);
+    case SYS_newfstatat:
+      return stat_at(r, where, 2, (r.number(3) & AT_SYMLINK_NOFOLLOW) == 0);
+    case SYS_access:
+    case SYS_faccessat:
+      return access_at(where, r.number(next));
+    case SYS_mkdir:
+    case SYS_mkdirat:
+      return make_directory(r, where, r.arguments[next]);
+    case SYS_unlink:
+      return remove_entry(where, 0);
+    case SYS_rmdir:
+      return remove_entry(where, AT_REMOVEDIR);
+    case SYS_unlinkat:
+      return remove_entry(where, r.number(next));
+    default:
+      break;
+  }
+  place to;
+  const auto base = call == SYS_rename ? std::nullopt : std::optional<std::size_t>(2);
+  if (const int why = locate(r, base, call == SYS_rename ? 1 : 3, to)) return constant(-why);
+  return rename_entry(where, to);
+}
+
+}  // namespace virtine::posix::detail

@@ -1,0 +1,50 @@
+// Keeps writes that the kernel answers with a signal from ending the host. Knows nothing of guests.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <signal.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <ctime>
+
+namespace virtine::posix::detail {
+
+/// While one lives, SIGPIPE and SIGXFSZ of this thread's own writes do nothing. A guest could
+/// otherwise end the host by writing to a pipe that nobody reads, or beyond RLIMIT_FSIZE.
+class quiet_signals {
+ public:
+  quiet_signals() {
+    sigemptyset(&quiet_);
+    sigaddset(&quiet_, SIGPIPE);
+    sigaddset(&quiet_, SIGXFSZ);
+    sigset_t pending;
+    sigpending(&pending);
+    // One that waits already is not ours to take.
+    if (sigismember(&pending, SIGPIPE) == 1) sigdelset(&quiet_, SIGPIPE);
+    if (sigismember(&pending, SIGXFSZ) == 1) sigdelset(&quiet_, SIGXFSZ);
+    pthread_sigmask(SIG_BLOCK, &quiet_, &before_);
+  }
+  quiet_signals(const quiet_signals&) = delete;
+  quiet_signals& operator=(const quiet_signals&) = delete;
+  ~quiet_signals() {
+    const timespec none{};
+    while (sigtimedwait(&quiet_, nullptr, &none) > 0) {
+    }
+    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+
+ private:
+  sigset_t quiet_;
+  sigset_t before_;
+};
+
+/// Returns what `write` returns, or the negative errno if that is negative.
+template <class Write>
+std::int64_t quietly(const Write& write) {
+  const quiet_signals quiet;
+  const std::int64_t made = write();
+  return made < 0 ? -std::int64_t{errno} : made;
+}
+
+}  // namespace virtine::posix::detail
