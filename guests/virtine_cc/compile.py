@@ -4,7 +4,6 @@
 
 import pathlib
 import re
-import shutil
 import sys
 
 from .failure import Failure
@@ -15,15 +14,24 @@ from .tools import find_tool, run
 
 CLANG_FLAGS = """
     --target=x86_64-linux-musl -nostdinc -DVIRTINE_GUEST=1 -fno-pic -fno-pie -mcmodel=small
-    -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables
+    -ffunction-sections -fdata-sections -fexceptions -fno-asynchronous-unwind-tables
     -fno-stack-protector -fcf-protection=none -fno-math-errno -fstack-clash-protection -Wall
 """.split()
 # Destructors of objects that live to the end have nothing to do: the machine is wiped.
-CXX_FLAGS = "-fno-exceptions -fno-rtti -fno-threadsafe-statics -fno-c++-static-destructors".split()
+CXX_FLAGS = "-frtti -fno-threadsafe-statics -fno-c++-static-destructors".split()
 
-
-def is_cxx(source):
-    return pathlib.Path(source).suffix in (".cpp", ".cc")
+FLUSHING_ENTRY = """
+.section .text.virtine_flushing_NAME, "ax", @progbits
+.globl virtine_flushing_NAME
+.type virtine_flushing_NAME, @function
+virtine_flushing_NAME:
+  subq $8, %rsp
+  call virtine_entry_NAME
+  addq $8, %rsp
+  jmp virtine_flush
+.size virtine_flushing_NAME, . - virtine_flushing_NAME
+.section .note.GNU-stack, "", @progbits
+"""
 
 
 def parse_dependencies(text):
@@ -55,14 +63,14 @@ class Compiler:
             raise Failure(f"{source} cannot be read: {why.strerror}") from why
         given = self.options.given
         defines = [f"-D{text}" for text in given.define]
-        if source.suffix == ".o":
+        if source.suffix in (".o", ".a"):
             self.dependencies.append(source)
-            return pathlib.Path(shutil.copyfile(source, self.object_of(source)))
+            return source
         if source.suffix in (".asm", ".nasm"):
             debug = ["-g", "-F", "dwarf"] if given.debug else []
             return self.assemble(source, given.include, [*debug, *defines])
         if source.suffix not in (".c", ".cpp", ".cc", ".rs"):
-            raise Failure(f"{source} is none of .c .cpp .cc .rs .asm .nasm .o")
+            raise Failure(f"{source} is none of .c .cpp .cc .rs .asm .nasm .o .a")
         if self.options.bare:
             raise Failure(f"{source} is C, C++ or Rust, which needs --mode user64; bare images "
                           "are written in nasm")
@@ -74,17 +82,21 @@ class Compiler:
         return self.compile_c(source, [f"-std={standard}", f"-O{given.optimise}", *debug, *defines,
                                        *(f"-I{path}" for path in include if path)])
 
-    def runtime(self, has_init):
-        """Returns the objects that every image of this kind is linked with."""
-        folder = self.installation.runtime
-        if not self.options.bare:
-            sources = ["support.cpp", "init.cpp"] if has_init else ["support.cpp"]
-            return [self.compile_c(folder / "memory.c", ["-std=c11", "-Os"]),
-                    *(self.compile_c(folder / name, ["-std=c++20", "-Os"]) for name in sources)]
-        if self.options.given.boot:
-            memory = f"-DVIRTINE_MEMORY={self.options.memory}"
-            return [self.assemble(folder / "boot.asm", [], [memory])]
-        return []
+    def runtime(self, source):
+        """Returns the object of one of the runtime's own sources."""
+        source = self.installation.runtime / source
+        if source.suffix == ".asm":
+            return self.assemble(source, [], [f"-DVIRTINE_MEMORY={self.options.memory}"])
+        return self.compile_c(source, ["-std=gnu17" if source.suffix == ".c" else "-std=c++20",
+                                       "-Os", "-U_GNU_SOURCE", "-D_GNU_SOURCE"])
+
+    def flushing_entries(self, names):
+        """Returns an object with entries that empty the buffers of stdio after the function."""
+        source = self.directory / "flushing_entries.s"
+        source.write_text("".join(FLUSHING_ENTRY.replace("NAME", name) for name in names))
+        out = self.object_of(source)
+        self.report(source, run([self.toolchain.clang, CLANG_FLAGS[0], "-c", source, "-o", out]))
+        return out
 
     def object_of(self, source):
         self.count += 1

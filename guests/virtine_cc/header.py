@@ -7,7 +7,7 @@ import re
 
 from .single_source import render_markers
 
-IMAGE_FORMAT = 2  # virtine::image_format of the headers written here
+IMAGE_FORMAT = 3  # virtine::image_format of the headers written here
 
 # Octal escapes always have three digits, so that what follows cannot be taken for a part of them.
 PLAIN = set(range(0x20, 0x7f)) - set(map(ord, '"\\?'))
@@ -86,6 +86,7 @@ def render(image, exports, markers, options, version):
       .memory_size = {options.memory if options.bare else 0:#x},
       .boot = {options.mode_traits.base if options.given.boot else 0:#x},
       .init = {image.init:#x},
+      .thread_pointer = {image.thread_pointer:#x},
   }};
   using image = {name};
 """)

@@ -11,6 +11,8 @@ from .tools import import_elftools, readable
 
 STACK_GUARD = 64 << 10  # virtine::layout::guard_size
 ENTRY_PREFIX = "virtine_entry_"
+FLUSHING_PREFIX = "virtine_flushing_"  # entries of images that have stdio
+THREAD = "virtine_thread"  # of runtime/thread.c
 INIT_ENTRY = "virtine_init"  # of runtime/init.cpp
 SHF_EXECINSTR = 0x4
 
@@ -21,7 +23,8 @@ Symbol = collections.namedtuple("Symbol", "address size name")
 class Image:
     """What was linked, read back and checked."""
 
-    def __init__(self, path, exports, options):
+    def __init__(self, path, exports, options, heap=0):
+        self.heap = heap
         ELFFile = import_elftools()
         with open(path, "rb") as file:
             elf = ELFFile(file)
@@ -30,6 +33,7 @@ class Image:
             self.imports = self.read_imports(elf)
             self.entries, self.init, self.symbols = self.read_symbols(elf, exports)
             self.lines = read_lines(elf, self.segments) if options.given.debug else []
+            self.thread_pointer = self.read_thread_pointer(elf)
         self.end = max(segment.address + segment.size for segment in self.segments)
         self.check_size(options)
 
@@ -48,6 +52,8 @@ class Image:
                                              rights["PF_R"] | rights["PF_W"])
         segments, end, last = [], options.mode_traits.base, -1
         for header in elf.iter_segments():
+            if header["p_type"] == "PT_TLS":
+                continue
             if header["p_type"] != "PT_LOAD":
                 raise Failure(f"the image has a {header['p_type']} segment, which a guest cannot "
                               "use")
@@ -86,10 +92,11 @@ class Image:
                 continue
             if name == INIT_ENTRY:
                 init = symbol["st_value"]
-            if name.startswith(ENTRY_PREFIX):
-                name = name[len(ENTRY_PREFIX):]
-                if name in exports:
-                    entries[name] = symbol["st_value"]
+            for prefix in (ENTRY_PREFIX, FLUSHING_PREFIX):
+                if name.startswith(prefix) and name[len(prefix):] in exports:
+                    name = name[len(prefix):]
+                    if prefix == FLUSHING_PREFIX or name not in entries:
+                        entries[name] = symbol["st_value"]
             # Of several names for one place, the one of a function, then the first in order.
             rank = (kind != "STT_FUNC", name)
             at = symbol["st_value"]
@@ -101,8 +108,23 @@ class Image:
                               "defined as code")
         symbols = [symbol for _, (_, symbol) in sorted(found.items())]
         names = readable([symbol.name for symbol in symbols])
-        return entries, init, [symbol._replace(name=name)
-                               for symbol, name in zip(symbols, names)]
+        symbols = [symbol._replace(name=name) for symbol, name in zip(symbols, names)]
+        return entries, init, symbols
+
+    @staticmethod
+    def read_thread_pointer(elf):
+        """Returns where the thread pointer of the image leads to; 0 if it has none."""
+        found = elf.get_section_by_name(".symtab").get_symbol_by_name(THREAD)
+        if not found:
+            return 0
+        variables = next(header for header in elf.iter_segments()
+                         if header["p_type"] == "PT_TLS")
+        align = variables["p_align"]
+        end = variables["p_vaddr"] + (variables["p_memsz"] + align - 1) // align * align
+        if found[0]["st_value"] != end:
+            raise Failure("the image has a thread_local variable that is aligned to more than 64 "
+                          "bytes, for which there is no place; align it less")
+        return end
 
     def check_size(self, options):
         if options.bare:
@@ -115,6 +137,7 @@ class Image:
         end += options.stack + PAGE
         end += ((end >> 21) + (end >> 30) + (end >> 39) + 4) * PAGE
         if end > options.memory:
-            raise Failure(f"the guest needs {end} bytes (image {self.end}, arguments "
+            heap = f" of which heap {self.heap}" if self.heap else ""
+            raise Failure(f"the guest needs {end} bytes (image {self.end}{heap}, arguments "
                           f"{options.arguments}, stack {options.stack}), but is limited to "
                           f"{options.memory}; raise the limit with --memory")

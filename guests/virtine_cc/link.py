@@ -1,22 +1,64 @@
 # From objects to one ELF file, and what a linker's complaints mean.
-# Must not know what is in the objects.
+# Must not know what the objects are for.
 # SPDX-License-Identifier: MIT
 
 import re
 import sys
 
 from .failure import Failure
-from .tools import find_tool, run, with_versions
+from .reach import is_constructor
+from .rewrite import rewrite
+from .tools import demangle_names, run
 
 LLD_FLAGS = """
     -static --no-dynamic-linker --gc-sections --orphan-handling=error --fatal-warnings
-    --error-limit=0 --color-diagnostics=never -z noexecstack -z max-page-size=4096
+    --error-limit=0 --color-diagnostics=never -z noexecstack -z max-page-size=4096 --eh-frame-hdr
 """.split()
 
 
-def link(objects, roots, options, script, out):
-    lld = find_tool(with_versions("ld.lld"), "lld")
-    command = [lld, *LLD_FLAGS, "-T", script, "-e", hex(options.mode_traits.base), "-o", out]
+def write_objects(program, compiler):
+    """Writes the objects of a program, as they are to be linked, and returns their paths."""
+    directory = compiler.directory / "linked"
+    directory.mkdir()
+    reach, written, from_libc = program.reach, [], {}
+
+    def unwanted(item, section):
+        if section.name.startswith((".eh_frame", ".gcc_except_table")):
+            return not program.unwinding
+        if is_constructor(section):
+            return item.is_host_file and (item, section.number) not in reach.live
+        if section.name.startswith(".debug_"):
+            return item.from_libc  # Its sources are not here.
+        return section.name.startswith(".fini_array")
+
+    for number, item in enumerate(reach.objects):
+        path = directory / f"{number}_{re.sub(r'[^A-Za-z0-9_.]', '_', item.name)}"
+        path.write_bytes(item.without(lambda section, item=item: unwanted(item, section)))
+        written.append(path)
+        if item.from_libc:
+            from_libc[path] = item
+    rewrite(compiler.toolchain, from_libc)
+    return written
+
+
+def check_missing(reach, script):
+    """Fails if something that is alive refers to what neither an object nor `script` defines."""
+    given = set(re.findall(r"(?m)^ *(\w+) = \.;", script.read_text()))
+    names = sorted(set(reach.missing) - given - {"_GLOBAL_OFFSET_TABLE_"})
+    if not names:
+        return
+    said = []
+    for name, plain in sorted(zip(names, demangle_names(names)), key=lambda pair: pair[1]):
+        users = demangle_names(reach.chain(name)[-1:])
+        said.append(plain + (f" (by {users[0]})" if users else ""))
+    raise Failure(f"these functions or variables are used but not defined: {', '.join(said)}; "
+                  "neither the sources of the image nor its C and C++ library have them")
+
+
+def link(lld, objects, roots, script, out, base, symbols=()):
+    """Links `objects` into `out`. `symbols` are (name, value) pairs that the script uses."""
+    command = [lld, *LLD_FLAGS, "-T", script, "-e", hex(base), "-o", out]
+    command += [f"--defsym={name}={value}" for name, value in symbols]
     command += [f"-Map={out.with_suffix('.map')}"]
     for name in roots:
         command += ["-u", name]
@@ -26,8 +68,7 @@ def link(objects, roots, options, script, out):
     undefined = sorted(set(re.findall(r"undefined (?:\w+ )?symbol: (.*)", done.stderr)))
     if undefined:
         raise Failure("these functions or variables are used but not defined: "
-                      f"{', '.join(undefined)}; a guest has no C or C++ library, so a source of "
-                      "the image has to define them")
+                      f"{', '.join(undefined)}; a source of the image has to define them")
     placed = sorted(set(re.findall(r":\(([^()]*)\) is being placed in", done.stderr)))
     if any(section.startswith(".rel") for section in placed):
         raise Failure("the image would have relocations left to do, as an ifunc does; a guest has "

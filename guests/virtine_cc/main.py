@@ -9,42 +9,88 @@ import signal
 import sys
 import tempfile
 
-from .compile import Compiler, is_cxx
+from .compile import Compiler
 from .disassemble import disassemble
+from .elf import Object
 from .failure import Failure
 from .files import depfile_text, keep, remove, write_atomically
 from .header import render
-from .image import ENTRY_PREFIX, INIT_ENTRY, Image
+from .image import ENTRY_PREFIX, FLUSHING_PREFIX, Image
 from .installation import Installation
-from .link import link
-from .objects import collect_exports
+from .link import check_missing, link, write_objects
+from .needs import HOOKS, Program, choose
+from .objects import INITIALISER, collect_exports
 from .options import Options, make_parser
+from .reach import Reach
 from .single_source import marked_names, read_markers
+from .suppliers import Suppliers
 
 
 def build(options, installation):
     given = options.given
     with tempfile.TemporaryDirectory(prefix="virtine-cc-") as directory:
         compiler = Compiler(options, installation, pathlib.Path(directory))
-        objects = [compiler.compile(source) for source in given.sources]
-        markers = read_markers([path for path, source in zip(objects, given.sources)
-                                if is_cxx(source)])
-        exports, has_init = collect_exports(objects, given.sources, marked_names(markers), options)
-        objects += compiler.runtime(has_init)
-        roots = [ENTRY_PREFIX + name for name in exports] + ([INIT_ENTRY] if has_init else [])
+        paths = [compiler.compile(source) for source in given.sources]
+        sources = [source for source, path in zip(given.sources, paths) if path.suffix != ".a"]
+        archives = [path for path in paths if path.suffix == ".a"] + compiler.archives
+        objects = [Object(source, path.read_bytes())
+                   for source, path in zip(given.sources, paths) if path.suffix != ".a"]
+        markers = read_markers(objects)
+        exports, has_initialiser = collect_exports(objects, sources, marked_names(markers),
+                                                   options)
         elf = compiler.directory / f"{options.name}.elf"
-        script = installation.runtime / options.mode_traits.script
-        link(objects + compiler.archives, roots, options, script, elf)
-        text = render(Image(elf, exports, options), exports, markers, options,
-                      installation.version())
+        if options.bare:
+            image = link_bare(compiler, objects, exports, elf)
+        else:
+            roots = [INITIALISER] if has_initialiser else []
+            image = link_user64(compiler, objects, archives, exports, roots, elf)
+        text = render(image, exports, markers, options, installation.version())
         if given.keep:
-            keep(given.keep, [elf, elf.with_suffix(".map"), *objects])
+            keep(given.keep, [elf, elf.with_suffix(".map"),
+                              *(path for path in paths if path.suffix != ".a")])
         if given.depfile:
-            rule = depfile_text(given.out, [*compiler.dependencies, script])
-            write_atomically(given.depfile, rule)
+            write_atomically(given.depfile, depfile_text(given.out, compiler.dependencies))
         write_atomically(given.out, text)
         if given.disassemble:
             disassemble(compiler.toolchain.objdump, elf, options)
+
+
+def script_of(compiler):
+    script = compiler.installation.runtime / compiler.options.mode_traits.script
+    compiler.dependencies.append(script)
+    return script
+
+
+def link_bare(compiler, objects, exports, elf):
+    if compiler.options.given.boot:
+        objects = [*objects, Object("boot.asm", compiler.runtime("boot.asm").read_bytes())]
+    program = Program(Reach([], unwinding=False), unwinding=False)
+    program.reach.objects.extend(objects)
+    link(compiler.toolchain.lld, write_objects(program, compiler),
+         [ENTRY_PREFIX + name for name in exports], script_of(compiler), elf,
+         compiler.options.mode_traits.base)
+    return Image(elf, exports, compiler.options)
+
+
+def link_user64(compiler, objects, archives, exports, roots, elf):
+    roots = roots + [ENTRY_PREFIX + name for name in exports]
+    program = choose(objects, roots, Suppliers(compiler, archives))
+    reach = program.reach
+    for name in exports:
+        if ENTRY_PREFIX + name in reach.missing:
+            raise Failure(f"'{name}' is exported, but its entry {ENTRY_PREFIX}{name} is not "
+                          "defined")
+    check_missing(reach, script_of(compiler))
+    hooks = [name for name in HOOKS if reach.is_live(name)]
+    if "virtine_flush" in hooks:
+        entries = compiler.flushing_entries(exports)
+        reach.add(Object("flushing_entries.s", entries.read_bytes()))
+        hooks += [FLUSHING_PREFIX + name for name in exports]
+    heap = compiler.options.heap if reach.is_live("__mmap") else 0
+    link(compiler.toolchain.lld, write_objects(program, compiler), roots + hooks,
+         script_of(compiler), elf, compiler.options.mode_traits.base,
+         [("virtine_heap_size", heap)])
+    return Image(elf, exports, compiler.options, heap)
 
 
 def remove_stale(arguments):

@@ -4,12 +4,11 @@
 
 import re
 
+from .elf import SHF_ALLOC, SHF_EXECINSTR, SHF_TLS, SHF_WRITE, SHN_UNDEF
 from .failure import Failure
 from .options import check_identifier
-from .tools import import_elftools
 
 INITIALISER = "virtine_initialiser"  # what a source names by VIRTINE_INIT
-SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR, SHF_TLS = 0x1, 0x2, 0x4, 0x400
 
 
 def parse_exports(data, source):
@@ -20,58 +19,41 @@ def parse_exports(data, source):
     return list(zip(words[::2], words[1::2]))
 
 
-def inspect_object(path, source, options):
-    """Checks what the linker would not; returns what the object exports, whether it names the
-    initialiser, and whether it has static constructors."""
-    ELFFile = import_elftools()
-    try:
-        with open(path, "rb") as file:
-            elf = ELFFile(file)
-            if elf["e_type"] != "ET_REL" or elf["e_machine"] != "EM_X86_64":
-                raise Failure(f"{source} is not an x86-64 object file")
-            sections = [(section.name, section["sh_flags"], section["sh_size"],
-                         section.data() if section.name == ".virtine.exports" else b"")
-                        for section in elf.iter_sections()]
-            symbols = elf.get_section_by_name(".symtab")
-            initialises = any(symbol["st_shndx"] != "SHN_UNDEF"
-                              for symbol in (symbols and symbols.get_symbol_by_name(INITIALISER))
-                              or [])
-    except Failure:
-        raise
-    except Exception as why:  # what a damaged file makes pyelftools raise is not a closed list
-        raise Failure(f"{source} is not an object file: {why}") from why
-
+def inspect_object(item, source, options):
+    """Checks what the linker would not; returns what the object exports, and whether it names
+    the initialiser."""
+    initialises = any(symbol.name == INITIALISER and symbol.section != SHN_UNDEF
+                      for symbol in item.symbols)
     exports, constructs = [], False
-    has_markers = any(name == ".virtine.markers" for name, *_ in sections)
-    for name, flags, size, data in sections:
-        exports += parse_exports(data, source)
-        if size == 0 or not flags & SHF_ALLOC:
+    for section in item.sections:
+        name, flags = section.name, section.flags
+        if name == ".virtine.exports":
+            exports += parse_exports(item.content(section.number), source)
+        if section.size == 0 or not flags & SHF_ALLOC:
             continue
         constructs = constructs or re.match(r"\.init_array\b", name) is not None
         if re.match(r"\.(preinit_array|fini_array|ctors|dtors)\b", name):
             raise Failure(f"{source} has a section {name}, which guests do not run; use an "
                           "initialiser (VIRTINE_INIT) or the constructor of a static object")
-        # A file with marked functions may have those of its host, which the linker drops.
-        if flags & SHF_TLS and not has_markers:
-            raise Failure(f"{source} has a thread_local variable; a guest has one thread, so make "
-                          "it an ordinary one")
+        if options.bare and flags & SHF_TLS:
+            raise Failure(f"{source} has a thread_local variable, which needs --mode user64; a bare "
+                          "guest has no thread pointer")
         if not options.bare and flags & SHF_WRITE and flags & SHF_EXECINSTR:
             raise Failure(f"{source}: section {name} is both writable and executable; keep code "
                           "and data in sections of their own")
     if options.bare and (initialises or constructs):
         raise Failure(f"{source} has an initialiser or a static constructor, which need --mode "
                       "user64; a bare image has its boot code")
-    return exports, initialises, constructs
+    return exports, initialises
 
 
 def collect_exports(objects, sources, marked, options):
     """Checks the objects, of whose functions those in `marked` are so by VIRTINE; returns their
-    exports, {name: signature} in order, and whether anything has to run before the snapshot."""
-    exports, origin, initialisers, has_init = {}, {}, [], False
-    for path, source in zip(objects, sources):
-        found, initialises, constructs = inspect_object(path, source, options)
+    exports, {name: signature} in order, and whether one names an initialiser."""
+    exports, origin, initialisers = {}, {}, []
+    for item, source in zip(objects, sources):
+        found, initialises = inspect_object(item, source, options)
         initialisers += [source] if initialises else []
-        has_init = has_init or initialises or constructs
         for name, signature in found:
             check_identifier(name, "the exported function")
             if name in exports:
@@ -88,4 +70,4 @@ def collect_exports(objects, sources, marked, options):
     if len(initialisers) > 1:
         raise Failure(f"the initialiser is named twice, by {initialisers[0]} and by "
                       f"{initialisers[1]}; write VIRTINE_INIT once, and call the other from there")
-    return exports, has_init
+    return exports, bool(initialisers)

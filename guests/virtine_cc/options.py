@@ -11,14 +11,14 @@ from .failure import Failure
 
 PAGE = 4096
 
-Mode = collections.namedtuple("Mode", "bits base script memory arguments stack")
+Mode = collections.namedtuple("Mode", "bits base script memory arguments stack heap")
 # In bare modes the call frame is at 0x1000 and the stack ends at 0x8000; long64's page tables,
 # 0x4000 to 0x6fff, lie between.
 MODES = {
-    "user64": Mode(64, 0x20000, "user64.ld", 64 << 20, 64 << 10, 64 << 10),
-    "real16": Mode(16, 0x8000, "bare.ld", 64 << 10, PAGE, 0x4000),
-    "protected32": Mode(32, 0x8000, "bare.ld", 1 << 20, PAGE, 0x4000),
-    "long64": Mode(64, 0x8000, "bare.ld", 1 << 20, PAGE, 0x1000),
+    "user64": Mode(64, 0x20000, "user64.ld", 64 << 20, 64 << 10, 256 << 10, 4 << 20),
+    "real16": Mode(16, 0x8000, "bare.ld", 64 << 10, PAGE, 0x4000, 0),
+    "protected32": Mode(32, 0x8000, "bare.ld", 1 << 20, PAGE, 0x4000, 0),
+    "long64": Mode(64, 0x8000, "bare.ld", 1 << 20, PAGE, 0x1000, 0),
 }
 BARE_ARGUMENTS_MAX = 0x3000
 BARE_MEMORY_MAX = {"real16": 1 << 20, "protected32": 1 << 30, "long64": 1 << 30}
@@ -44,13 +44,15 @@ class Parser(argparse.ArgumentParser):
 
 def make_parser(version):
     parser = Parser(prog="virtine-cc", description="Compile, link and embed a guest image as a C++ header.", allow_abbrev=False)
-    parser.add_argument("sources", nargs="+", metavar="SOURCE", help=".c .cpp .cc .rs .asm .nasm .o")
+    parser.add_argument("sources", nargs="+", metavar="SOURCE", help=".c .cpp .cc .rs .asm .nasm .o .a")
     parser.add_argument("-o", dest="out", metavar="OUT.hpp", required=True)
     parser.add_argument("--name", help="of the type guests::NAME; default: that of OUT up to its first dot")
     parser.add_argument("--mode", default="user64", help="one of %s" % ", ".join(MODES))
     parser.add_argument("--boot", action="store_true",
                         help="bare modes: begin with code that gets there from real mode")
-    parser.add_argument("--stack", metavar="SIZE", help="user64; default 64K")
+    parser.add_argument("--stack", metavar="SIZE", help="user64; default 256K")
+    parser.add_argument("--heap", metavar="SIZE",
+                        help="user64: what malloc and new have, if they are used; default 4M")
     parser.add_argument("--arguments", metavar="SIZE",
                         help="room for a call frame and its data; default 64K, bare modes 4K")
     parser.add_argument("--memory", metavar="SIZE",
@@ -110,8 +112,11 @@ class Options:
         if given.stack and self.bare:
             raise Failure("--stack is for --mode user64; the stack of a bare image is the "
                           f"{self.mode_traits.stack} bytes below 0x8000")
+        if given.heap and self.bare:
+            raise Failure("--heap is for --mode user64; a bare image has no C library")
         self.memory = self.size("memory", BARE_MEMORY_MAX.get(self.mode, 1 << 40))
         self.stack = self.size("stack", self.memory)
+        self.heap = self.size("heap", self.memory)
         self.arguments = self.size("arguments", BARE_ARGUMENTS_MAX if self.bare else self.memory)
         if self.bare and self.memory <= self.mode_traits.base:
             raise Failure(f"--memory {given.memory} leaves no room for a bare image, which begins "
@@ -120,7 +125,7 @@ class Options:
         if not re.fullmatch(r"[0-3gsz]|fast", given.optimise):
             raise Failure(f"-O{given.optimise} is unknown; use -O0 to -O3, -Og, -Os, -Oz or "
                           "-Ofast")
-        self.cxx_standard, self.c_standard = "c++20", "c11"
+        self.cxx_standard, self.c_standard = "c++20", "gnu17"
         for standard in given.std:
             if "++" in standard:
                 self.cxx_standard = standard

@@ -6,10 +6,9 @@
 import pathlib
 import re
 
+from .elf import MARKERS
 from .failure import Failure
-from .tools import import_elftools
 
-SECTION = ".virtine.markers"
 DIGITS = 16  # of each of the numbers that virtine::detail::marker_record writes
 
 
@@ -53,14 +52,13 @@ def read_markers(objects):
     """Returns {number of a source file: (number of its time, names of the functions marked
     there)}."""
     files = {}
-    for path in objects:
-        with open(path, "rb") as file:
-            section = import_elftools()(file).get_section_by_name(SECTION)
-            words = section.data().split(b"\0")[:-1] if section else []
+    for item in objects:
+        words = b"".join(item.content(section.number) for section in item.sections
+                         if section.name == MARKERS).split(b"\0")[:-1]
         for name, numbers in zip(words[::2], words[1::2]):
             source, changed = (int(numbers[at:at + DIGITS][::-1], 16) for at in (0, DIGITS))
-            origin, _, names = files.setdefault(source, (path, changed, []))
-            if origin != path:
+            origin, _, names = files.setdefault(source, (item, changed, []))
+            if origin is not item:
                 raise Failure("two sources with marked functions have one file name; rename one")
             names.append(name.decode())
     return {source: (changed, names) for source, (_, changed, names) in files.items()}

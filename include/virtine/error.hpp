@@ -132,9 +132,16 @@ enum class fault_kind : std::uint8_t {
   general_protection,  ///< A privileged instruction, a foreign port, a non-canonical address...
   stack_segment,
   alignment,
-  floating_point,  ///< An unmasked x87 or SSE exception.
-  triple_fault,    ///< A fault that the guest could not take; bare guests have no handlers.
-  other,           ///< Another vector; see fault::vector.
+  floating_point,      ///< An unmasked x87 or SSE exception.
+  aborted,             ///< The guest called abort().
+  assertion_failed,    ///< An assert() did not hold, or one of the C++ library's.
+  terminated,          ///< The guest called std::terminate(), or left a noexcept by an exception.
+  uncaught_exception,  ///< The guest threw an exception that nothing in it catches.
+  out_of_memory,       ///< operator new found the heap full, and nothing catches std::bad_alloc.
+  pure_virtual_call,
+  memory_corrupted,  ///< A check that the guest's compiler put in found something overwritten.
+  triple_fault,      ///< A fault that the guest could not take; bare guests have no handlers.
+  other,             ///< Another vector; see fault::vector.
 };
 
 /// Returns the kind in words, as messages use it.
@@ -170,6 +177,20 @@ constexpr const char* name(fault_kind kind) {
       return "alignment check";
     case fault_kind::floating_point:
       return "floating-point exception";
+    case fault_kind::aborted:
+      return "abort() called";
+    case fault_kind::assertion_failed:
+      return "failed assertion";
+    case fault_kind::terminated:
+      return "std::terminate() called";
+    case fault_kind::uncaught_exception:
+      return "uncaught exception";
+    case fault_kind::out_of_memory:
+      return "out of memory";
+    case fault_kind::pure_virtual_call:
+      return "call of a pure virtual function";
+    case fault_kind::memory_corrupted:
+      return "memory corruption found";
     case fault_kind::triple_fault:
       return "triple fault";
     case fault_kind::other:

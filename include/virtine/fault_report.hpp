@@ -3,6 +3,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 
@@ -10,6 +12,7 @@
 #include <virtine/guest_memory.hpp>
 #include <virtine/image.hpp>
 #include <virtine/layout.hpp>
+#include <virtine/x86/ending.hpp>
 #include <virtine/x86/trap.hpp>
 
 namespace virtine {
@@ -35,6 +38,41 @@ namespace detail {
 inline bool is_syscall(const guest_memory& memory, std::uint64_t address) {
   auto opcode = memory.read<std::uint16_t>(guest_address{address});
   return opcode && *opcode == 0x050f;
+}
+
+constexpr fault_kind kind_of(x86::ending why) {
+  switch (why) {
+    case x86::ending::aborted:
+      return fault_kind::aborted;
+    case x86::ending::assertion_failed:
+      return fault_kind::assertion_failed;
+    case x86::ending::terminated:
+      return fault_kind::terminated;
+    case x86::ending::uncaught_exception:
+      return fault_kind::uncaught_exception;
+    case x86::ending::out_of_memory:
+      return fault_kind::out_of_memory;
+    case x86::ending::pure_virtual_call:
+      return fault_kind::pure_virtual_call;
+    case x86::ending::memory_corrupted:
+      return fault_kind::memory_corrupted;
+  }
+  return fault_kind::invalid_opcode;
+}
+
+inline void describe_invalid_opcode(fault& out, const trap& t, const guest_memory& memory) {
+  out.kind = fault_kind::invalid_opcode;
+  if (is_syscall(memory, t.frame.rip)) {
+    out.kind = fault_kind::system_call;
+    return;
+  }
+  using code = std::array<std::byte, x86::ending_size>;
+  if (const auto found = memory.read<code>(guest_address{t.frame.rip})) {
+    if (const auto why = x86::decode_ending(*found)) {
+      out.kind = kind_of(*why);
+      out.instruction = t.rcx - 1;  // The address after the call.
+    }
+  }
 }
 
 inline void describe_page_fault(fault& out, const trap& t, const layout& where,
@@ -107,8 +145,7 @@ inline error report(const trap& t, const image_description& image, const layout&
       f.instruction -= 1;  // A trap: the frame has the address after the INT3.
       break;
     case vector::invalid_opcode:
-      f.kind = detail::is_syscall(memory, t.frame.rip) ? fault_kind::system_call
-                                                       : fault_kind::invalid_opcode;
+      detail::describe_invalid_opcode(f, t, memory);
       break;
     case vector::stack_segment:
       f.kind = fault_kind::stack_segment;

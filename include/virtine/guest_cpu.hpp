@@ -3,6 +3,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <sys/auxv.h>
+
 #include <cstdint>
 
 #include <virtine/kvm/system.hpp>
@@ -20,12 +22,16 @@ struct guest_cpu {
   std::uint64_t xcr0 = 0;  ///< 0 if there is no XSAVE.
   std::uint8_t task_type = x86::busy_task;
   x86::vector_wipe wipe = x86::vector_wipe::fxrstor;
+  bool wrfsbase = false;  ///< Whether guests can set the base of FS, as a thread pointer takes.
 
   /// Derives it from what KVM supports.
   static guest_cpu of(const kvm::system& system) {
     guest_cpu cpu;
     const auto& cpuid = system.supported_cpuid();
     if (const auto* leaf = cpuid.find(7, 0)) cpu.features.fsgsbase = (leaf->ebx & 1) != 0;
+    // The host's own word counts as well, because the same software KVM as below hides this bit.
+    constexpr unsigned long hwcap2_fsgsbase = 2;
+    cpu.wrfsbase = cpu.features.fsgsbase || (::getauxval(AT_HWCAP2) & hwcap2_fsgsbase) != 0;
     // Leaf 13 decides, not the XSAVE bit of leaf 1: one software KVM hides the bit although its
     // guests run on all of the host's vector state, which the trampoline must be able to wipe.
     if (const auto* leaf = cpuid.find(0xd, 0); leaf != nullptr && (leaf->eax & 3) == 3) {

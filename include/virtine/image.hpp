@@ -15,7 +15,7 @@
 namespace virtine {
 
 /// The version of the generated headers that this library reads; virtine-cc writes it into each.
-inline constexpr int image_format = 2;
+inline constexpr int image_format = 3;
 
 /// A contiguous part of an image in guest memory. What lies beyond its content starts as zeros.
 struct segment {
@@ -54,6 +54,7 @@ struct image_description {
   std::uint64_t boot =
       0;  ///< Bare modes: where the image's boot code starts in real mode; 0: none.
   std::uint64_t init = 0;  ///< user64: what runs once, before the snapshot; 0: nothing does.
+  std::uint64_t thread_pointer = 0;  ///< user64: the base of FS at each entry; 0: none.
 };
 
 /// A generated image type: `guests::NAME`.

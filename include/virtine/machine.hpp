@@ -66,6 +66,9 @@ class machine : public guest_access {
     auto vcpu = vm->create_vcpu(0, (*system)->vcpu_mmap_size());
     if (!vcpu) return vcpu.why();
     const guest_cpu cpu = guest_cpu::of(**system);
+    if (from->image().thread_pointer != 0 && !cpu.wrfsbase) {
+      return error{.code = errc::no_kvm, .operation = "FSGSBASE, for the image's thread pointer"};
+    }
     if (auto set = cpu.set_up(*vcpu, **system); !set) return set.why();
     std::unique_ptr<Machine> made(new Machine(std::move(from), cpu, *std::move(memory),
                                               *std::move(vm), *std::move(vcpu), *std::move(guard)));

@@ -68,7 +68,7 @@ inline std::uint64_t digest_of(const image_description& image) {
   all.add(std::uint64_t{image.imports.size()});
   for (std::uint32_t number : image.imports) all.add(std::uint64_t{number});
   all.add(image.arguments_size).add(image.stack_size).add(image.memory_size);
-  return all.add(image.boot).add(image.init).value();
+  return all.add(image.boot).add(image.init).add(image.thread_pointer).value();
 }
 
 /// Digests what CPUID tells a guest, but for the number of the processor that it runs on.

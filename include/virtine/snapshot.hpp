@@ -108,7 +108,8 @@ class snapshot {
     };
     put_page(x86::tables_page, x86::tables_page_bytes(where.trap_stack_top()));
     put_page(x86::trap_stub_page, x86::trap_stubs);
-    put_page(x86::trampoline_page, x86::trampoline_bytes(where.call_address()));
+    put_page(x86::trampoline_page,
+             x86::trampoline_bytes(where.call_address(), image.thread_pointer));
     for (const segment& s : image.segments) put(s.address, s.content.data(), s.content.size());
 
     // These may come from a file, so they are held against the map before any is used.

@@ -17,7 +17,7 @@ RANKS = [
     # sides agree on.
     "bytes signature hypercall entropy environment checks frame x86/user64 guest/call guest/entry guest",
     "x86/bytes x86/code_writer x86/cpu_mode x86/descriptors x86/loops x86/page_table "
-    "x86/trampoline x86/trap "
+    "x86/ending x86/trampoline x86/trap "
     "kvm/uapi kvm/explain kvm/fd kvm/mapping kvm/capability kvm/exit",
     "kvm/vcpu kvm/vm kvm/system image",
     "digest source_image guest_memory guest_access tainted object_bytes layout fault_report "

@@ -14,6 +14,10 @@ org 0x12000
         mov     es, ecx
         mov     fs, ecx
         mov     gs, ecx
+        mov     rcx, [thread_pointer]
+        jrcxz   %%no_thread
+        wrfsbase rcx
+%%no_thread:
         push    strict dword 0x202
         popfq
         xor     ecx, ecx
@@ -63,6 +67,11 @@ entry_with_fxrstor:
         fninit
         fxrstor64 [init_state]
         call_and_report entry_with_fxrstor
+
+; What the thread pointer is to be, or 0; the test gives 0x8899aabbccddeef0.
+        times 0x1f0 - ($ - $$) db 0xcc
+thread_pointer:
+        dq      0x8899aabbccddeef0
 
 ; Where the host puts the function and its frame; the test gives 0x1122334455667780.
         times 0x1f8 - ($ - $$) db 0xcc

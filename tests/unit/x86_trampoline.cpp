@@ -7,7 +7,8 @@
 
 namespace x86 = virtine::x86;
 
-static constexpr x86::page trampoline = x86::trampoline_bytes(0x1122334455667780);
+static constexpr x86::page trampoline =
+    x86::trampoline_bytes(0x1122334455667780, 0x8899aabbccddeef0);
 
 TEST_CASE("the trampoline is what the assembler makes of it", "[x86]") {
   check_assembled("VIRTINE_TRAMPOLINE_BIN", trampoline);

@@ -15,10 +15,11 @@
 namespace virtine::x86 {
 
 // Offsets in the trampoline's page.
-inline constexpr std::size_t entry_distance = 0x80;        ///< From one entry to the next.
-inline constexpr std::size_t call_address_offset = 0x1f8;  ///< The value of RSP at each entry.
-inline constexpr std::size_t init_state_offset = 0x200;    ///< What the entries restore from.
-inline constexpr std::size_t init_state_size = 512 + 64;   ///< Legacy area and XSAVE header.
+inline constexpr std::size_t entry_distance = 0x80;          ///< From one entry to the next.
+inline constexpr std::size_t thread_pointer_offset = 0x1f0;  ///< The base of FS; 0 leaves it 0.
+inline constexpr std::size_t call_address_offset = 0x1f8;    ///< The value of RSP at each entry.
+inline constexpr std::size_t init_state_offset = 0x200;      ///< What the entries restore from.
+inline constexpr std::size_t init_state_size = 512 + 64;     ///< Legacy area and XSAVE header.
 
 /// How an entry wipes x87 and vector state: what the processor and its host need.
 enum class vector_wipe : std::uint8_t {
@@ -75,13 +76,17 @@ constexpr std::size_t write_entry(page& out, vector_wipe how) {
   code.emit({0x8e, 0xc1});                         // mov es, ecx
   code.emit({0x8e, 0xe1});                         // mov fs, ecx
   code.emit({0x8e, 0xe9});                         // mov gs, ecx
-  code.emit({0x68, 0x02, 0x02, 0x00, 0x00});       // push 0x202
-  code.emit({0x9d});                               // popfq
-  code.emit({0x31, 0xc9});                         // xor ecx, ecx
-  code.emit({0x31, 0xd2});                         // xor edx, edx
-  code.emit({0x31, 0xdb});                         // xor ebx, ebx
-  code.emit({0x31, 0xed});                         // xor ebp, ebp
-  code.emit({0x31, 0xf6});                         // xor esi, esi
+  // No descriptor of ours could have the base, because not every host runs CPL 3 on our GDT.
+  code.emit_relative({0x48, 0x8b, 0x0d}, thread_pointer_offset);  // mov rcx, [rel thread_pointer]
+  code.emit({0xe3, 0x05});                                        // jrcxz over
+  code.emit({0xf3, 0x48, 0x0f, 0xae, 0xd1});                      // wrfsbase rcx
+  code.emit({0x68, 0x02, 0x02, 0x00, 0x00});                      // push 0x202
+  code.emit({0x9d});                                              // popfq
+  code.emit({0x31, 0xc9});                                        // xor ecx, ecx
+  code.emit({0x31, 0xd2});                                        // xor edx, edx
+  code.emit({0x31, 0xdb});                                        // xor ebx, ebx
+  code.emit({0x31, 0xed});                                        // xor ebp, ebp
+  code.emit({0x31, 0xf6});                                        // xor esi, esi
   for (unsigned low = 0; low < 8; ++low) {
     code.emit({0x45, 0x31, 0xc0 | low << 3 | low});  // xor r8d, r8d ... xor r15d, r15d
   }
@@ -106,6 +111,7 @@ constexpr made_trampoline make_trampoline() {
   for (const vector_wipe how : vector_wipes) {
     made.exits[static_cast<std::size_t>(how)] = write_entry(made.bytes, how);
   }
+  store(made.bytes, thread_pointer_offset, std::uint64_t{0});
   store(made.bytes, call_address_offset, std::uint64_t{0});
   for (std::size_t i = 0; i < init_state_size; ++i) {
     made.bytes[init_state_offset + i] = std::byte{0};
@@ -122,9 +128,11 @@ inline constexpr made_trampoline trampoline = make_trampoline();
 
 /// Returns the page at trampoline_page: the entries, the state they restore, and the loops of
 /// batches and sessions. `call_address` is where the host puts the call_record; 16-byte aligned, it
-/// is also the stack of the function but for the record's size.
-constexpr page trampoline_bytes(std::uint64_t call_address) {
+/// is also the stack of the function but for the record's size. `thread_pointer`, unless it is 0,
+/// is the base of FS and takes a processor that has CR4.FSGSBASE set.
+constexpr page trampoline_bytes(std::uint64_t call_address, std::uint64_t thread_pointer = 0) {
   page bytes = detail::trampoline.bytes;
+  store(bytes, thread_pointer_offset, thread_pointer);
   store(bytes, call_address_offset, call_address);
   return bytes;
 }
@@ -141,7 +149,7 @@ constexpr bool is_trampoline_exit(std::uint64_t rip, vector_wipe how) {
 
 /// Returns whether `rip` is in one of the entries, where nothing of the call has run.
 constexpr bool in_trampoline(std::uint64_t rip) {
-  return rip >= trampoline_page && rip < trampoline_page + call_address_offset;
+  return rip >= trampoline_page && rip < trampoline_page + thread_pointer_offset;
 }
 
 namespace detail {
@@ -158,7 +166,7 @@ constexpr bool entries_are_apart() {
 }  // namespace detail
 
 static_assert(detail::entries_are_apart());
-static_assert(vector_wipes.size() * entry_distance <= call_address_offset &&
+static_assert(vector_wipes.size() * entry_distance <= thread_pointer_offset &&
               detail::trampoline.bytes[session_offset - 1] == std::byte{0xcc} &&
               detail::trampoline.bytes[session_leave_offset - 1] == std::byte{0xcc} &&
               detail::trampoline.bytes[loops_end] == std::byte{0xcc});

@@ -1,0 +1,178 @@
+# Relocatable x86-64 objects and archives of them, read as far as one asks. Written by hand rather
+# than with pyelftools because a library's hundreds of members have to be gone through in no time.
+# Must not know what they are for.
+# SPDX-License-Identifier: MIT
+
+import struct
+
+from .failure import Failure
+
+SHT_RELA, SHT_NOBITS, SHT_INIT_ARRAY, SHT_GROUP = 4, 8, 14, 17
+SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR, SHF_LINK_ORDER, SHF_TLS = 0x1, 0x2, 0x4, 0x80, 0x400
+SHN_UNDEF, SHN_LORESERVE = 0, 0xff00
+STB_LOCAL, STB_WEAK = 0, 2
+STT_SECTION, STT_FILE = 3, 4
+GRP_COMDAT = 1
+MARKERS = ".virtine.markers"  # of a file in which VIRTINE marks functions
+
+
+class Section:
+    """A section's header, with its name and number."""
+
+    __slots__ = ("name", "type", "flags", "offset", "size", "link", "info", "number")
+
+    def __init__(self, fields, number):
+        (self.name, self.type, self.flags, _, self.offset, self.size, self.link, self.info, _,
+         _) = fields
+        self.number = number
+
+
+class Symbol:
+    """A symbol's name, binding, kind, and the number of its section."""
+
+    __slots__ = ("name", "binding", "kind", "section", "value", "size")
+
+    def __init__(self, name, info, section, value, size):
+        self.name, self.binding, self.kind = name, info >> 4, info & 15
+        self.section, self.value, self.size = section, value, size
+
+
+def text_at(data, offset):
+    return data[offset:data.index(b"\0", offset)].decode("utf-8", "replace")
+
+
+class Object:
+    """One relocatable object. `name` is for messages; `from_libc` says that its system calls are
+    to become requests to the host."""
+
+    def __init__(self, name, data, from_libc=False):
+        self.name, self.data, self.from_libc = name, data, from_libc
+        try:
+            self.read()
+        except (struct.error, ValueError, IndexError) as why:
+            raise Failure(f"{name} is not an object file: {why}") from why
+
+    def read(self):
+        data = self.data
+        if data[:6] != b"\x7fELF\x02\x01":
+            raise Failure(f"{self.name} is not an object file for x86-64")
+        kind, machine = struct.unpack_from("<HH", data, 16)
+        if kind != 1 or machine != 62:
+            raise Failure(f"{self.name} is not an x86-64 object file")
+        self.headers = struct.unpack_from("<Q", data, 40)[0]
+        count, names = struct.unpack_from("<HH", data, 60)
+        if count == 0:
+            count = struct.unpack_from("<Q", data, self.headers + 32)[0]
+        if names == 0xffff:
+            names = struct.unpack_from("<I", data, self.headers + 40)[0]
+        table = data[self.headers:self.headers + 64 * count]
+        self.sections = [Section(fields, number) for number, fields
+                         in enumerate(struct.iter_unpack("<IIQQQQIIQQ", table))]
+        base = self.sections[names].offset
+        for section in self.sections:
+            section.name = text_at(data, base + section.name)
+        self.symbols = self.read_symbols()
+        self.relocations_of = {section.info: section for section in self.sections
+                               if section.type == SHT_RELA}
+        self.is_host_file = any(section.name == MARKERS for section in self.sections)
+        self.dependents = {}  # section number: those that live if it does
+        for section in self.sections:
+            if section.flags & SHF_LINK_ORDER:
+                self.dependents.setdefault(section.link, []).append(section.number)
+
+    def read_symbols(self):
+        table = next((section for section in self.sections if section.type == 2), None)
+        if table is None:
+            return []
+        names = self.sections[table.link].offset
+        extended = next((self.content(section.number) for section in self.sections
+                         if section.type == 18), None)
+        symbols = []
+        for number, (name, info, _, section, value, size) in enumerate(
+                struct.iter_unpack("<IBBHQQ", self.content(table.number))):
+            if section == 0xffff:
+                section = struct.unpack_from("<I", extended, 4 * number)[0]
+            symbols.append(Symbol(text_at(self.data, names + name), info, section, value, size))
+        return symbols
+
+    def content(self, number):
+        section = self.sections[number]
+        if section.type == SHT_NOBITS:
+            return b""
+        return self.data[section.offset:section.offset + section.size]
+
+    def groups(self):
+        """Yields the signature and the sections of each COMDAT group."""
+        for section in self.sections:
+            if section.type == SHT_GROUP:
+                flags, *members = struct.unpack(f"<{section.size // 4}I",
+                                                self.content(section.number))
+                if flags & GRP_COMDAT:
+                    symbol = self.symbols[section.info]
+                    name = (self.sections[symbol.section].name if symbol.kind == STT_SECTION
+                            else symbol.name)
+                    yield name, members
+
+    def relocations(self, number):
+        """Yields the type, symbol, offset and addend of each relocation of a section."""
+        table = self.relocations_of.get(number)
+        if table is not None:
+            for offset, info, addend in struct.iter_unpack("<QQq", self.content(table.number)):
+                yield info & 0xffffffff, self.symbols[info >> 32], offset, addend
+
+    def without(self, unwanted):
+        """Returns the object's bytes as if the sections that `unwanted` accepts were not there."""
+        data = bytearray(self.data)
+        for section in self.sections:
+            named = self.sections[section.info] if section.type == SHT_RELA else section
+            if unwanted(named):
+                # SHT_NULL; nothing else of the header counts then.
+                struct.pack_into("<I", data, self.headers + 64 * section.number + 4, 0)
+        return bytes(data)
+
+
+class Archive:
+    """An archive with a symbol table, as ar makes it."""
+
+    def __init__(self, path, is_libc=False):
+        self.path, self.is_libc = path, is_libc
+        self.data = path.read_bytes()
+        if self.data[:8] != b"!<arch>\n":
+            raise Failure(f"{path} is not an archive of objects"
+                          + ("; thin archives name files that are elsewhere, so make one without T"
+                             if self.data[:8] == b"!<thin>\n" else ""))
+        self.long_names = b""
+        self.index = {}
+        self.read_index()
+
+    def read_index(self):
+        at = 8
+        while at + 60 <= len(self.data):
+            name, size = self.header(at)
+            if name == "/":
+                count = struct.unpack_from(">I", self.data, at + 60)[0]
+                offsets = struct.unpack_from(f">{count}I", self.data, at + 64)
+                names = self.data[at + 64 + 4 * count:at + 60 + size].split(b"\0")
+                for symbol, offset in zip(names, offsets):
+                    self.index.setdefault(symbol.decode("utf-8", "replace"), offset)
+            elif name == "//":
+                self.long_names = self.data[at + 60:at + 60 + size]
+            else:
+                break
+            at += 60 + size + (size & 1)
+        if not self.index and at + 60 <= len(self.data):
+            raise Failure(f"{self.path} has no table of symbols; run ranlib on it")
+
+    def header(self, at):
+        return (self.data[at:at + 16].decode("utf-8", "replace").rstrip(" "),
+                int(self.data[at + 48:at + 58]))
+
+    def member(self, offset):
+        """Returns the object at an offset that the index has."""
+        name, size = self.header(offset)
+        if name[0] == "/":
+            start = int(name[1:])
+            name = self.long_names[start:self.long_names.index(b"\n", start)].decode(
+                "utf-8", "replace")
+        data = self.data[offset + 60:offset + 60 + size]
+        return Object(f"{self.path.name}({name.rstrip('/')})", data, self.is_libc)

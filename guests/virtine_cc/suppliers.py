@@ -1,0 +1,88 @@
+# Who defines what the objects of an image need: its own archives, the runtime, libstdc++, libgcc and
+# musl, in this order.
+# Must not know what is needed, nor by whom.
+# SPDX-License-Identifier: MIT
+
+import re
+
+from . import elf
+
+# Sources of the runtime and the names that they define.
+RUNTIME = {
+    "ends.cpp": r"abort|__assert_fail|__cxa_(pure|deleted)_virtual|__stack_chk_fail|__chk_fail"
+                r"|_ZSt21__glibcxx_assert_failPKciS0_S0_",
+    "process.c": r"exit|atexit|__cxa_atexit|__cxa_thread_atexit_impl|__dso_handle"
+                 r"|__libc_single_threaded",
+    "heap.c": r"(__)?(mmap|munmap|mremap|madvise|mprotect)",
+    "start.c": r"virtine_start_libc|__init_tls|__set_thread_area",
+    "init.cpp": r"virtine_init",
+    "stdio.c": r"virtine_(flush|drop_output)",
+    "thread.c": r"virtine_thread",
+    "warm.c": r"virtine_warm_heap",
+}
+WITHOUT_STREAMS = {"streams.cpp": r"_ZNSt8ios_base4InitC1Ev"}
+WITH_EXCEPTIONS = {
+    "exceptions.cpp": r"_dl_find_object|dl_iterate_phdr|_ZN10__cxxabiv119__terminate_handlerE",
+}
+WITHOUT_EXCEPTIONS = {
+    "no_exceptions.cpp":
+        r"_Zn[wa]mRKSt9nothrow_t|_ZSt\d+__throw_\w+|_ZSt9terminatev|_Unwind_Resume|__gxx_personality_v0"
+        r"|__cxa_(allocate_exception|free_exception|throw|rethrow|bad_cast|bad_typeid"
+        r"|throw_bad_array_new_length|begin_catch|end_catch|get_exception_ptr)",
+}
+
+
+class Suppliers:
+    """The archives and the runtime, with what of them was taken."""
+
+    def __init__(self, compiler, archives):
+        self.compiler = compiler
+        self.archives = [elf.Archive(path) for path in archives]
+        self.compiled = {}  # source: Object
+        self.found = {}     # name: Archive
+
+    def of(self, unwinding, streams):
+        """Returns the functions that supply an image, for one way to link it."""
+        sources = {**RUNTIME, **(WITH_EXCEPTIONS if unwinding else WITHOUT_EXCEPTIONS),
+                   **({} if streams else WITHOUT_STREAMS)}
+        taken = set()
+        suppliers = [self.from_archive(lambda archive=archive: archive, taken)
+                     for archive in self.archives]
+        suppliers.append(self.from_runtime(sources, taken))
+        for name in ("libstdc++.a", "libgcc_eh.a", "libgcc.a", "libc.a"):
+            suppliers.append(self.from_archive(lambda name=name: self.library(name), taken))
+        return suppliers
+
+    def library(self, name):
+        if name not in self.found:
+            toolchain = self.compiler.toolchain
+            is_libc = name == "libc.a"
+            path = toolchain.libc if is_libc else toolchain.library(name)
+            self.compiler.dependencies.append(path)
+            self.found[name] = elf.Archive(path, is_libc)
+        return self.found[name]
+
+    def from_runtime(self, sources, taken):
+        def supply(name):
+            for source, names in sources.items():
+                if source not in taken and re.fullmatch(names, name):
+                    taken.add(source)
+                    return self.runtime(source)
+            return None
+        return supply
+
+    def runtime(self, source):
+        if source not in self.compiled:
+            path = self.compiler.runtime(source)
+            self.compiled[source] = elf.Object(source, path.read_bytes())
+        return self.compiled[source]
+
+    def from_archive(self, find, taken):
+        def supply(name):
+            archive = find()
+            offset = archive.index.get(name)
+            if offset is None or (archive, offset) in taken:
+                return None
+            taken.add((archive, offset))
+            return archive.member(offset)
+        return supply

@@ -1,0 +1,155 @@
+// The C and C++ libraries in guests: what they compute, what they leave, and how a call ends that
+// they end.
+// SPDX-License-Identifier: MIT
+#include "catch.hpp"
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <guests/catches.hpp>
+#include <guests/library.hpp>
+#include <virtine/virtine.hpp>
+
+using namespace virtine;
+
+namespace {
+
+using library = guests::library;
+using catches = guests::catches;
+using text = virtine::bytes<256>;
+
+pool<library>& machines() {
+  static pool<library> all({.max = 2});
+  return all;
+}
+
+template <class Sig, class Entry>
+auto of_library() {
+  return virtine_fn<Sig, Entry>(machines());
+}
+
+template <class Sig, class Entry, class... A>
+fault failed(pool<typename Entry::image>& on, A... arguments) {
+  virtine_fn<Sig, Entry> fn(on);
+  const auto outcome = fn.try_call(arguments...);
+  REQUIRE_FALSE(outcome);
+  CHECK(outcome.why().code == errc::guest_fault);
+  return outcome.why().fault;
+}
+
+}  // namespace
+
+TEST_CASE("containers, strings and algorithms", "[libraries]") {
+  auto median = of_library<int(std::span<const int>), library::median>();
+  std::vector<int> numbers;
+  for (int i = 0; i < 1001; ++i) numbers.push_back(i * 7919 % 1001);
+  CHECK(median(numbers) == 500);
+  auto count = of_library<text(std::string_view), library::count_words>();
+  CHECK(count("the cat and the dog and the bird").text() == "and=2;bird=1;cat=1;dog=1;the=3;");
+  auto objects = of_library<double(int), library::objects>();
+  CHECK(objects(4) == Approx(std::sqrt(3 + 4 + 27 + 16) * std::sqrt(2.0)));
+}
+
+TEST_CASE("text from numbers and numbers from text", "[libraries]") {
+  auto format = of_library<text(double, std::string_view), library::formatted>();
+  CHECK(format(3.14159, "pi").text() == "pi    |0003.142|3.14159|ff|  -42");
+  auto parse = of_library<double(std::string_view), library::parse>();
+  CHECK(parse("-1.25e3xyz") == -1250.0);
+  CHECK(parse("0x1p-3") == 0.125);
+  auto shortest = of_library<text(double), library::shortest>();
+  CHECK(shortest(0.1).text() == "0.1");
+  CHECK(shortest(6.02214076e23).text() == "6.02214076e+23");
+}
+
+TEST_CASE("functions of C", "[libraries]") {
+  auto sort = of_library<text(std::string_view), library::sort_by_c>();
+  CHECK(sort("delta,alpha,charlie,bravo").text() == "alphabravocharliedelta");
+  auto numbers = of_library<int(std::string_view), library::numbers_of_errors>();
+  CHECK(numbers("range") == 0);
+  CHECK(numbers("representable") == 34);
+}
+
+TEST_CASE("malloc keeps blocks apart", "[libraries]") {
+  auto stress = of_library<int(int), library::stress>();
+  CHECK(stress(std::getenv("VIRTINE_HOST") == nullptr ? 5000 : 500) == 0);
+}
+
+TEST_CASE("the heap ends where --heap says", "[libraries]") {
+  auto size = of_library<std::uint64_t(std::uint64_t), library::heap_size>();
+  for (const std::uint64_t piece : {1000U, 100000U}) {
+    const std::uint64_t had = size(piece);
+    CHECK(had > (1 << 20));
+    CHECK(had < (2 << 20));
+    // The next call has as much.
+    CHECK(size(piece) == had);
+  }
+}
+
+TEST_CASE("no call sees what another left on the heap", "[libraries]") {
+  auto secret = of_library<int(int), library::secret>();
+  for (int i = 0; i < 4; ++i) CHECK(secret(1) == 0);
+  CHECK(secret(0) == 0);
+}
+
+TEST_CASE("static objects begin anew in each call", "[libraries]") {
+  auto fresh = of_library<int(), library::fresh>();
+  for (int i = 0; i < 3; ++i) CHECK(fresh() == 1042);
+  auto thread = of_library<int(), library::thread_variables>();
+  for (int i = 0; i < 3; ++i) CHECK(thread() == 42);
+}
+
+TEST_CASE("calls of a library make no system call", "[libraries]") {
+  // The policy would end the call at the first.
+  auto stress = of_library<int(int), library::stress>();
+  CHECK(stress(100) == 0);
+}
+
+TEST_CASE("calls that nothing in the guest can go on with end by name", "[libraries]") {
+  auto& on = machines();
+  CHECK(failed<int(), library::new_until_full>(on).kind == fault_kind::out_of_memory);
+  CHECK(failed<int(int), library::recurse>(on, 1000000).kind == fault_kind::stack_overflow);
+  CHECK(failed<int(int), library::out_of_range>(on, 3).kind == fault_kind::uncaught_exception);
+  const fault thrown = failed<int(int), library::throws_nobody_catches>(on, 1);
+  CHECK(thrown.kind == fault_kind::uncaught_exception);
+  CHECK(std::string(thrown.symbol) == "throws_nobody_catches");
+  CHECK(failed<void(), library::aborts>(on).kind == fault_kind::aborted);
+  CHECK(of_library<int(int), library::throws_nobody_catches>()(0) == 0);
+}
+
+TEST_CASE("exceptions are thrown, caught and thrown again", "[libraries]") {
+  pool<catches> on;
+  virtine_fn<int(int), catches::caught> caught(on);
+  CHECK(caught(0) == 113);
+  CHECK(caught(20) == 2113);
+  CHECK(virtine_fn<int(int), catches::rethrown>(on)(5) == 6);
+  virtine_fn<int(int), catches::of_the_library> library(on);
+  CHECK(library(1) == 2);
+  CHECK(library(3) == -1);
+  virtine_fn<int(int), catches::types> types(on);
+  CHECK(types(0) == 1107);
+  CHECK(types(1) == 200);
+  virtine_fn<int(), catches::fresh_after_throw> fresh(on);
+  for (int i = 0; i < 3; ++i) CHECK(fresh() == 1);
+}
+
+TEST_CASE("a full heap can be caught", "[libraries]") {
+  pool<catches> on;
+  const int rounds = virtine_fn<int(), catches::survives_a_full_heap>(on)();
+  CHECK(rounds / 100 > 30);
+  CHECK(rounds / 100 == rounds % 100);
+}
+
+TEST_CASE("exceptions that nobody catches end the call by name", "[libraries]") {
+  pool<catches> on;
+  using catches_type = catches::not_caught;
+  CHECK(failed<int(int), catches_type>(on, 0).kind == fault_kind::uncaught_exception);
+  CHECK(failed<int(int), catches_type>(on, 1).kind == fault_kind::out_of_memory);
+  CHECK(failed<int(int), catches_type>(on, 2).kind == fault_kind::uncaught_exception);
+  CHECK(failed<int(int), catches_type>(on, 3).kind == fault_kind::terminated);
+  CHECK(virtine_fn<int(int), catches_type>(on)(4) == 0);
+}
