@@ -99,12 +99,21 @@ class isolated {
       : files_(files),
         answer_(pool, policy(virtine::allow<open_file>(opener{&files, file_.get()}))) {}
 
-  verdict operator()(connection& link) {
+  struct outcome {
+    virtine::result<reply> made;
+    opened_file file;
+  };
+
+  outcome operator()(const connection& link) {
     *file_ = {};
-    const auto made = answer_.with({.timeout = request_timeout, .hypercalls = 1})
-                          .try_call(link.input(), std::time(nullptr));
-    if (!made) return apologise(made.why(), link);
-    return carry_out(*made, files_, std::move(*file_), link);
+    auto made = answer_.with({.timeout = request_timeout, .hypercalls = 1})
+                    .try_call(link.input(), std::time(nullptr));
+    return {std::move(made), std::move(*file_)};
+  }
+
+  verdict operator()(outcome& of, connection& link) const {
+    if (!of.made) return apologise(of.made.why(), link);
+    return carry_out(*of.made, files_, std::move(of.file), link);
   }
 
  private:

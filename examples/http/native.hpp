@@ -18,13 +18,22 @@ class not_isolated {
  public:
   explicit not_isolated(const directory& files) : files_(files) {}
 
-  verdict operator()(connection& link) const {
+  struct outcome {
+    reply made;
     opened_file file;
-    const reply made = answer(link.input(), std::time(nullptr), [&](std::string_view path) {
-      file = files_.find(path);
-      return file.info;
+  };
+
+  outcome operator()(const connection& link) const {
+    outcome of;
+    of.made = answer(link.input(), std::time(nullptr), [&](std::string_view path) {
+      of.file = files_.find(path);
+      return of.file.info;
     });
-    return carry_out(made, files_, std::move(file), link);
+    return of;
+  }
+
+  verdict operator()(outcome& of, connection& link) const {
+    return carry_out(of.made, files_, std::move(of.file), link);
   }
 
  private:

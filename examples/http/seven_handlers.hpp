@@ -32,11 +32,17 @@ class isolated_with_seven {
   isolated_with_seven(virtine::pool<Image>& pool, const directory& files)
       : serves_(new state{files, nullptr, {}}), answer_(pool, allow_seven(*serves_)) {}
 
-  verdict operator()(connection& link) {
+  using outcome = virtine::result<ending>;
+
+  outcome operator()(connection& link) {
     serves_->link = &link;
-    const auto made = answer_.with({.timeout = request_timeout, .hypercalls = most_hypercalls})
-                          .try_call(std::time(nullptr));
+    auto made = answer_.with({.timeout = request_timeout, .hypercalls = most_hypercalls})
+                    .try_call(std::time(nullptr));
     serves_->file = {};
+    return made;
+  }
+
+  verdict operator()(const outcome& made, connection& link) const {
     if (!made) return apologise(made.why(), link);
     if (made->consumed == 0) return verdict::incomplete;
     if (made->consumed > link.input().size()) return verdict::failed;

@@ -5,6 +5,5 @@
 #include <stdlib.h>
 
 void virtine_warm_heap(void) {
-  void* volatile memory = malloc(1);  // Otherwise the compiler takes both calls for nothing.
-  free(memory);
+  free(malloc(1));
 }
