@@ -1,5 +1,5 @@
-// What a call costs: empty, with arguments, with a hypercall, on a new machine, and when it fails;
-// each beside the least that KVM itself takes.
+// What a call costs: empty, with arguments, with a hypercall, with a system call, on a new machine,
+// and when it fails; each beside the least that KVM itself takes.
 // SPDX-License-Identifier: MIT
 #include <cstddef>
 #include <span>
@@ -47,7 +47,9 @@ void measure_hypercalls(bench::program& program) {
   auto policy = virtine::policy{virtine::allow<next>([](virtine::tainted<int> n) {
     return n.unverified_because("any number has a next one here") + 1;
   })};
-  virtine::virtine_fn<int(int), guests::asking, decltype(policy)> count{policy};
+  virtine::virtine_fn<int(int), guests::asking::count, decltype(policy)> count{policy};
+  auto granting = virtine::policy{policy, virtine::posix::others_fail()};
+  virtine::virtine_fn<long(int), guests::asking::identify, decltype(granting)> identify{granting};
 
   bench::group rows;
   rows.floor("call.hypercall.floor", [&] {
@@ -55,6 +57,7 @@ void measure_hypercalls(bench::program& program) {
     exit();
   });
   rows.row("call.hypercall", [&] { bench::check(count(1) == 1, "count(1)"); });
+  rows.row("call.syscall", [&] { bench::check(identify(1) == 1, "identify(1)"); });
   program.measure(std::move(rows));
 }
 

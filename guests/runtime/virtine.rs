@@ -30,10 +30,12 @@
 
 #![no_std]
 
+use core::alloc::{GlobalAlloc, Layout};
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem::{align_of, size_of};
 use core::ops::Deref;
+use core::panic::{Location, PanicInfo};
 
 /// Exports functions, each by its own name. They stay ordinary functions that others can call.
 #[macro_export]
@@ -416,10 +418,93 @@ hypercall! {
 }
 
 #[panic_handler]
-fn panic(_: &core::panic::PanicInfo) -> ! {
+fn panic(info: &PanicInfo) -> ! {
+    let place = info.location().and_then(place_of).unwrap_or(panic as *const () as usize);
+    // `ud1 eax, [rax + reason]`, as virtine/x86/ending.hpp has it: panicked, at what is before RCX.
     // Sound: it ends the call.
-    unsafe { core::arch::asm!("ud2", options(noreturn, nomem, nostack)) }
+    unsafe {
+        core::arch::asm!(
+            ".byte 0x0f, 0xb9, 0x80",
+            ".short 8, 0x5649",
+            in("rcx") place + 1,
+            options(noreturn, nostack)
+        )
+    }
 }
+
+/// Returns the address of the instruction that refers to `location`: who panics names it by the
+/// address, and core hands that through to the handler, while nobody on the way need have left
+/// anything else on the stack by which the one could be found.
+fn place_of(location: &Location) -> Option<usize> {
+    const CODE: usize = 0x20000;
+    let wanted = location as *const Location as usize as u32;
+    // Sound: the code of an image begins there and can be read; this function is of it, and comes
+    // after that of the crates that use it.
+    (CODE..place_of as *const () as usize - 4).find(|&at| {
+        let word = unsafe { (at as *const u32).read_unaligned() };
+        word == wanted || word.wrapping_add(at as u32 + 4) == wanted
+    })
+}
+
+extern "C" {
+    fn malloc(size: usize) -> *mut u8;
+    fn aligned_alloc(alignment: usize, size: usize) -> *mut u8;
+    fn calloc(count: usize, size: usize) -> *mut u8;
+    fn realloc(old: *mut u8, size: usize) -> *mut u8;
+    fn free(old: *mut u8);
+}
+
+/// The heap of the guest's C library, for crates that have `extern crate alloc`. What uses no heap
+/// links none of it.
+struct Heap;
+
+impl Heap {
+    /// Says whether malloc aligns as the layout asks.
+    const fn is_enough(layout: Layout) -> bool {
+        layout.align() <= 16
+    }
+}
+
+// Sound: these are what malloc and its kin promise.
+unsafe impl GlobalAlloc for Heap {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if Heap::is_enough(layout) {
+            malloc(layout.size())
+        } else {
+            aligned_alloc(layout.align(), layout.pad_to_align().size())
+        }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if Heap::is_enough(layout) {
+            return calloc(1, layout.size());
+        }
+        let new = self.alloc(layout);
+        if !new.is_null() {
+            new.write_bytes(0, layout.size());
+        }
+        new
+    }
+
+    unsafe fn realloc(&self, old: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        if Heap::is_enough(layout) {
+            return realloc(old, size);
+        }
+        let new = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
+        if !new.is_null() {
+            new.copy_from_nonoverlapping(old, if size < layout.size() { size } else { layout.size() });
+            free(old);
+        }
+        new
+    }
+
+    unsafe fn dealloc(&self, old: *mut u8, _: Layout) {
+        free(old)
+    }
+}
+
+#[global_allocator]
+static HEAP: Heap = Heap;
 
 /// Core's unwind tables refer to it; nothing unwinds, because a panic aborts.
 #[doc(hidden)]

@@ -5,5 +5,6 @@
 #include <stdlib.h>
 
 void virtine_warm_heap(void) {
-  free(malloc(1));
+  void* volatile memory = malloc(1);  // Otherwise the compiler takes both calls for nothing.
+  free(memory);
 }

@@ -123,7 +123,7 @@ def main(program, arguments):
     try:
         remove_stale(arguments)
         installation = Installation(program)
-        given = make_parser(installation.version()).parse_args(arguments)
+        given = make_parser(installation.version()).parse_intermixed_args(arguments)
         build(Options(given), installation)
     except Failure as why:
         print(f"virtine-cc: error: {why}", file=sys.stderr)

@@ -19,6 +19,8 @@ RUNTIME = {
     "stdio.c": r"virtine_(flush|drop_output)",
     "thread.c": r"virtine_thread",
     "warm.c": r"virtine_warm_heap",
+    "glibc.cpp": r"__(mem(cpy|move|pcpy|set)|explicit_bzero|st[rp]n?cpy|strn?cat|v?(s|sn|f|as)?printf"
+               r"|fgets|fread|read)_chk|arc4random(_buf|_uniform)?",
 }
 WITHOUT_STREAMS = {"streams.cpp": r"_ZNSt8ios_base4InitC1Ev"}
 WITH_EXCEPTIONS = {

@@ -140,6 +140,7 @@ enum class fault_kind : std::uint8_t {
   out_of_memory,       ///< operator new found the heap full, and nothing catches std::bad_alloc.
   pure_virtual_call,
   memory_corrupted,  ///< A check that the guest's compiler put in found something overwritten.
+  panicked,          ///< A guest in Rust panicked.
   triple_fault,      ///< A fault that the guest could not take; bare guests have no handlers.
   other,             ///< Another vector; see fault::vector.
 };
@@ -191,6 +192,8 @@ constexpr const char* name(fault_kind kind) {
       return "call of a pure virtual function";
     case fault_kind::memory_corrupted:
       return "memory corruption found";
+    case fault_kind::panicked:
+      return "panic";
     case fault_kind::triple_fault:
       return "triple fault";
     case fault_kind::other:

@@ -56,6 +56,8 @@ constexpr fault_kind kind_of(x86::ending why) {
       return fault_kind::pure_virtual_call;
     case x86::ending::memory_corrupted:
       return fault_kind::memory_corrupted;
+    case x86::ending::panicked:
+      return fault_kind::panicked;
   }
   return fault_kind::invalid_opcode;
 }

@@ -434,6 +434,30 @@ TEST_CASE("given descriptors are read and written as far as they were given", "[
   CHECK(ended.why().code == errc::timed_out);
 }
 
+TEST_CASE("what the host may do with a given descriptor, its guest may not", "[posix]") {
+  const scratch files;
+  files.put("a", "content");
+  const kvm::fd file(::open(files.path("a").c_str(), O_RDWR | O_CLOEXEC));
+  REQUIRE(file);
+  auto fn = function(policy{posix::descriptor<3>(file.get(), posix::reading),
+                            posix::descriptor<4>(file.get(), posix::writing)});
+  script what;
+  const auto text = what.text("x");
+  what.add(SYS_write, {3, text, 1});
+  what.add(SYS_pwrite64, {3, text, 1, 0});
+  what.add(SYS_writev, {3, what.vectors({{text, 1}}), 1});
+  what.add(SYS_read, {4, text, 1});
+  what.add(SYS_pread64, {4, text, 1, 0});
+  what.add(SYS_ftruncate, {3, 0});
+  what.add(SYS_ftruncate, {4, 0});
+  run(fn, what);
+  for (std::size_t i = 0; i < what.calls.size(); ++i) {
+    if (what.calls[i].number < repeat) CHECK(what[i] < 0);
+  }
+  CHECK(files.get("a") == "content");
+  CHECK(what.at(text, 1) == "x");
+}
+
 TEST_CASE("a guest that writes where nobody reads does not end its host", "[posix]") {
   std::array<int, 2> pipe{};
   REQUIRE(::pipe2(pipe.data(), O_CLOEXEC) == 0);

@@ -67,6 +67,16 @@ class function {
   virtine_fn<Sig, Entry, decltype(policy_)> fn_{policy_};
 };
 
+template <class T>
+void check_panic(const result<T>& outcome, std::string_view function) {
+  REQUIRE_FALSE(outcome.has_value());
+  CHECK(outcome.why().code == errc::guest_fault);
+  CHECK(outcome.why().fault.kind == fault_kind::panicked);
+  REQUIRE(outcome.why().fault.symbol != nullptr);
+  // If the function was compiled into its entry, of that name; else with its crate's.
+  CHECK(std::string_view(outcome.why().fault.symbol).ends_with(function));
+}
+
 }  // namespace
 
 TEST_CASE("Rust functions take and give values", "[rust]") {
@@ -136,25 +146,25 @@ TEST_CASE("statics of Rust are fresh in each call, after the initialiser", "[rus
   CHECK(*prepared() == 42);
 }
 
-TEST_CASE("Rust that goes wrong ends its call", "[rust]") {
+TEST_CASE("a panic ends its call and names its place", "[rust]") {
   function<std::uint8_t(std::span<const std::uint8_t>, std::size_t), rusty::at> at;
   const std::array<std::uint8_t, 3> values{7, 8, 9};
   CHECK(*at(std::span(values), 2U) == 9);
-  const auto outside = at(std::span(values), 3U);
-  REQUIRE_FALSE(outside);
-  CHECK(outside.why().code == errc::guest_fault);
+  check_panic(at(std::span(values), 3U), "at");
   CHECK(*at(std::span(values), 0U) == 7);
 
   function<std::int32_t(std::int32_t, std::int32_t), rusty::divide> divide;
   CHECK(*divide(7, 2) == 3);
-  CHECK(divide(7, 0).why().code == errc::guest_fault);
-  CHECK(divide(std::numeric_limits<std::int32_t>::min(), -1).why().code == errc::guest_fault);
+  check_panic(divide(7, 0), "divide");
+  check_panic(divide(std::numeric_limits<std::int32_t>::min(), -1), "divide");
 
   function<std::int32_t(std::string_view), rusty::parse> parse;
   CHECK(*parse(std::string_view("-17")) == -17);
-  CHECK(parse(std::string_view("17x")).why().code == errc::guest_fault);
-  CHECK(parse(std::string_view("\xff")).why().code == errc::guest_fault);
+  check_panic(parse(std::string_view("17x")), "parse");
+  check_panic(parse(std::string_view("\xff")), "parse");
+}
 
+TEST_CASE("Rust that harms its memory ends its call", "[rust]") {
   function<std::uint8_t(std::uint64_t), rusty::read> read;
   const auto null = read(std::uint64_t{16});
   REQUIRE_FALSE(null);

@@ -23,6 +23,7 @@ enum class ending : std::uint16_t {
   out_of_memory,       ///< operator new had no more, and nothing catches std::bad_alloc.
   pure_virtual_call,
   memory_corrupted,  ///< A check that the compiler put in found something overwritten.
+  panicked,          ///< A Rust guest did.
 };
 
 inline constexpr std::size_t ending_size = 7;
@@ -46,7 +47,7 @@ constexpr std::optional<ending> decode_ending(std::span<const std::byte, ending_
       code[0] == std::byte{0x0f} && code[1] == std::byte{0xb9} && code[2] == std::byte{0x80};
   const auto reason = load<std::uint16_t>(code, 3);
   if (!is_ud1 || load<std::uint16_t>(code, 5) != ending_mark) return std::nullopt;
-  if (reason == 0 || reason > static_cast<std::uint16_t>(ending::memory_corrupted)) {
+  if (reason == 0 || reason > static_cast<std::uint16_t>(ending::panicked)) {
     return std::nullopt;
   }
   return static_cast<ending>(reason);
