@@ -16,6 +16,7 @@ RUNTIME = {
     "heap.c": r"(__)?(mmap|munmap|mremap|madvise|mprotect)",
     "start.c": r"virtine_start_libc|__init_tls|__set_thread_area",
     "init.cpp": r"virtine_init",
+    "memory.c": r"memcpy|memmove",
     "stdio.c": r"virtine_(flush|drop_output)",
     "thread.c": r"virtine_thread",
     "warm.c": r"virtine_warm_heap",

@@ -55,6 +55,17 @@ TEST_CASE("containers, strings and algorithms", "[libraries]") {
   CHECK(objects(4) == Approx(std::sqrt(3 + 4 + 27 + 16) * std::sqrt(2.0)));
 }
 
+TEST_CASE("memory is copied, also to where it overlaps", "[libraries]") {
+  auto wrong = of_library<int(int, int), library::wrong_after_copy>();
+  for (const int size : {0,  1,  2,  3,   4,   7,   8,   9,   15,  16,   17,   31,   32,   33,
+                         63, 64, 65, 127, 128, 129, 191, 192, 193, 1000, 4095, 4096, 4097, 5999}) {
+    for (const int distance : {-6000, -65, -64, -63, -15, -1, 0, 1, 17, 63, 64, 65, 6000}) {
+      INFO(size << " bytes, " << distance << " from where they were");
+      CHECK(wrong(size, distance) == 0);
+    }
+  }
+}
+
 TEST_CASE("text from numbers and numbers from text", "[libraries]") {
   auto format = of_library<text(double, std::string_view), library::formatted>();
   CHECK(format(3.14159, "pi").text() == "pi    |0003.142|3.14159|ff|  -42");

@@ -37,6 +37,27 @@ T* used(T* at) {
   return at;
 }
 
+// Copies `size` bytes of a text to `distance` bytes from it, within one array; returns how many
+// bytes of the array are not what they should be.
+int wrong_after_copy(int size, int distance) {
+  constexpr int most = 6000;
+  static unsigned char bytes[3 * most];
+  static unsigned char right[3 * most];
+  unsigned number = 1;
+  for (int i = 0; i < 3 * most; ++i) {
+    number = number * 1664525 + 1013904223;
+    right[i] = bytes[i] = static_cast<unsigned char>(number >> 24);
+  }
+  for (int i = 0; i < size; ++i) right[most + distance + i] = bytes[most + i];
+  unsigned char* to = used(bytes + most + distance);
+  const bool overlaps = distance < size && -distance < size;
+  const void* returned = overlaps ? std::memmove(to, bytes + most, static_cast<std::size_t>(size))
+                                  : std::memcpy(to, bytes + most, static_cast<std::size_t>(size));
+  int wrong = returned == to ? 0 : 1;
+  for (int i = 0; i < 3 * most; ++i) wrong += used(bytes)[i] == right[i] ? 0 : 1;
+  return wrong;
+}
+
 // The median, by a vector that grows and is sorted.
 int median(std::span<const int> numbers) {
   std::vector<int> all;
@@ -255,6 +276,7 @@ void aborts() {
 
 }  // namespace
 
+VIRTINE_EXPORT(wrong_after_copy);
 VIRTINE_EXPORT(median);
 VIRTINE_EXPORT(count_words);
 VIRTINE_EXPORT(formatted);
