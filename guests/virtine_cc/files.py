@@ -18,14 +18,14 @@ def remove(path):
         pass
 
 
-def write_atomically(path, text):
+def write_atomically(path, content):
     """Writes a file that others see whole or not at all."""
     path = pathlib.Path(path)
     temporary = None
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with open(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(handle, "wb") as file:
+            file.write(content if isinstance(content, bytes) else content.encode())
         mask = os.umask(0)
         os.umask(mask)
         os.chmod(temporary, 0o666 & ~mask)

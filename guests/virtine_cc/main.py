@@ -26,6 +26,19 @@ from .single_source import marked_names, read_markers
 from .suppliers import Suppliers
 
 
+def compile_only(options, installation):
+    """Writes the object of one source, from which images can be built later."""
+    given = options.given
+    if len(given.sources) != 1:
+        raise Failure(f"-c compiles one source, but {len(given.sources)} are given")
+    with tempfile.TemporaryDirectory(prefix="virtine-cc-") as directory:
+        compiler = Compiler(options, installation, pathlib.Path(directory))
+        made = compiler.compile(given.sources[0])
+        if given.depfile:
+            write_atomically(given.depfile, depfile_text(given.out, compiler.dependencies))
+        write_atomically(given.out, made.read_bytes())
+
+
 def build(options, installation):
     given = options.given
     with tempfile.TemporaryDirectory(prefix="virtine-cc-") as directory:
@@ -124,7 +137,7 @@ def main(program, arguments):
         remove_stale(arguments)
         installation = Installation(program)
         given = make_parser(installation.version()).parse_intermixed_args(arguments)
-        build(Options(given), installation)
+        (compile_only if given.compile_only else build)(Options(given), installation)
     except Failure as why:
         print(f"virtine-cc: error: {why}", file=sys.stderr)
         return 1

@@ -45,7 +45,9 @@ class Parser(argparse.ArgumentParser):
 def make_parser(version):
     parser = Parser(prog="virtine-cc", description="Compile, link and embed a guest image as a C++ header.", allow_abbrev=False)
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help=".c .cpp .cc .rs .asm .nasm .o .a")
-    parser.add_argument("-o", dest="out", metavar="OUT.hpp", required=True)
+    parser.add_argument("-o", dest="out", metavar="OUT", required=True)
+    parser.add_argument("-c", dest="compile_only", action="store_true",
+                        help="compile one source to the object OUT, from which images can be built")
     parser.add_argument("--name", help="of the type guests::NAME; default: that of OUT up to its first dot")
     parser.add_argument("--mode", default="user64", help="one of %s" % ", ".join(MODES))
     parser.add_argument("--boot", action="store_true",

@@ -364,6 +364,22 @@ class Layout(Case):
                               cwd=self.work)
         self.assertIn('"memcpy"', self.build("a.o", "b.cpp", "a.hpp"))
 
+    def test_sources_compiled_before(self):
+        self.write("a.h", "int get(void);\n")
+        self.write("a.c", '#include "a.h"\n#include <string.h>\n'
+                   "int get(void) { return VALUE + VIRTINE_GUEST; }\n")
+        self.write("b.cpp", '#include <virtine/guest.hpp>\nextern "C" int get();\n'
+                   "static int f() { return get(); }\nVIRTINE_EXPORT(f);\n")
+        done = self.run_cc("-c", "a.c", "-D", "VALUE=2", "--depfile", "a.d", "-o", "a.o")
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
+        self.assertEqual(os.listdir(self.temporary), [])
+        rule = (self.work / "a.d").read_text()
+        self.assertTrue(rule.startswith("a.o: "), rule)
+        self.assertIn(" a.h ", rule)
+        self.assertIn('"get"', self.build("b.cpp", "a.o", "b.hpp"))
+        self.fails("-c", "a.c", "b.cpp", "-D", "VALUE=2", says="2 are given")
+        self.fails("-c", "a.c", says="a.c does not compile")
+
     def test_objects_for_shared_libraries_link_too(self):
         self.write("a.c", "int shared = 3; int* where(void) { return &shared; }\n")
         self.write("b.cpp", '#include <virtine/guest.hpp>\nextern "C" int* where();\n'
