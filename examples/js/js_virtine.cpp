@@ -1,0 +1,145 @@
+// js-virtine: evaluates a JavaScript file in a virtual machine: JSON from the standard input, JSON
+// to the standard output. `log(text)` writes to the standard error, `get(key)` reads what --set
+// gave; a script can reach nothing else.
+// Run: echo '[1, 2, 3]' | build/examples/js/js-virtine sum.js
+// SPDX-License-Identifier: MIT
+#include <charconv>
+#include <chrono>
+#include <cstddef>
+#include <fstream>
+#include <functional>
+#include <iostream>
+#include <iterator>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+#include "evaluator.hpp"
+#include "functions.hpp"
+
+namespace {
+
+constexpr const char* usage =
+    "usage: js-virtine [--timeout MS] [--set KEY=VALUE]... SCRIPT.js < INPUT.json > OUTPUT.json\n"
+    "       js-virtine [--timeout MS] [--set KEY=VALUE]... --repl\n";
+
+constexpr int skipped = 77;  // There is no KVM.
+constexpr std::size_t text_max = 256 << 10;
+
+struct options {
+  std::chrono::milliseconds timeout{1000};
+  std::map<std::string, std::string, std::less<>> values;
+  bool repl = false;
+  std::string script;
+};
+
+std::optional<options> parse(int argc, char** argv) {
+  options given;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view word = argv[i];
+    if (word == "--repl") {
+      given.repl = true;
+    } else if (word == "--timeout" && i + 1 < argc) {
+      const std::string_view number = argv[++i];
+      unsigned milliseconds = 0;
+      const auto read = std::from_chars(number.begin(), number.end(), milliseconds);
+      if (read.ec != std::errc{} || read.ptr != number.end()) return {};
+      given.timeout = std::chrono::milliseconds(milliseconds);
+    } else if (word == "--set" && i + 1 < argc) {
+      const std::string_view pair = argv[++i];
+      const std::size_t equals = pair.find('=');
+      if (equals == pair.npos) return {};
+      given.values.insert_or_assign(std::string(pair.substr(0, equals)),
+                                    std::string(pair.substr(equals + 1)));
+    } else if (!word.starts_with('-') && given.script.empty()) {
+      given.script = word;
+    } else {
+      return {};
+    }
+  }
+  if (given.repl == !given.script.empty()) return {};
+  return given;
+}
+
+// What scripts may ask for. What comes from them is anything, so it is checked before it is used:
+// a line must not write to a terminal what is not text.
+auto make_policy(const options& given) {
+  return virtine::policy{virtine::allow<js::log>([](virtine::tainted<std::string_view> text) {
+                           std::string line(text.unverified_because("it is made harmless below"));
+                           for (char& c : line) {
+                             if (static_cast<unsigned char>(c) < ' ' || c == '\x7f') c = '?';
+                           }
+                           std::cerr << line << '\n';
+                         }),
+                         virtine::allow<js::get>([&given](virtine::tainted<std::string_view> key) {
+                           const auto at =
+                               given.values.find(key.unverified_because("it is only looked for"));
+                           if (at == given.values.end()) return js::found{};
+                           return js::found{.exists = 1, .text = virtine::bytes<4000>(at->second)};
+                         })};
+}
+
+// Returns the program's exit status.
+int report(const virtine::result<js::evaluated>& outcome) {
+  if (!outcome) {
+    std::cerr << virtine::to_string(outcome.why()) << '\n';
+    return outcome.why().code == virtine::errc::no_kvm ? skipped : 2;
+  }
+  if (outcome->threw) {
+    std::cerr << outcome->text;
+    if (outcome->line > 0) std::cerr << " (line " << outcome->line << ')';
+    std::cerr << '\n';
+    return 1;
+  }
+  if (!outcome->is_whole) {
+    std::cerr << "the result is longer than " << outcome->text.size() << " bytes\n";
+    return 2;
+  }
+  std::cout << outcome->text << std::endl;
+  return 0;
+}
+
+std::string read_all(std::istream& from) {
+  return {std::istreambuf_iterator<char>(from), {}};
+}
+
+// Evaluates line by line, on one engine until a line fails; then on a new one.
+template <class Policy>
+int converse(js::evaluator<Policy>& evaluate, const js::evaluate_options& how) {
+  std::optional<js::conversation<Policy>> engine;
+  for (std::string line; std::cout << "> " << std::flush, std::getline(std::cin, line);) {
+    if (!engine) engine.emplace(evaluate);
+    const auto outcome = (*engine)(line, "null", how);
+    const int status = report(outcome);
+    if (status == skipped) return status;
+    if (!outcome) engine.reset();
+  }
+  return 0;
+}
+
+int run(const options& given) {
+  js::evaluator evaluate(make_policy(given));
+  const js::evaluate_options how{.limits = {.timeout = given.timeout}, .text_max = text_max};
+  if (given.repl) return converse(evaluate, how);
+  std::ifstream file(given.script, std::ios::binary);
+  if (!file) {
+    std::cerr << given.script << " cannot be read\n";
+    return 2;
+  }
+  const std::string script = read_all(file);
+  const std::string input = read_all(std::cin);
+  return report(evaluate(script, input.empty() ? "null" : input, how));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const auto given = parse(argc, argv);
+  if (!given) {
+    std::cerr << usage;
+    return 2;
+  }
+  return run(*given);
+}
