@@ -1,17 +1,23 @@
 // One file, host and guest: the functions marked VIRTINE run in virtual machines of their own.
 // Run: build/examples/single_source
 // SPDX-License-Identifier: MIT
+#include <algorithm>
 #include <array>
-#include <cstdint>
+#include <chrono>
+#include <cstddef>
+#include <cstdio>
 #include <iostream>
 #include <map>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <virtine/virtine.hpp>
 
 #include "single_source.guest.hpp"  // virtine-cc makes it of this file
+#include "single_source_part.hpp"
 
 namespace {
 
@@ -91,9 +97,36 @@ VIRTINE(surface, (double size, bool round) -> double) {
   return chosen->area();
 }
 
-VIRTINE(longest, (std::span<const int> values) -> int) {
+VIRTINE(double_largest, (std::span<const int> values) -> int) {
   const auto twice = [](int x) { return 2 * x; };
   return twice(largest(values));
+}
+
+// The C and C++ libraries come along as far as they are used.
+VIRTINE(median, (std::span<const int> values) -> int) {
+  std::vector<int> sorted(values.begin(), values.end());
+  std::sort(sorted.begin(), sorted.end());
+  return sorted.at(sorted.size() / 2);  // An exception if there are none.
+}
+
+VIRTINE(price, (std::string_view what, double euros) -> virtine::bytes<80>) {
+  char text[80];
+  const int size = static_cast<int>(what.size());
+  std::snprintf(text, sizeof text, "%.*s: %.2f EUR", size, what.data(), euros);
+  return virtine::bytes<80>(std::string_view(text));
+}
+
+VIRTINE(parsed, (std::string_view number) -> int) {
+  try {
+    return std::stoi(std::string(number));
+  } catch (const std::invalid_argument&) {
+    return -1;
+  }
+}
+
+// A function of another file, which virtine-cc was given as well.
+VIRTINE(elsewhere, (int x) -> int) {
+  return part(x);
 }
 
 namespace {
@@ -111,7 +144,15 @@ void run() {
   std::cout << "surface(2)      " << surface(2, false) << ' ' << surface(2, true) << '\n';
 
   const std::array<int, 4> numbers{3, 9, 4, 1};
-  std::cout << "longest(3 9 4 1) " << longest(numbers) << '\n';
+  std::cout << "double_largest  " << double_largest(numbers) << '\n';
+
+  std::cout << "median(3 9 4 1) " << median(numbers) << '\n';
+  std::cout << "price           " << price("tea", 2.5).text() << '\n';
+  std::cout << "parsed          " << parsed("42") << ' ' << parsed("x") << '\n';
+  std::cout << "elsewhere(1)    " << elsewhere(1) << '\n';
+  if (auto r = median.try_call({}); !r) {
+    std::cout << "median()        " << to_string(r.why()) << '\n';
+  }
 
   // Everything else a virtine_fn can do.
   std::map<std::string, int> results;
@@ -123,7 +164,7 @@ void run() {
 
   virtine::pool<guests::single_source> machines{{.max = 2}};
   virtine::virtine_fn own{fib, machines};
-  std::cout << "own pool        " << own.try_call(10).value_or(0) << '\n';
+  std::cout << "own pool        " << own.with({.timeout = std::chrono::seconds(5)})(10) << '\n';
 }
 
 }  // namespace
@@ -144,7 +185,12 @@ int main() {
 // looked_up(7)    49
 // count()         41 41
 // surface(2)      4 12
-// longest(3 9 4 1) 18
+// double_largest  18
+// median(3 9 4 1) 4
+// price           tea: 2.50 EUR
+// parsed          42 -1
+// elsewhere(1)    1001
+// median()        guest_fault: ...
 // each: 107
 // together: 107
 // own pool        55

@@ -10,6 +10,7 @@ from .options import PAGE
 from .tools import import_elftools, readable
 
 STACK_GUARD = 64 << 10  # virtine::layout::guard_size
+IMPORTS = ".virtine.imports"  # the hypercalls that are made
 ENTRY_PREFIX = "virtine_entry_"
 FLUSHING_PREFIX = "virtine_flushing_"  # entries of images that have stdio
 THREAD = "virtine_thread"  # of runtime/thread.c
@@ -34,6 +35,7 @@ class Image:
             self.entries, self.init, self.symbols = self.read_symbols(elf, exports)
             self.lines = read_lines(elf, self.segments) if options.given.debug else []
             self.thread_pointer = self.read_thread_pointer(elf)
+        self.entry_imports = {name: self.imports for name in exports}
         self.end = max(segment.address + segment.size for segment in self.segments)
         self.check_size(options)
 
@@ -71,7 +73,7 @@ class Image:
 
     @staticmethod
     def read_imports(elf):
-        section = elf.get_section_by_name(".virtine.imports")
+        section = elf.get_section_by_name(IMPORTS)
         data = section.data() if section else b""
         if len(data) % 4 != 0:
             raise Failure("the image's .virtine.imports section is damaged; compile its objects "

@@ -5,8 +5,9 @@
 import re
 import sys
 
+from .chains import chain
+from .constructors import is_constructor
 from .failure import Failure
-from .reach import is_constructor
 from .rewrite import rewrite
 from .tools import demangle_names, run
 
@@ -49,8 +50,8 @@ def check_missing(reach, script):
         return
     said = []
     for name, plain in sorted(zip(names, demangle_names(names)), key=lambda pair: pair[1]):
-        users = demangle_names(reach.chain(name)[-1:])
-        said.append(plain + (f" (by {users[0]})" if users else ""))
+        way = chain(reach, reach.missing[name])
+        said.append(f"{plain} (by {way})" if way else plain)
     raise Failure(f"these functions or variables are used but not defined: {', '.join(said)}; "
                   "neither the sources of the image nor its C and C++ library have them")
 

@@ -12,10 +12,12 @@ import tempfile
 from .compile import Compiler
 from .disassemble import disassemble
 from .elf import Object
+from .explain import explain
 from .failure import Failure
 from .files import depfile_text, keep, remove, write_atomically
 from .header import render
 from .image import ENTRY_PREFIX, FLUSHING_PREFIX, Image
+from .imports import imports_of
 from .installation import Installation
 from .link import check_missing, link, write_objects
 from .needs import HOOKS, Program, choose
@@ -24,6 +26,7 @@ from .options import Options, make_parser
 from .reach import Reach
 from .single_source import marked_names, read_markers
 from .suppliers import Suppliers
+from .unavailable import check_available
 
 
 def compile_only(options, installation):
@@ -89,6 +92,7 @@ def link_user64(compiler, objects, archives, exports, roots, elf):
     roots = roots + [ENTRY_PREFIX + name for name in exports]
     program = choose(objects, roots, Suppliers(compiler, archives))
     reach = program.reach
+    check_available(reach)
     for name in exports:
         if ENTRY_PREFIX + name in reach.missing:
             raise Failure(f"'{name}' is exported, but its entry {ENTRY_PREFIX}{name} is not "
@@ -103,7 +107,12 @@ def link_user64(compiler, objects, archives, exports, roots, elf):
     link(compiler.toolchain.lld, write_objects(program, compiler), roots + hooks,
          script_of(compiler), elf, compiler.options.mode_traits.base,
          [("virtine_heap_size", heap)])
-    return Image(elf, exports, compiler.options, heap)
+    image = Image(elf, exports, compiler.options, heap)
+    if image.imports:
+        image.entry_imports = imports_of(reach, exports)
+    if compiler.options.given.explain:
+        print(explain(reach, image, compiler.options), end="")
+    return image
 
 
 def remove_stale(arguments):

@@ -7,7 +7,8 @@ import collections
 import re
 
 from . import elf
-from .reach import Reach, is_constructor, owner
+from .constructors import is_constructor
+from .reach import Reach, owner
 
 # The standard streams, whose construction is worth linking only for those who use them.
 STREAMS = [f"_ZSt{len(name)}{name}" for name in

@@ -24,7 +24,7 @@ BARE_ARGUMENTS_MAX = 0x3000
 BARE_MEMORY_MAX = {"real16": 1 << 20, "protected32": 1 << 30, "long64": 1 << 30}
 
 # Names that generated types have themselves, and those that C and nasm allow but C++ does not.
-MEMBER_NAMES = set("format description image only_entry name address signature".split())
+MEMBER_NAMES = set("format description image only_entry name address signature imports".split())
 CXX_KEYWORDS = set("""
     alignas alignof and and_eq asm auto bitand bitor bool break case catch char char8_t char16_t
     char32_t class compl concept const consteval constexpr constinit const_cast continue co_await
@@ -71,6 +71,8 @@ def make_parser(version):
                         "the objects there")
     parser.add_argument("--disassemble", action="store_true",
                         help="print the image's code, between its source lines with -g")
+    parser.add_argument("--explain", action="store_true",
+                        help="user64: print what the image consists of and why")
     parser.add_argument("--version", action="version", version=f"virtine-cc {version}")
     return parser
 

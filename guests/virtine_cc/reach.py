@@ -7,10 +7,11 @@
 import collections
 
 from . import elf
+from .constructors import is_constructor, made_by
 
-# A reference: the section that makes it and the name that it goes by. Of what is reached by itself
-# the section is None.
-Reference = collections.namedtuple("Reference", "object section symbol")
+# A reference: the section that makes it, the name that it goes by, and where in the section it is.
+# Of what is reached by itself the section is None.
+Reference = collections.namedtuple("Reference", "object section symbol offset", defaults=(0,))
 Definition = collections.namedtuple("Definition", "object symbol")
 
 
@@ -30,7 +31,7 @@ class Reach:
         self.referenced = {}   # name: the first Reference to it
         self.groups = set()
         self.dropped = set()   # sections of COMDAT groups that another object has
-        self.pending = []
+        self.pending = collections.deque()
 
     def add(self, item):
         """Takes in an object, and what of it is alive by itself."""
@@ -108,9 +109,9 @@ class Reach:
             self.missing.setdefault(name, why)
 
     def run(self):
-        """Follows all references from what is alive."""
+        """Follows all references from what is alive, the nearest to the roots first."""
         while self.pending:
-            item, number = self.pending.pop()
+            item, number = self.pending.popleft()
             section = item.sections[number]
             if not section.flags & elf.SHF_ALLOC:
                 continue
@@ -118,19 +119,20 @@ class Reach:
                 self.mark(item, other, Reference(item, number, item.sections[other].name))
             if section.name.startswith(".eh_frame"):
                 continue
-            for _, symbol, _, _ in item.relocations(number):
-                self.follow(item, symbol, Reference(item, number, symbol.name))
+            for _, symbol, offset, _ in item.relocations(number):
+                self.follow(item, symbol, Reference(item, number, symbol.name, offset))
 
     def construct(self):
-        """Makes alive the constructors of host files, if a variable is that they touch; returns
-        whether there were any. What else they do is the host's affair."""
+        """Makes alive the constructors of host files that make a variable which is; returns whether
+        there were any. What the others do is the host's affair."""
         before = len(self.live)
         for item in self.objects:
-            arrays = [section for section in item.sections if is_constructor(section)]
-            if item.is_host_file and any((item, number) in self.live for section in arrays
-                                         for number in touched(item, section.number)):
-                for section in arrays:
-                    self.mark(item, section.number, Reference(item, None, section.name))
+            for section in item.sections if item.is_host_file else ():
+                if is_constructor(section) and (item, section.number) not in self.live:
+                    used = next((number for number in made_by(item, section.number)
+                                 if (item, number) in self.live), None)
+                    if used is not None:
+                        self.mark(item, section.number, Reference(item, used, section.name))
         return len(self.live) != before
 
     def sections(self):
@@ -143,40 +145,25 @@ class Reach:
         known = self.definitions.get(name)
         return known is not None and (known.object, known.symbol.section) in self.live
 
-    def chain(self, name):
-        """Returns how `name` is reached: the functions from a root to the one that refers to it."""
-        links, why = [], self.referenced.get(name)
+    def way(self, why):
+        """Returns the references from a root to the reference `why`, one of the shortest ways."""
+        way = []
         while why is not None and why.object is not None and why.section is not None:
-            links.append(owner(why.object, why.section))
+            way.append(why)
             why = self.live.get((why.object, why.section))
-        return links[::-1]
+        return way[::-1]
 
 
-def is_constructor(section):
-    return section.size and (section.type == elf.SHT_INIT_ARRAY
-                             or section.name.startswith(".init_array"))
+def symbols_of(item, number):
+    """Returns the functions and variables that a section holds."""
+    return [symbol for symbol in item.symbols if symbol.section == number and symbol.kind in (1, 2)]
 
 
-def touched(item, start):
-    """Returns the writable sections that code reached from the section `start` of an object refers
-    to, as far as both are in this object."""
-    seen, pending, found = {start}, [start], set()
-    while pending:
-        for _, symbol, _, _ in item.relocations(pending.pop()):
-            number = symbol.section
-            if not 0 < number < len(item.sections) or number in seen:
-                continue
-            seen.add(number)
-            if item.sections[number].flags & elf.SHF_EXECINSTR:
-                pending.append(number)
-            elif item.sections[number].flags & elf.SHF_WRITE:
-                found.add(number)
-    return found
-
-
-def owner(item, number):
-    """Returns the name of the function or variable that a section holds."""
-    for symbol in item.symbols:
-        if symbol.section == number and symbol.kind in (1, 2):
+def owner(item, number, offset=0):
+    """Returns the name of the function or variable that a section holds, of several the one that
+    `offset` is in."""
+    symbols = symbols_of(item, number)
+    for symbol in symbols:
+        if symbol.value <= offset < symbol.value + symbol.size:
             return symbol.name
-    return item.sections[number].name
+    return symbols[0].name if symbols else item.sections[number].name

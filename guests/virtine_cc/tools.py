@@ -56,5 +56,6 @@ def demangle_names(names):
 def readable(names):
     """Returns the names as they stand in the source: demangled, without what our macros and rustc's
     hashes add."""
-    added = r"^virtine_entry_|\bvirtine_body_|::h[0-9a-f]{16}$|\[[0-9a-f]{16}\]"
-    return [re.sub(added, "", name) for name in demangle_names(names)]
+    added = r"^virtine_(entry|flushing)_|\bvirtine_body_|::h[0-9a-f]{16}$|\[[0-9a-f]{16}\]"
+    names = [re.sub(added, "", name) for name in demangle_names(names)]
+    return [re.sub(r"^_GLOBAL__sub_I_", "constructors of ", name) for name in names]

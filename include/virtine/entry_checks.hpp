@@ -52,13 +52,14 @@ struct frame_too_large {
 template <class Policy, std::uint32_t Number>
 struct hypercall_not_allowed {
   static_assert(never<Policy>,
-                "virtine [V110]: the image makes a hypercall that the policy does not allow. Add "
-                "virtine::allow<Call>(handler) for the hypercall of this number to the policy.");
+                "virtine [V110]: the function can make a hypercall that the policy does not "
+                "allow. Add virtine::allow<Call>(handler) for the hypercall of this number to the "
+                "policy.");
 };
 
-template <class Image, class Policy>
+template <class Entry, class Policy>
 constexpr std::uint64_t first_denied_import() {
-  for (std::uint32_t number : Image::description.imports) {
+  for (std::uint32_t number : imports_of<Entry>()) {
     if (!Policy::allows(number)) return number;
   }
   return UINT64_MAX;
@@ -71,8 +72,8 @@ constexpr auto first_entry_mistake() {
     return std::type_identity<other_signature<Sig, Entry>>{};
   } else if constexpr (frame<Sig>::size > image::description.arguments_size) {
     return std::type_identity<frame_too_large<frame<Sig>::size, Entry>>{};
-  } else if constexpr (first_denied_import<image, Policy>() != UINT64_MAX) {
-    constexpr auto number = static_cast<std::uint32_t>(first_denied_import<image, Policy>());
+  } else if constexpr (first_denied_import<Entry, Policy>() != UINT64_MAX) {
+    constexpr auto number = static_cast<std::uint32_t>(first_denied_import<Entry, Policy>());
     return std::type_identity<hypercall_not_allowed<Policy, number>>{};
   } else {
     return std::type_identity<accepted>{};

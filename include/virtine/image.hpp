@@ -73,6 +73,17 @@ concept guest_entry = requires {
   { T::name } -> std::convertible_to<const char*>;
 };
 
+/// Returns the numbers of the hypercalls that calls of an entry can come to make; those of the
+/// whole image where the entry does not have its own.
+template <guest_entry T>
+constexpr std::span<const std::uint32_t> imports_of() {
+  if constexpr (requires { T::imports; }) {
+    return T::imports;
+  } else {
+    return T::image::description.imports;
+  }
+}
+
 /// An image that has exactly one entry and can stand for it.
 template <class T>
 concept single_entry_image = guest_image<T> && guest_entry<typename T::only_entry>;

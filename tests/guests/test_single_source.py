@@ -53,11 +53,27 @@ class SingleSource(Case):
         return re.findall(r"\{0x[0-9a-f]+, [0-9]+, \"([^\"]*)\"\}", text)
 
     def test_only_what_marked_functions_need(self):
-        text = self.image(HEAD + "static int twice(int x) { return 2 * x; }\n" + SQUARE
-                          + MAIN.replace("*r :", "twice(*r) :"))
-        self.assertIn("square", self.symbols(text))
-        self.assertNotIn("twice(int)", self.symbols(text))
-        self.assertNotIn("main", self.symbols(text))
+        text = self.image(HEAD + "static std::map<std::string, int> names{{\"a\", 1}};\n"
+                          "thread_local int used;\n"
+                          "static int twice(int x) { return 2 * x + int(names.size()) + used++; }\n"
+                          + SQUARE + MAIN.replace("*r :", "twice(*r) :"))
+        self.assertEqual(set(self.symbols(text)) - {"virtine_code_end"}, {"square"})
+        self.assertIn(".init = 0x0,", text)
+
+    def test_constructors_of_variables_that_are_used(self):
+        text = self.image(HEAD + "static std::map<std::string, int> names{{\"a\", 1}};\n"
+                          "VIRTINE(count, () -> int) { return int(names.size()); }\n"
+                          "int main() { return count.try_call().value_or(0); }\n")
+        self.assertNotIn(".init = 0x0,", text)
+        self.assertIn("std::_Rb_tree_insert_and_rebalance", text)
+
+    def test_constructors_that_no_guest_can_have(self):
+        said = self.refused(HEAD + "static int first = [] { std::cout << 1; return 1; }();\n"
+                            "static int second = [] { return std::rand(); }();\n"
+                            "VIRTINE(f, () -> int) { return second; }\nint main() {}\n",
+                            "a guest cannot have std::cout: f -> second -> constructors of app.cpp "
+                            "-> std::cout;", "because it uses second, so make that constinit")
+        self.assertNotIn("init_array", said)
 
     def test_names_of_the_header(self):
         for header in ("app.guest.hpp", "guests/app.hpp", "a/b/app.x.y.hpp"):

@@ -574,7 +574,7 @@ class Failures(Case):
     def test_undefined_symbols(self):
         self.write("a.cpp", SQUARE + 'extern "C" int printf(const char*, ...);\nint other(long);\n'
                    'int f() { return printf("x") + other(3); }\nVIRTINE_EXPORT(f);\n')
-        self.fails("a.cpp", says=["defined: other(long) (by virtine_entry_f);",
+        self.fails("a.cpp", says=["defined: other(long) (by f);",
                                   "nor its C and C++ library"])
 
     def test_defined_twice(self):
