@@ -68,16 +68,17 @@ class guest_buffer {
   std::size_t fill(std::span<const T> from) {
     const std::size_t count = std::min(size_, from.size());
     if (count == 0) return 0;
-    if constexpr (std::is_same_v<T, std::byte>) {
-      return guest_->write(at_, from.first(count)) ? count : 0;
+    if constexpr (!detail::may_have_padding<T>) {
+      return guest_->write(at_, std::as_bytes(from.first(count))) ? count : 0;
+    } else {
+      std::array<std::byte, sizeof(T)> element;
+      for (std::size_t i = 0; i < count; ++i) {
+        detail::encode(element.data(), from[i]);
+        const auto to = guest_address{to_number(at_) + i * sizeof(T)};
+        if (!guest_->write(to, element)) return i;
+      }
+      return count;
     }
-    std::array<std::byte, sizeof(T)> element;
-    for (std::size_t i = 0; i < count; ++i) {
-      detail::encode(element.data(), from[i]);
-      const auto to = guest_address{to_number(at_) + i * sizeof(T)};
-      if (!guest_->write(to, element)) return i;
-    }
-    return count;
   }
 
  private:

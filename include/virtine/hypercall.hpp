@@ -11,13 +11,31 @@ namespace virtine {
 /// Numbers from here on are for hypercalls that the library declares.
 inline constexpr std::uint32_t first_reserved_hypercall = 0xffff0000;
 
+namespace detail {
+/// What hypercall is, for the library's own, whose numbers are reserved.
+template <std::uint32_t Number, class Sig>
+struct declared_hypercall {
+  static constexpr std::uint32_t number = Number;
+  using signature_type = Sig;
+};
+
+/// Returns `Number` if it is one for users. Not a check of the class that it is for, which would
+/// then be no hypercall, as a second message would say.
+template <std::uint32_t Number>
+constexpr std::uint32_t users_number() {
+  static_assert(Number < first_reserved_hypercall,
+                "virtine [V128]: a hypercall has a number that is kept for the library. Give it "
+                "one below 0xffff0000.");
+  return Number;
+}
+}  // namespace detail
+
 /// Declares a hypercall, with a number below first_reserved_hypercall. Derive from it once, in a
 /// header that host and guest include:
 /// `struct log_line : virtine::hypercall<1, void(std::string_view)> {};`
 template <std::uint32_t Number, class Sig>
-struct hypercall {
-  static constexpr std::uint32_t number = Number;
-  using signature_type = Sig;
+struct hypercall : detail::declared_hypercall<Number, Sig> {
+  static constexpr std::uint32_t number = detail::users_number<Number>();
 };
 
 /// A type that declares a hypercall.
@@ -25,7 +43,7 @@ template <class T>
 concept hypercall_type = requires {
   typename T::signature_type;
   { T::number } -> std::convertible_to<std::uint32_t>;
-  requires std::derived_from<T, hypercall<T::number, typename T::signature_type>>;
+  requires std::derived_from<T, detail::declared_hypercall<T::number, typename T::signature_type>>;
 };
 
 }  // namespace virtine

@@ -85,6 +85,25 @@ constexpr bool contradict(bool hypercalls) {
   return false;
 }
 
+template <class Part>
+struct no_grant {
+  static_assert(!std::is_same_v<Part, Part>,
+                "virtine [V129]: a part of a policy is neither a grant nor a policy; a function "
+                "alone does not say what it answers. Write virtine::allow<Call>(handler).");
+};
+template <class Part>
+inline constexpr bool is_policy = false;
+template <class... Parts>
+inline constexpr bool is_policy<policy<Parts...>> = true;
+
+/// Checks the parts of a policy, up to the first that is none.
+template <class... Parts>
+struct check_parts {};
+template <class First, class... Rest>
+struct check_parts<First, Rest...>
+    : std::conditional_t<grant<First> || is_policy<First>, check_parts<Rest...>, no_grant<First>> {
+};
+
 /// What is known of a list of grants when the program is compiled.
 template <class List>
 struct grant_list;
@@ -106,7 +125,7 @@ struct grant_list<std::tuple<Grants...>> {
 /// The grants of a part of a policy, which may be a policy itself.
 template <class Part>
 struct grants_of {
-  using type = std::tuple<Part>;
+  using type = std::conditional_t<grant<Part>, std::tuple<Part>, std::tuple<>>;
 };
 template <class... Parts>
 struct grants_of<policy<Parts...>> {
@@ -123,7 +142,7 @@ inline constexpr auto no_strings = [](guest_buffer<std::byte>) -> std::uint64_t 
 /// then has its grants. All calls of a function share its policy, its handlers included, but each
 /// has system calls of its own: what one has open is closed at its end.
 template <class... Parts>
-class policy {
+class policy : detail::check_parts<Parts...> {
   using list = typename detail::grants_of<policy>::type;
   using known = detail::grant_list<list>;
   using server = typename known::server;
@@ -212,8 +231,10 @@ class policy {
   static auto list_of(Part part) {
     if constexpr (requires { part.list_; }) {
       return std::move(part.list_);
-    } else {
+    } else if constexpr (grant<Part>) {
       return std::tuple<Part>(std::move(part));
+    } else {
+      return std::tuple<>();
     }
   }
 
