@@ -47,7 +47,9 @@ duk_ret_t describe(duk_context* engine, void*) {
 // Returns the surrogate of UTF-16 whose three bytes, as the engine holds it, are at `at`; or 0.
 unsigned surrogate(std::string_view text, std::size_t at) {
   if (text.size() - at < 3 || text[at] != '\xed' || (text[at + 1] & 0x20) == 0) return 0;
-  return 0xd000U | (text[at + 1] & 0x3fU) << 6 | (text[at + 2] & 0x3fU);
+  const auto middle = static_cast<unsigned char>(text[at + 1]);
+  const auto last = static_cast<unsigned char>(text[at + 2]);
+  return 0xd000U | (middle & 0x3fU) << 6 | (last & 0x3fU);
 }
 
 // Copies `text` as UTF-8: the engine has characters beyond U+FFFF in two parts, and allows half of
