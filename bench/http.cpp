@@ -48,7 +48,7 @@ class site {
     char name[] = "/tmp/virtine-http-XXXXXX";
     bench::check(::mkdtemp(name) != nullptr, "mkdtemp");
     path_ = name;
-    for (const std::size_t kib : {1, 64, 1024}) {
+    for (const std::size_t kib : {1U, 64U, 1024U}) {
       std::ofstream(path_ / std::to_string(kib)) << std::string(kib * 1024, 'x');
     }
   }
