@@ -211,6 +211,27 @@ class Header(Case):
                 self.compile_host(compiler, *option, "a.cpp", "b.cpp", program="both")
             self.assertEqual(subprocess.call([self.work / "both"]), 0)
 
+    def test_two_images_of_one_name_stay_two(self):
+        # In one program, of files with one name in two directories.
+        for place, body in (("a", "return n + 7;"), ("b", "return n * 1234567 ^ 99;")):
+            self.write(f"{place}/app.cpp", "#include <virtine/guest.hpp>\n"
+                       f"int f(int n) {{ {body} }}\nVIRTINE_EXPORT(f);\n")
+            self.build(f"{place}/app.cpp", f"{place}/app.hpp")
+            self.write(f"{place}/host.cpp", f"""#include "app.hpp"
+                template <class Image> std::string_view code() {{
+                  static const std::string_view content = Image::description.segments[0].content;
+                  return content;
+                }}
+                std::string_view {place}() {{ return code<guests::app>(); }}
+                """)
+        self.write("main.cpp", """#include <string_view>
+            std::string_view a();
+            std::string_view b();
+            int main() { return a() == b() ? 1 : 0; }""")
+        for compiler in ("g++", "clang++"):
+            self.compile_host(compiler, "main.cpp", "a/host.cpp", "b/host.cpp", program="both")
+            self.assertEqual(subprocess.call([self.work / "both"]), 0)
+
     def test_every_byte_value_arrives(self):
         self.write("bytes.asm", '%include "virtine.inc"\nsection .rodata\ntable:\n%assign i 0\n'
                    "%rep 256\n db i, i, '0', '?', '?', '/'\n%assign i i+1\n%endrep\n"
