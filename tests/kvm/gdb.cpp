@@ -2,25 +2,31 @@
 // SPDX-License-Identifier: MIT
 #include "catch.hpp"
 
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <future>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <string_view>
 #include <thread>
 
+#include <guests/calls.hpp>
 #include <guests/debugged.hpp>
 #include <virtine/gdb.hpp>
 #include <virtine/virtine.hpp>
 
 #include "gdb_client.hpp"
+#include "told_calls.hpp"
 
 using namespace virtine;
 using gdb_client::debugger;
@@ -312,6 +318,31 @@ TEST_CASE("limits hold while a call waits, stands still and runs", "[gdb]") {
   if (last == "X09") last = ended.client.receive();
   CHECK(last == "gone");
   CHECK(ended.outcome().why().code == errc::cancelled);
+}
+
+TEST_CASE("system calls wait under a debugger as long as in any call", "[gdb]") {
+  std::array<int, 2> pipe{};
+  REQUIRE(::pipe2(pipe.data(), O_CLOEXEC) == 0);
+  const kvm::fd out(pipe[0]);
+  const kvm::fd in(pipe[1]);
+  const auto policy = virtine::policy{posix::descriptor<3>(out.get(), posix::reading)};
+  virtine_fn<void(std::span<told_call>, std::span<std::byte>), guests::calls::make_calls,
+             decltype(policy)>
+      calls(policy);
+  told::script what;
+  const auto to = what.room(16);
+  what.add(SYS_read, {3, to, 16});
+  what.add(SYS_read, {3, to, 16});
+  auto at = start(calls, {}, std::span(what.calls), std::span(what.memory));
+  at.client.send("c");
+  for (int i = 0; i < 2; ++i) {
+    std::this_thread::sleep_for(3 * gdb::glance);
+    REQUIRE(::write(in.get(), "more", 4) == 4);
+  }
+  CHECK(at.client.receive() == "W00");
+  CHECK(at.outcome());
+  CHECK(what[0] == 4);
+  CHECK(what[1] == 4);
 }
 
 TEST_CASE("the debugger's socket is the user's own, and replaces nothing", "[gdb]") {

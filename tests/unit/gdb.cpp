@@ -300,6 +300,21 @@ TEST_CASE("a conversation ends at the call's limits", "[gdb]") {
   CHECK(to.send("a", {}).why().operation == std::string("the debugger has hung up"));
 }
 
+TEST_CASE("a conversation ends at the call's limits however much there is to hear", "[gdb]") {
+  std::stop_source stop;
+  stop.request_stop();
+  for (const std::string_view said : {"x", "-", "\x03", "$?#3f", "$?#00"}) {
+    INFO(said);
+    pair sockets;
+    std::string much;
+    for (int i = 0; i < 1000; ++i) much += said;
+    REQUIRE(::send(sockets.theirs.get(), much.data(), much.size(), 0) > 0);
+    gdb::connection to(std::move(sockets.ours));
+    CHECK(to.glance_at({.stop = stop.get_token()}).why().code == errc::cancelled);
+    CHECK(to.next({.stop = stop.get_token()}).why().code == errc::cancelled);
+  }
+}
+
 TEST_CASE("registers go to the debugger and back", "[gdb]") {
   kvm_regs regs{};
   kvm_sregs sregs{};

@@ -79,7 +79,9 @@ class connection {
   /// The same if all of it has come; does not wait for more.
   result<std::optional<message>> glance_at(const run_limits& limits) {
     for (;;) {
-      while (auto come = reader_.next()) {
+      // Each time round, because the other side can always have more to say.
+      if (auto going_on = detail::check(limits); !going_on) return going_on.why();
+      if (auto come = reader_.next()) {
         switch (come->what) {
           case message::kind::packet:
             if (auto sent = acknowledge('+', limits); !sent) return sent.why();
@@ -95,6 +97,7 @@ class connection {
           case message::kind::too_long:
             return error{.code = errc::cancelled, .operation = "the debugger talks nonsense"};
         }
+        continue;
       }
       std::array<char, 4096> bytes{};
       const ssize_t count = ::recv(socket_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);

@@ -72,7 +72,10 @@ class debugged_machine final : public machine, private target {
     }
     return watch(machine::enter(function, next_glance()));
   }
-  [[nodiscard]] result<stop> resume() { return watch(machine::resume()); }
+  [[nodiscard]] result<stop> resume() {
+    begin_again(next_glance());
+    return watch(machine::resume());
+  }
 
   /// Tells the debugger, if there is one, that the call is over, and what went wrong or null.
   void tell_end(const error* why) {
@@ -127,7 +130,15 @@ class debugged_machine final : public machine, private target {
       runner_.begin(next_glance());
       stopped = machine::resume();
     }
+    // Whoever serves the guest now has all of the call's time, not the rest of a glance.
+    if (*stopped != stop::done) begin_again(limits_);
     return stopped;
+  }
+
+  /// Gives the call that runs other limits, even if those that it has are over.
+  void begin_again(const run_limits& limits) {
+    static_cast<void>(runner_.end());
+    runner_.begin(limits);
   }
 
   /// Lets a guest that was interrupted go on, unless the debugger wants it to stop.
