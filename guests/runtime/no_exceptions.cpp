@@ -30,7 +30,8 @@ extern "C" {
 [[gnu::weak]] void __cxa_free_exception(void*) {}
 
 VIRTINE_ENDS void __cxa_throw(void*, const std::type_info* type, void (*)(void*)) {
-  if (*type == typeid(std::bad_alloc)) {
+  // By its name, because typeid() would bring all that std::type_info takes.
+  if (__builtin_strcmp(type->name(), "St9bad_alloc") == 0) {
     end_call<ending::out_of_memory>(__builtin_return_address(0));
   }
   end_call<ending::uncaught_exception>(__builtin_return_address(0));

@@ -9,6 +9,13 @@ void virtine_flush(void) {
   fflush(NULL);
 }
 
+/// Gathers what is printed until the buffer is full, without asking the host at each call whether
+/// somebody watches line by line.
+void virtine_gather_output(void) {
+  setvbuf(stdout, NULL, _IOFBF, 0);
+}
+
 void virtine_drop_output(void) {
   __fpurge(stdout);
+  clearerr(stdout);
 }

@@ -92,6 +92,8 @@ class Image:
             # nasm's local labels, which have a dot, are within functions.
             if not name or kind == "STT_NOTYPE" and "." in name:
                 continue
+            if name in ("virtine_code_begin", "virtine_code_end"):
+                continue
             if name == INIT_ENTRY:
                 init = symbol["st_value"]
             for prefix in (ENTRY_PREFIX, FLUSHING_PREFIX):

@@ -21,8 +21,8 @@ THREAD_ACCESS = re.compile(
 
 # What runs around the functions of an image, as far as it is alive.
 HOOKS = """
-    virtine_init virtine_start_libc virtine_warm_heap virtine_flush virtine_drop_output
-    virtine_thread
+    virtine_init virtine_start_libc virtine_warm_heap virtine_flush virtine_gather_output
+    virtine_drop_output virtine_ask_for_environment virtine_thread
 """.split()
 
 Program = collections.namedtuple("Program", "reach unwinding")
@@ -64,9 +64,11 @@ def add_hooks(reach):
         reach.need("virtine_warm_heap")
     if reach.is_live("__stdout_FILE") or reach.is_live("__ofl_add"):
         reach.need("virtine_flush")
+        reach.need("virtine_gather_output")
         reach.need("virtine_drop_output")
     if (any(reach.is_live(name) for name in
-            ("virtine_initialiser", "virtine_start_libc", "virtine_warm_heap"))
+            ("virtine_initialiser", "virtine_start_libc", "virtine_warm_heap",
+             "virtine_gather_output"))
             or any(is_constructor(section) for _, section in reach.sections())):
         reach.need("virtine_init")
     return len(reach.live) != before

@@ -32,9 +32,9 @@ def disassemble(objdump, paths):
     files = {}
     sections = instructions = None
     for line in said.stdout.splitlines():
-        match = re.match(r"\s*([0-9a-f]+):\s((?:[0-9a-f]{2} )+)\s*(.*)", line)
+        match = re.match(r"\s*([0-9a-f]+):\s+([0-9a-f]{2}(?: [0-9a-f]{2})*)\s*\t(.*)", line)
         if match:
-            instructions.append((int(match[1], 16), len(match[2]) // 3, match[3].strip()))
+            instructions.append((int(match[1], 16), len(match[2].split()), match[3].strip()))
             continue
         match = re.match(r"Disassembly of section (.*):$", line)
         if match:

@@ -13,11 +13,12 @@ RUNTIME = {
                 r"|_ZSt21__glibcxx_assert_failPKciS0_S0_",
     "process.c": r"exit|atexit|__cxa_atexit|__cxa_thread_atexit_impl|__dso_handle"
                  r"|__libc_single_threaded",
+    "environment.cpp": r"getenv",
     "heap.c": r"(__)?(mmap|munmap|mremap|madvise|mprotect)",
     "start.c": r"virtine_start_libc|__init_tls|__set_thread_area",
     "init.cpp": r"virtine_init",
     "memory.c": r"memcpy|memmove",
-    "stdio.c": r"virtine_(flush|drop_output)",
+    "stdio.c": r"virtine_(flush|gather_output|drop_output)",
     "thread.c": r"virtine_thread",
     "warm.c": r"virtine_warm_heap",
     "glibc.cpp": r"__(mem(cpy|move|pcpy|set)|explicit_bzero|st[rp]n?cpy|strn?cat|v?(s|sn|f|as)?printf"

@@ -429,6 +429,96 @@ class Layout(Case):
         self.build("-Iin", "-D", "X", "-DY=2", "-O0", "-std=c17", "-std=c++2b", "a.c", "b.cpp",
                    "a.hpp")
 
+    def test_archives_give_what_is_asked_of_them(self):
+        self.write("one.c", "int one(void) { return 1; }\nint idle(void) { return 2; }\n")
+        self.write("two.c", "int missing(void);\nint two(void) { return missing(); }\n")
+        self.write("fortified.c", "#include <stdio.h>\n#include <string.h>\n"
+                   "int fill(char* to, const char* from) {\n  char own[8];\n"
+                   '  strcpy(own, from);\n  return sprintf(to, "%s", own);\n}\n')
+        for name in ("one", "two", "fortified"):
+            subprocess.check_call(["gcc", "-c", "-O2", "-D_FORTIFY_SOURCE=2",
+                                   "-fstack-protector-strong", "-ffunction-sections", f"{name}.c"], cwd=self.work)
+        subprocess.check_call(["ar", "rcs", "lib.a", "one.o", "two.o", "fortified.o"],
+                              cwd=self.work)
+        self.write("a.cpp", '#include <virtine/guest.hpp>\nextern "C" int one();\n'
+                   'extern "C" int fill(char*, const char*);\nstatic int f(std::string_view s) {'
+                   "\n  char to[99];\n  return one() + fill(to, s.data());\n}\n"
+                   "VIRTINE_EXPORT(f);\n")
+        text = self.build("a.cpp", "lib.a", "a.hpp")
+        for name in ('"one"', '"__strcpy_chk"', '"__stack_chk_fail"'):
+            self.assertIn(name, text)
+        for name in ('"two"', '"idle"'):
+            self.assertNotIn(name, text)
+        self.write("b.cpp", '#include <virtine/guest.hpp>\nextern "C" int two();\n'
+                   "static int f() { return two(); }\nVIRTINE_EXPORT(f);\n")
+        self.fails("b.cpp", "lib.a", says="defined: missing (by f -> two)")
+        subprocess.check_call(["ar", "rcsT", "thin.a", "one.o"], cwd=self.work)
+        self.fails("a.cpp", "thin.a", says="thin archives")
+
+    def test_what_is_left_out_of_small_images(self):
+        sizes = {}
+        for name, body in {"square": "return n * n;",
+                           "vector": "std::vector<int> v(n, 3); v.push_back(n); return v[n / 2];",
+                           "map": "std::map<int, int> m; m[n] = 1; return m.at(n);",
+                           "throws": "if (n == 3) throw n; return n;",
+                           "catches": "try { if (n == 3) throw n; } catch (int) { return 1; } "
+                                      "return n;"}.items():
+            self.write("a.cpp", "#include <virtine/guest.hpp>\n#include <iostream>\n"
+                       "#include <map>\n#include <vector>\n"
+                       f"static int f(int n) {{ {body} }}\nVIRTINE_EXPORT(f);\n")
+            self.build("--keep", "kept", "a.cpp", "a.hpp")
+            segments, _ = read_elf(self.work / "kept" / "a.elf")
+            sizes[name] = sum(segment[1] for segment in segments)
+        print("bytes of images:", sizes, file=sys.stderr)
+        self.assertLess(sizes["square"], 200)
+        self.assertLess(sizes["throws"], sizes["catches"] / 2)
+        self.assertLess(sizes["map"], 20000)
+        self.assertLess(sizes["map"], sizes["catches"])
+
+    def make_libc(self, code):
+        """Returns a folder with musl's headers and a libc.a whose function `libc` is of `code`."""
+        folder = self.directory / "musl"
+        (folder / "lib").mkdir(parents=True, exist_ok=True)
+        if not (folder / "include").exists():
+            (folder / "include").symlink_to("/usr/include/x86_64-linux-musl")
+        self.write("libc.asm", f"bits 64\nsection .text\nglobal libc:function\nlibc:\n{code}\n")
+        subprocess.check_call(["nasm", "-felf64", "libc.asm", "-o", "libc.o"], cwd=self.work)
+        subprocess.check_call(["ar", "rcs", folder / "lib" / "libc.a", "libc.o"], cwd=self.work)
+        self.write("a.cpp", '#include <virtine/guest.hpp>\nextern "C" int libc();\n'
+                   "static int f() { return libc(); }\nVIRTINE_EXPORT(f);\n")
+        return str(folder)
+
+    def test_system_calls_of_the_library_are_rewritten_and_nothing_else(self):
+        code = """mov eax, 0x050f
+            mov byte [rax + rcx + 15], 5
+            mov rdx, 0x11050f22050f3344
+            db 0x81, 0x25, 0, 0, 0, 0, 0x11, 0x22, 0x33, 0x0f
+            add eax, 0x01020304
+            syscall
+            ret"""
+        self.build("--keep", "kept", "a.cpp", "a.hpp", VIRTINE_MUSL=self.make_libc(code))
+        done = subprocess.run(["objdump", "-d", "--no-show-raw-insn", "kept/a.elf"],
+                              cwd=self.work, stdout=subprocess.PIPE, encoding="utf-8", check=True)
+        text = re.sub(r"\s+", " ", done.stdout)
+        for left in ("mov $0x50f,%eax", "movb $0x5,0xf(%rax,%rcx,1)",
+                     "movabs $0x11050f22050f3344,%rdx", "add $0x1020304,%eax"):
+            self.assertIn(left, text)
+        self.assertEqual(text.count("out %eax,$0xe8"), 1)
+        self.assertNotIn("syscall", text)
+
+    def test_a_library_of_which_not_all_is_code_is_refused(self):
+        folder = self.make_libc("ret\ndb 0x06, 0x0f, 0x05, 0x06")
+        self.build("a.cpp", "a.hpp", VIRTINE_MUSL=folder)  # syscall, between what is no code
+        folder = self.make_libc("ret\ndb 0xc4, 0xe0, 0x0f, 0x05, 0xff")
+        self.fails("a.cpp", says=["libc.a(libc.o)", "may or may not be a system call"],
+                   VIRTINE_MUSL=folder)
+
+    def test_system_calls_of_others_stay(self):
+        self.write("b.asm", '%include "virtine.inc"\nsection .text\nvirtine_export f, "v()"\n'
+                   " syscall\n ret\n")
+        self.build("--keep", "kept", "b.asm", "b.hpp")
+        self.assertIn(b"\x0f\x05\xc3", (self.work / "kept" / "b.elf").read_bytes())
+
     def test_headers_of_hosts_compile_in_a_guest(self):
         names = """algorithm any array atomic barrier bitset charconv chrono cmath complex
             condition_variable coroutine cstdio cstdlib cstring ctime cuchar deque exception

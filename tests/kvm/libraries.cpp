@@ -13,6 +13,7 @@
 
 #include <guests/catches.hpp>
 #include <guests/library.hpp>
+#include <guests/speaks.hpp>
 #include <virtine/virtine.hpp>
 
 using namespace virtine;
@@ -21,6 +22,7 @@ namespace {
 
 using library = guests::library;
 using catches = guests::catches;
+using speaks = guests::speaks;
 using text = virtine::bytes<256>;
 
 pool<library>& machines() {
@@ -163,4 +165,39 @@ TEST_CASE("exceptions that nobody catches end the call by name", "[libraries]") 
   CHECK(failed<int(int), catches_type>(on, 2).kind == fault_kind::uncaught_exception);
   CHECK(failed<int(int), catches_type>(on, 3).kind == fault_kind::terminated);
   CHECK(virtine_fn<int(int), catches_type>(on)(4) == 0);
+}
+
+TEST_CASE("what a call prints arrives when it ends, and nothing of before", "[libraries]") {
+  pool<speaks> on;
+  std::string text;
+  policy allowed{posix::minimal(text, 1000)};
+  virtine_fn<int(int), speaks::greet, decltype(allowed)> greet(on, allowed);
+  CHECK(greet(2) == 2);
+  CHECK(text == "hello 0\nhello 1\n");
+  CHECK(greet(0) == 0);
+  CHECK(text == "hello 0\nhello 1\n");
+  text.clear();
+  virtine_fn<void(int), speaks::leave, decltype(allowed)> leave(on, allowed);
+  const auto left = leave.try_call(3);
+  REQUIRE_FALSE(left);
+  CHECK(left.why().code == errc::exited);
+  CHECK(text == "last words");
+  // Without a grant, to print is what ends the call.
+  const auto denied = virtine_fn<int(int), speaks::greet>(on).try_call(1);
+  REQUIRE_FALSE(denied);
+  CHECK(denied.why().code == errc::system_call_denied);
+}
+
+TEST_CASE("getenv gives what the policy grants", "[libraries]") {
+  pool<speaks> on;
+  using text_of_name = virtine::bytes<100>(std::string_view);
+  CHECK(virtine_fn<text_of_name, speaks::variable>(on)("HOME").text() == "(none)");
+  policy allowed{posix::environment({"LANG=C", "EMPTY=", "HOME=/nowhere"})};
+  virtine_fn<text_of_name, speaks::variable, decltype(allowed)> variable(on, allowed);
+  CHECK(variable("HOME").text() == "/nowhere");
+  CHECK(variable("LANG").text() == "C");
+  CHECK(variable("EMPTY").text().empty());
+  CHECK(variable("LAN").text() == "(none)");
+  CHECK(variable("").text() == "(none)");
+  CHECK(virtine_fn<text_of_name, speaks::variable>(on)("HOME").text() == "(none)");
 }

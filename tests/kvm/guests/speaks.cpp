@@ -1,0 +1,45 @@
+// A guest that prints, reads files and asks for its environment, by the library's own functions.
+// SPDX-License-Identifier: MIT
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+
+#include <virtine/guest.hpp>
+
+namespace {
+
+const bool printed_before = std::printf("before the snapshot\n") > 0;
+
+int greet(int times) {
+  if (!printed_before) return -1;
+  for (int i = 0; i < times; ++i) std::printf("hello %d\n", i);
+  return times;
+}
+
+void leave(int status) {
+  std::printf("last words");
+  std::exit(status);
+}
+
+virtine::bytes<100> variable(std::string_view name) {
+  const char* found = std::getenv(std::string(name).c_str());
+  return virtine::bytes<100>(found == nullptr ? "(none)" : found);
+}
+
+virtine::bytes<100> first_line(std::string_view path) {
+  char line[100] = "(none)";
+  std::FILE* file = std::fopen(std::string(path).c_str(), "r");
+  if (file == nullptr) return virtine::bytes<100>(std::strerror(errno));
+  std::fgets(line, sizeof line, file);
+  std::fclose(file);
+  return virtine::bytes<100>(line);
+}
+
+}  // namespace
+
+VIRTINE_EXPORT(greet);
+VIRTINE_EXPORT(leave);
+VIRTINE_EXPORT(variable);
+VIRTINE_EXPORT(first_line);
