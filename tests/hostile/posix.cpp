@@ -437,3 +437,36 @@ TEST_CASE("H70: grants do not lend each other their rights", "[hostile]") {
   across.add(SYS_rename, {across.text("/x/a"), across.text("/y/a")});
   expect_all(both, across, -EXDEV);
 }
+
+TEST_CASE("H71: a file does not grow by holes beyond what may be written", "[hostile]") {
+  const scratch files;
+  auto fn = function(policy{posix::directory<"/">(files.path(), posix::read_write, 10000)});
+  script what;
+  const auto byte = what.room(1);
+  what.add(SYS_open, {what.text("/f"), O_RDWR | O_CREAT, 0600});  // Counts as 4096.
+  for (const std::int64_t far : {std::int64_t{5904}, std::int64_t{1} << 40, INT64_MAX}) {
+    what.add(SYS_pwrite64, {3, byte, 1, far});
+    what.add(SYS_ftruncate, {3, far + (far == 5904)});
+  }
+  what.add(SYS_lseek, {3, 5904, SEEK_SET});
+  what.add(SYS_write, {3, byte, 1});
+  what.add(SYS_ftruncate, {3, INT64_MIN});
+  const std::size_t first = what.add(SYS_pwrite64, {3, byte, 1, 5000});
+  what.add(SYS_ftruncate, {3, 5905});
+  what.add(SYS_ftruncate, {3, 5904});
+  what.add(SYS_pwrite64, {3, byte, 1, 0});
+  what.add(SYS_ftruncate, {3, 0});
+  fn(std::span(what.calls), std::span(what.memory));
+  for (std::size_t i = 1; i < first - 3; i += 2) {
+    CHECK(what[i] == -ENOSPC);
+    CHECK(what[i + 1] == -EFBIG);
+  }
+  CHECK(what[first - 3] == 5904);
+  CHECK(what[first - 2] == -ENOSPC);
+  CHECK(what[first - 1] == -EINVAL);
+  CHECK(what[first] == 1);
+  CHECK(what[first + 1] == -EFBIG);
+  CHECK(what[first + 2] == 0);
+  CHECK(what[first + 3] == -ENOSPC);
+  CHECK(what[first + 4] == 0);
+}

@@ -377,6 +377,17 @@ TEST_CASE("a grant to read is none to write", "[posix]") {
   CHECK(fn.policy_usage().grants[0].refused == what.calls.size());
 }
 
+TEST_CASE("a given descriptor that is none is an error, and no wait", "[posix]") {
+  auto fn = function(policy{posix::descriptor<3>(-1, posix::reading_and_writing)});
+  script what;
+  const auto memory = what.room(8);
+  what.add(SYS_read, {3, memory, 8});
+  what.add(SYS_write, {3, memory, 8});
+  run(fn, what);
+  CHECK(what[0] == -EBADF);
+  CHECK(what[1] == -EBADF);
+}
+
 TEST_CASE("given descriptors are read and written as far as they were given", "[posix]") {
   std::array<int, 2> pipe{};
   REQUIRE(::pipe2(pipe.data(), O_CLOEXEC) == 0);

@@ -51,7 +51,7 @@ inline std::uint64_t total_of(std::span<const piece> pieces) {
 /// Waits a little until a given descriptor, which may be a pipe or a socket, can be used without
 /// blocking for long. Returns whether it can.
 inline bool ready(const open_file& file, short what) {
-  if (file.what != kind::given) return true;
+  if (file.what != kind::given || file.file() < 0) return true;
   constexpr int milliseconds = 10;
   pollfd wanted{.fd = file.file(), .events = what, .revents = 0};
   return ::poll(&wanted, 1, milliseconds) > 0;  // A signal has only cut the wait short.
@@ -83,7 +83,16 @@ inline answer read_file(const request& r, open_file& file, std::span<const piece
   return gives(file.grant, got);
 }
 
-/// Writes some of the bytes. Returns how many, or a negative errno.
+/// Returns by how much a file grows before what is written there begins. Not every file system has
+/// holes, and those who copy a file may not keep them.
+inline std::uint64_t gap_before(const open_file& file, position at) {
+  struct ::stat status {};
+  const std::int64_t begin = at ? *at : ::lseek(file.file(), 0, SEEK_CUR);
+  if ((file.flags & O_APPEND) != 0 || ::fstat(file.file(), &status) != 0) return 0;
+  return static_cast<std::uint64_t>(std::max<std::int64_t>(begin - status.st_size, 0));
+}
+
+/// Writes some of the bytes, of which there are any. Returns how many, or a negative errno.
 inline std::int64_t write_piece(const request& r, open_file& file, std::span<const std::byte> bytes,
                                 position at) {
   if (file.what == kind::output) {
@@ -97,11 +106,14 @@ inline std::int64_t write_piece(const request& r, open_file& file, std::span<con
     return static_cast<std::int64_t>(fits);
   }
   std::size_t fits = bytes.size();
+  std::uint64_t gap = 0;
   std::uint64_t* used = nullptr;
   if (file.what == kind::file) {
     used = &r.open.written_below(file.directory);
-    fits = std::min<std::uint64_t>(fits, r.granted.directories[file.directory].most - *used);
-    if (fits == 0 && !bytes.empty()) return -ENOSPC;
+    const std::uint64_t left = r.granted.directories[file.directory].most - *used;
+    gap = gap_before(file, at);
+    if (left <= gap) return -ENOSPC;
+    fits = std::min<std::uint64_t>(fits, left - gap);
   } else {
     fits = std::min<std::size_t>(fits, 4096);  // What a pipe that is ready has room for.
   }
@@ -110,7 +122,7 @@ inline std::int64_t write_piece(const request& r, open_file& file, std::span<con
     return at ? ::pwrite(file.file(), bytes.data(), fits, *at)
               : ::write(file.file(), bytes.data(), fits);
   });
-  if (used != nullptr && made > 0) *used += static_cast<std::uint64_t>(made);
+  if (used != nullptr && made > 0) *used += gap + static_cast<std::uint64_t>(made);
   return made;
 }
 
@@ -267,11 +279,18 @@ inline answer control(const request& r, open_file& file) {
 inline answer truncate_open(const request& r, const open_file& file) {
   if (!file.writes || file.what != kind::file) return refuses(file.grant, EINVAL);
   const auto size = static_cast<std::int64_t>(r.arguments[1]);
-  if (size > 0 && static_cast<std::uint64_t>(size) > r.granted.directories[file.directory].most) {
+  if (size < 0) return fails(file.grant, EINVAL);
+  struct ::stat status {};
+  if (::fstat(file.file(), &status) != 0) return fails(file.grant, errno);
+  const auto growth = static_cast<std::uint64_t>(std::max<std::int64_t>(size - status.st_size, 0));
+  std::uint64_t& used = r.open.written_below(file.directory);
+  if (growth > r.granted.directories[file.directory].most - used) {
     return refuses(file.grant, EFBIG);
   }
   const std::int64_t made = quietly([&] { return ::ftruncate(file.file(), size); });
-  return made < 0 ? fails(file.grant, static_cast<int>(-made)) : gives(file.grant, 0);
+  if (made < 0) return fails(file.grant, static_cast<int>(-made));
+  used += growth;
+  return gives(file.grant, 0);
 }
 
 /// Serves the calls whose first argument is a descriptor; nothing if it is another call.
