@@ -3,6 +3,7 @@
 # Must not know what they are for.
 # SPDX-License-Identifier: MIT
 
+import contextlib
 import struct
 
 from .failure import Failure
@@ -143,7 +144,16 @@ class Archive:
                              if self.data[:8] == b"!<thin>\n" else ""))
         self.long_names = b""
         self.index = {}
-        self.read_index()
+        with self.reading():
+            self.read_index()
+
+    @contextlib.contextmanager
+    def reading(self):
+        """Says which file it is that has wrong numbers."""
+        try:
+            yield
+        except (struct.error, ValueError, IndexError) as why:
+            raise Failure(f"{self.path} is damaged: {why}") from why
 
     def read_index(self):
         at = 8
@@ -164,15 +174,18 @@ class Archive:
             raise Failure(f"{self.path} has no table of symbols; run ranlib on it")
 
     def header(self, at):
-        return (self.data[at:at + 16].decode("utf-8", "replace").rstrip(" "),
-                int(self.data[at + 48:at + 58]))
+        size = int(self.data[at + 48:at + 58])
+        if size < 0:
+            raise ValueError("a member's size is negative")  # It would lead back for ever.
+        return self.data[at:at + 16].decode("utf-8", "replace").rstrip(" "), size
 
     def member(self, offset):
         """Returns the object at an offset that the index has."""
-        name, size = self.header(offset)
-        if name[0] == "/":
-            start = int(name[1:])
-            name = self.long_names[start:self.long_names.index(b"\n", start)].decode(
-                "utf-8", "replace")
+        with self.reading():
+            name, size = self.header(offset)
+            if name[0] == "/":
+                start = int(name[1:])
+                name = self.long_names[start:self.long_names.index(b"\n", start)].decode(
+                    "utf-8", "replace")
         data = self.data[offset + 60:offset + 60 + size]
         return Object(f"{self.path.name}({name.rstrip('/')})", data, self.is_libc)

@@ -749,6 +749,18 @@ class Failures(Case):
         (self.work / "c.o").write_bytes(data[:100])
         self.fails("c.o", says="c.o is not an object file")
 
+    def test_damaged_archives(self):
+        self.write("a.cpp", '#include <virtine/guest.hpp>\nextern "C" int one();\n'
+                   "static int f() { return one(); }\nVIRTINE_EXPORT(f);\n")
+        self.write("one.asm", "global one\none: ret\n")
+        subprocess.check_call(["nasm", "-felf64", "one.asm"], cwd=self.work)
+        subprocess.check_call(["ar", "rcs", "whole.a", "one.o"], cwd=self.work)
+        whole = (self.work / "whole.a").read_bytes()
+        for at, wrong in ((56, b"-60       "), (68, b"\xff\xff\xff\xff"),
+                          (72, b"\xff\xff\xff\xf0"), (72, b"\0\0\0\x08")):
+            (self.work / "wrong.a").write_bytes(whole[:at] + wrong + whole[at + len(wrong):])
+            self.fails("a.cpp", "wrong.a", says="wrong.a is damaged: ")
+
     def test_images_larger_than_their_memory(self):
         self.write("large.cpp", SQUARE + "static char space[3 << 20];\n"
                    "int f(int n) { return ++space[n]; }\nVIRTINE_EXPORT(f);\n")
