@@ -364,6 +364,7 @@ TEST_CASE("the debugger's socket is the user's own, and replaces nothing", "[gdb
 
   at.socket = std::string(200, 'x');
   CHECK(gdb::debug(triple, at).try_call(1).why().os_error == ENAMETOOLONG);
+  CHECK(gdb::debug(triple, {}).try_call(1).why().os_error == EINVAL);
 }
 
 TEST_CASE("memory that is not the guest's is not the debugger's either", "[gdb]") {

@@ -582,6 +582,13 @@ TEST_CASE("policies are made of policies, describe themselves and count", "[posi
         "everything else: fails with ENOSYS\n"
         "entropy: random bytes of the kernel's\n");
   CHECK(to_string(deny_all{}) == "everything else: ends the call\n");
+  const scratch odd;
+  std::filesystem::create_directory(odd.path("a\nclock: all"));
+  const policy forged{posix::directory<"/">(odd.path("a\nclock: all"), posix::read_only),
+                      posix::environment({"A\nclock=1"})};
+  CHECK(to_string(forged) == "directory /: " + odd.path("a?clock: all").string() +
+                                 ", read only\nenvironment: A?clock\n"
+                                 "everything else: ends the call\n");
   auto fn = function(outer);
   script what;
   what.add(SYS_write, {1, what.text("text"), 4});

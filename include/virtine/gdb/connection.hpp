@@ -154,6 +154,10 @@ class listener {
  public:
   /// Opens it. An existing file is not replaced.
   static result<listener> open(const std::string& path, std::uint16_t port) {
+    if (path.empty() && port == 0) {
+      // The kernel would choose a port, and nobody know which.
+      return kvm::explain("a debugger needs a socket or a port to connect to", EINVAL);
+    }
     listener made;
     made.file_ = kvm::fd(::socket(path.empty() ? AF_INET : AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     if (!made.file_) return kvm::explain("socket", errno);

@@ -58,6 +58,14 @@ struct fixed_path {
   }
 };
 
+/// Returns `text` as a part of a line: whoever names a directory cannot write a line of their own.
+inline std::string on_one_line(std::string_view text) {
+  std::string out(text);
+  std::replace_if(
+      out.begin(), out.end(), [](unsigned char c) { return c < ' ' || c == 0x7f; }, '?');
+  return out;
+}
+
 inline std::string in_bytes(std::uint64_t count) {
   if (count == UINT64_MAX) return "without a limit";
   return "at most " + std::to_string(count) + " bytes a call";
@@ -148,7 +156,7 @@ struct directory_grant {
   std::uint64_t most;
 
   [[nodiscard]] std::string describe() const {
-    std::string out = "directory " + std::string(At.view()) + ": " + host_path;
+    std::string out = "directory " + std::string(At.view()) + ": " + detail::on_one_line(host_path);
     return out +
            (rights == read_only ? ", read only" : ", read and write, " + detail::in_bytes(most));
   }
@@ -264,7 +272,9 @@ inline auto arguments(const std::vector<std::string>& strings) {
 /// Grants an environment, of strings "NAME=value".
 inline auto environment(const std::vector<std::string>& strings) {
   std::string text = "environment:";
-  for (const std::string& each : strings) text += ' ' + each.substr(0, each.find('='));
+  for (const std::string& each : strings) {
+    text += ' ' + detail::on_one_line(each.substr(0, each.find('=')));
+  }
   return detail::strings_grant<virtine::environment>{{detail::packed_strings(strings)},
                                                      std::move(text)};
 }
