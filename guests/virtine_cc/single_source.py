@@ -22,7 +22,10 @@ def stand_in(source, options, directory):
              if name.parts == out.parts[-len(name.parts):]]
     if not names:
         return None
-    folder = directory / "stand_in"
+    # So deep that no ".." of a name leads out of the directory, which is removed.
+    deep = max(name.parts.count("..") for name in names)
+    folder = directory.joinpath("stand_in", *["in"] * deep)
+    folder.mkdir(parents=True, exist_ok=True)
     sources = dict.fromkeys(pathlib.PurePath(path).name for path in options.given.sources)
     files = "".join(f"""
 template <>

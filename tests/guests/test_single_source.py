@@ -106,6 +106,11 @@ class SingleSource(Case):
         for compiler in COMPILERS:
             self.assertIn("[V117]", self.host(compiler, "-fsyntax-only").stdout)
 
+    def test_the_header_is_included_by_a_path_with_dots(self):
+        self.write("a/b/app.cpp", HEAD.replace("<guests/app.hpp>", '"../../guests/app.hpp"')
+                   + SQUARE)
+        self.build("app.cpp", "../../guests/app.hpp", cwd=self.work / "a/b")
+
     def test_marked_functions_in_several_files(self):
         self.write("more.cpp", HEAD + "VIRTINE(cube, (int x) -> int) { return x * x * x; }\n"
                    "int host() { return cube.try_call(3).value_or(0); }\n")
