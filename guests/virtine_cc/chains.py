@@ -11,7 +11,29 @@ from .constructors import is_constructor
 from .reach import owner
 from .tools import readable, run
 
-MOST_CHARACTERS = 60  # of a name, above which its parameters are left out
+MOST_CHARACTERS = 60  # of a name, above which what stands in its brackets is left out
+OPERATOR = re.compile(r"operator(?:<=>|<<=?|>>=?|<=?|>=?|->\*?|\(\))")
+
+
+def brief(name):
+    """Returns a readable name, of a long one without its parameters and template arguments."""
+    if len(name) <= MOST_CHARACTERS:
+        return name
+    kept, depth, at = "", 0, 0
+    while at < len(name):
+        whole = OPERATOR.match(name, at)
+        piece = whole[0] if whole else name[at]
+        at += len(piece)
+        if piece == ">" and depth:
+            depth -= 1
+            continue
+        if piece == "<":
+            depth += 1
+            piece = "<...>" if depth == 1 else ""
+        elif depth:
+            continue
+        kept += piece
+    return re.split(r"(?<!operator)\((?!anonymous )", kept, maxsplit=1)[0]
 
 
 def source_lines(way):
@@ -40,8 +62,7 @@ def join(names, lines):
     where that is known."""
     words = []
     for name, line in zip(names, lines):
-        if len(name) > MOST_CHARACTERS:
-            name = name.partition("(")[0]
+        name = brief(name)
         # An entry and the function that it calls have one name; a table of constructors has none.
         if words and words[-1].partition("(")[0].rstrip() == name.partition("(")[0]:
             words.pop()

@@ -5,7 +5,7 @@
 import collections
 
 from . import elf
-from .chains import join
+from .chains import brief, join
 from .reach import owner, symbols_of
 from .tools import readable
 
@@ -49,6 +49,6 @@ def explain(reach, image, options):
     for ((symbol, item, others), size), way in zip(order, ways):
         names = join([plain[name] for name in way], [""] * len(way))
         more = f" and {others} more" if others else ""
-        lines.append(f"{size:9}  {plain[symbol]}{more}, {item.name}"
+        lines.append(f"{size:9}  {brief(plain[symbol])}{more}, {item.name}"
                      + (f": {names}" if names else ""))
     return "\n".join(lines) + "\n"

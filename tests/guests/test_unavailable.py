@@ -114,6 +114,7 @@ class Explain(Case):
         self.assertRegex(said, r"(?m)^ +[0-9]+  deep::ask\(int\), a.cpp: exported$")
         self.assertRegex(said, r"(?m)^ +[0-9]+  vfprintf, libc.a\(vfprintf.lo\): "
                          r"exported -> deep::ask\(int\) -> snprintf -> vsnprintf$")
+        self.assertRegex(said, r"(?m)^ +[0-9]+  void std::__introsort_loop<\.\.\.>, a.cpp: ")
         self.assertNotIn("host(int)", said)
 
 
