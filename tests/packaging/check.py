@@ -73,7 +73,7 @@ def prove(folder, build, builder):
     guest and host in one file, twice; returns whether it found KVM."""
     must(*builder, cwd=folder)
     found = [prove_program(folder, build, builder, *names)
-             for names in (("main", "guests/triple.cpp"), ("single", "single.cpp"))]
+             for names in (("main", "guests/triple.cpp"), ("app", "app.cpp"))]
     if must(*builder, cwd=folder).count("Linking"):
         raise Failure("a build without a change built something")
     return all(found)

@@ -6,18 +6,21 @@
 
 #include <virtine/guest.hpp>
 
-namespace {
+static std::array<bool, 65536> composite;
 
-std::array<bool, 65536> composite;
-std::uint32_t lookups = 0;
-
-void prepare() {
+static void prepare() {
   composite[0] = composite[1] = true;
   for (std::size_t n = 2; n * n < composite.size(); ++n) {
     if (composite[n]) continue;
     for (std::size_t m = n * n; m < composite.size(); m += n) composite[m] = true;
   }
 }
+
+VIRTINE_INIT(prepare);
+
+namespace {
+
+std::uint32_t lookups = 0;
 
 bool is_prime(std::uint16_t n) {
   ++lookups;
@@ -39,7 +42,6 @@ std::uint32_t lookups_so_far() {
 
 }  // namespace
 
-VIRTINE_INIT(prepare);
 VIRTINE_EXPORT(is_prime);
 VIRTINE_EXPORT(make_key);
 VIRTINE_EXPORT(lookups_so_far);

@@ -6,7 +6,7 @@
 
 #include <virtine/virtine.hpp>
 
-#include "single.guest.hpp"
+#include "app.guest.hpp"
 
 VIRTINE(multiple, (int n) -> int) {
   return n * 3;

@@ -1,0 +1,236 @@
+// What docs/guide.md says of hosts, in its own words. guide-agrees compares them.
+// SPDX-License-Identifier: MIT
+#include "catch.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <future>
+#include <iostream>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include <guests/asker.hpp>
+#include <guests/math.hpp>
+#include <guests/predicate.hpp>
+#include <guests/predicate/predicate.hpp>
+#include <guests/sieve.hpp>
+#include <guests/sum.hpp>
+#include <virtine/gdb.hpp>
+#include <virtine/virtine.hpp>
+#ifdef VIRTINE_GUIDE_RUST
+#include <guests/rust_sum.hpp>
+#endif
+
+#include "../kvm/gdb_client.hpp"
+#include "guests/shared.hpp"
+
+using namespace std::chrono_literals;
+namespace fs = std::filesystem;
+
+namespace {
+
+// A folder of the test's own, which it works in.
+class own_folder {
+ public:
+  own_folder()
+      : before_(fs::current_path()),
+        path_(fs::temp_directory_path() / ("virtine-guide-" + std::to_string(::getpid()))) {
+    fs::create_directory(path_);
+    fs::current_path(path_);
+  }
+  ~own_folder() {
+    std::error_code ignored;
+    fs::current_path(before_, ignored);
+    fs::remove_all(path_, ignored);
+  }
+  own_folder(const own_folder&) = delete;
+  own_folder& operator=(const own_folder&) = delete;
+
+ private:
+  fs::path before_;
+  fs::path path_;
+};
+
+// Whether a call with little time gave `expected`: where the machine is busy with other things, its
+// time may well be over.
+template <class T>
+bool is_or_too_late(const virtine::result<T>& reply, T expected) {
+  return reply ? *reply == expected : reply.why().code == virtine::errc::timed_out;
+}
+
+}  // namespace
+
+TEST_CASE("a function of a guest is called by its type", "[guide]") {
+  const std::array values{1, 2, 3};
+  // clang-format off
+virtine::virtine_fn<long(std::span<const int>), guests::sum> sum;
+  // clang-format on
+  CHECK(sum(values) == 6);
+  const virtine::result<long> r = sum.try_call(values);
+  REQUIRE(r);
+  CHECK(*r == 6);
+}
+
+#ifdef VIRTINE_GUIDE_RUST
+TEST_CASE("a guest in Rust", "[guide]") {
+  const std::array values{1, 2, 3};
+  virtine::virtine_fn<std::int64_t(std::span<const int>), guests::rust_sum> sum;
+  CHECK(sum(values) == 6);
+}
+#endif
+
+TEST_CASE("pools, calls that nobody waits for, and limits", "[guide]") {
+  const auto policy = virtine::policy{};
+  // clang-format off
+virtine::pool<guests::math> pool{{.max = 16}};
+virtine::virtine_fn<int(int), guests::math::fib, decltype(policy)> fib{pool, policy};
+  // clang-format on
+  CHECK(fib(10) == 55);
+
+  try {
+    // clang-format off
+virtine::pending<int> later = fib.with({.timeout = 50ms}).async(20);
+// ...
+int n = later.get();  // or try_get(), ready(), wait(), cancel()
+    // clang-format on
+    CHECK(n == 6765);
+  } catch (const virtine::failure& why) {
+    CHECK(why.why().code == virtine::errc::timed_out);
+  }
+
+  const std::stop_source source;
+  const std::stop_token token = source.get_token();
+  // clang-format off
+auto r = fib.with({.timeout = 50ms, .stop = token, .hypercalls = 100}).try_call(40);
+  // clang-format on
+  CHECK(is_or_too_late(r, 102334155));
+}
+
+TEST_CASE("what an initialiser left is saved and loaded", "[guide]") {
+  const own_folder here;
+  const std::string file = "snapshot";
+  int logged = 0;
+  const auto log = [&](const std::string&) { ++logged; };
+  for (int time = 0; time < 2; ++time) {
+    // clang-format off
+auto loaded = virtine::load_snapshot<guests::sieve>(file);
+if (!loaded) {                                                // then the initialiser runs,
+  log(to_string(loaded.why()));                               // and what it leaves can be
+  auto saved = virtine::save_snapshot<guests::sieve>(file);   // saved for the next process
+  if (!saved) log(to_string(saved.why()));
+}
+    // clang-format on
+    CHECK(fs::exists(file));
+    virtine::virtine_fn<bool(std::uint16_t), guests::sieve::is_prime> is_prime;
+    CHECK(is_prime(65521));
+    CHECK_FALSE(is_prime(65523));
+  }
+  CHECK(logged == 1);
+}
+
+TEST_CASE("many calls", "[guide]") {
+  const std::vector<order> orders{{.quantity = 1000, .price = 1000}, {.quantity = 1, .price = 1}};
+  std::vector<bool> used;
+  const auto use = [&](const virtine::result<bool>& reply) { used.push_back(reply.value()); };
+  // clang-format off
+virtine::virtine_fn<bool(order), guests::predicate> is_large;
+
+for (const auto& reply : is_large.each(orders)) use(reply);   // std::vector<virtine::result<bool>>
+auto selected = is_large.together(orders);                    // virtine::result<std::vector<bool>>
+
+virtine::session waiting(is_large);                           // its guest stays and waits
+bool large = waiting(orders.front());
+  // clang-format on
+  CHECK(used == std::vector{true, false});
+  CHECK(selected.value() == used);
+  CHECK(large);
+}
+
+TEST_CASE("hypercalls under a policy", "[guide]") {
+  const std::vector<int> table(100, 7);
+  // clang-format off
+auto policy = virtine::policy{
+    virtine::allow<log_line>([](virtine::tainted<std::string_view> text) {
+      std::cout << text.verify(virtine::at_most<256>) << '\n';
+    }),
+    virtine::allow<lookup>([&](virtine::tainted<std::uint32_t> key) -> virtine::answer<int> {
+      auto index = key.verify(virtine::between<0u, 99u>);
+      if (!index) return virtine::reject{};  // ends the call: errc::hypercall_rejected
+      return table[*index];
+    })};
+  // clang-format on
+  virtine::virtine_fn<int(std::uint32_t), guests::asker::look_up, decltype(policy)> look_up{policy};
+  CHECK(look_up(99) == 7);
+  const auto rejected = look_up.try_call(100);
+  REQUIRE_FALSE(rejected);
+  CHECK(rejected.why().code == virtine::errc::hypercall_rejected);
+}
+
+TEST_CASE("a policy of POSIX grants", "[guide]") {
+  const own_folder here;
+  fs::create_directory("files");
+  std::ofstream("files/word") << "word";
+  const std::string folder = "files";
+  const virtine::kvm::fd opened(::open("files/word", O_RDONLY | O_CLOEXEC));
+  const int fd = opened.get();
+  std::string heard;
+  const auto handler = [&](virtine::tainted<std::string_view> line) {
+    heard = line.verify(virtine::at_most<256>);
+  };
+  // clang-format off
+namespace posix = virtine::posix;
+
+std::string text;
+virtine::policy policy{
+    virtine::allow<log_line>(handler),
+    posix::output(text, 64 << 10),                               // stdout and stderr; or a callable
+    posix::directory<"/data">(folder, posix::read_only),         // or posix::read_write
+    posix::descriptor<3>(fd, posix::reading),                    // stays the caller's
+    posix::clock(), posix::entropy(),
+    posix::arguments({"tool", "-v"}), posix::environment({"LANG=C"}),
+    posix::others_fail()};                                       // with ENOSYS; else they end the call
+  // clang-format on
+  virtine::virtine_fn<int(), guests::asker::count_grants, decltype(policy)> count_grants{policy};
+  CHECK(count_grants() == 5);
+  CHECK(text == "found 5");
+  CHECK(heard == "hello");
+}
+
+TEST_CASE("a debugger attaches to calls", "[guide]") {
+  const own_folder here;
+  virtine::virtine_fn<int(int, int), guests::asker::divide> divide;
+  auto calls = std::async(std::launch::async, [&] {
+    // clang-format off
+auto three = virtine::gdb::debug(divide, {.socket = "divide.sock"})(6, 2);
+auto why = virtine::gdb::debug(divide, {.socket = "fault.sock",
+                                        .when = virtine::gdb::attach::at_fault}).try_call(1, 0);
+    // clang-format on
+    return std::pair(three, std::move(why));
+  });
+  {
+    auto client = gdb_client::debugger::connect("divide.sock", calls);
+    CHECK(client.ask("?") == "T05");
+    CHECK(client.ask("c") == "W00");
+  }
+  {
+    auto client = gdb_client::debugger::connect("fault.sock", calls);
+    CHECK(client.ask("?") == "T08");
+    CHECK(client.ask("C08") == "X09");
+  }
+  const auto [three, why] = calls.get();
+  CHECK(three == 3);
+  REQUIRE_FALSE(why);
+  CHECK(why.why().code == virtine::errc::guest_fault);
+}

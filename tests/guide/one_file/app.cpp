@@ -1,0 +1,23 @@
+// The guide's program whose functions run in virtual machines.
+// SPDX-License-Identifier: MIT
+// clang-format off
+#include <iostream>
+#include <virtine/virtine.hpp>
+#include "app.guest.hpp"  // virtine-cc makes it of this file, app.cpp
+
+static int twice(int x) { return 2 * x; }
+
+VIRTINE(square, (int x) -> int) {
+  return twice(x) * x / 2;
+}
+
+int main() {
+  std::cout << square(3) << '\n';                 // runs in a VM; throws virtine::failure
+  if (auto r = square.try_call(4)) std::cout << *r << '\n';  // also with(), async(), each(), together()
+  auto policy = virtine::posix::minimal();        // what it may ask for: see below
+  virtine::virtine_fn own{square, policy};        // with a policy, or {square, pool, policy}
+}
+
+// Output:
+// 9
+// 16
