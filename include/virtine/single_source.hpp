@@ -92,7 +92,13 @@ class native;
 template <class R, class... A, class Entry, auto Body>
 class native<R(A...), Entry, Body> : public marked<R(A...), Entry> {
  public:
-  R operator()(A... arguments) const { return Body(arguments...); }
+#ifdef __clang__
+  // A fault in a guest names the line of the call.
+  __attribute__((nodebug))
+#endif
+  R operator()(A... arguments) const {
+    return Body(arguments...);
+  }
   [[nodiscard]] result<R> try_call(A... arguments) const {
     if constexpr (std::is_void_v<R>) {
       Body(arguments...);

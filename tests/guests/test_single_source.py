@@ -60,6 +60,13 @@ class SingleSource(Case):
         self.assertEqual(set(self.symbols(text)) - {"virtine_code_end"}, {"square"})
         self.assertIn(".init = 0x0,", text)
 
+    def test_lines_of_calls_among_marked_functions(self):
+        text = self.image(HEAD + "VIRTINE(deep, (int n) -> int) {\n"
+                          "  volatile char used[99]; used[0] = char(n);\n"
+                          "  return n == 0 ? 0 : deep(n - 1) + used[0];\n}\n", "-g")
+        self.assertIn("app.cpp", text)
+        self.assertNotIn("single_source.hpp", text)
+
     def test_constructors_of_variables_that_are_used(self):
         text = self.image(HEAD + "static std::map<std::string, int> names{{\"a\", 1}};\n"
                           "VIRTINE(count, () -> int) { return int(names.size()); }\n"
