@@ -5,8 +5,10 @@
 
 #include <cxxabi.h>
 #include <link.h>
+#include <unwind.h>
 
 #include <cstddef>
+#include <exception>
 #include <new>
 #include <typeinfo>
 
@@ -67,13 +69,34 @@ int dl_iterate_phdr(int (*visit)(dl_phdr_info*, std::size_t, void*), void* data)
 }
 
 namespace {
+struct search {
+  bool is_ending = false;  // The frame before was of a function that ends calls.
+  void* place = nullptr;
+};
+
+_Unwind_Reason_Code visit(_Unwind_Context* frame, void* data) {
+  const auto begins_at = [begin = _Unwind_GetRegionStart(frame)](auto* function) {
+    return begin == reinterpret_cast<_Unwind_Ptr>(function);
+  };
+  search& found = *static_cast<search*>(data);
+  const bool was_ending = found.is_ending;
+  found.is_ending =
+      begins_at(&abi::__cxa_throw) || begins_at(&abi::__cxa_rethrow) || begins_at(&std::terminate);
+  if (!was_ending || found.is_ending) return _URC_NO_REASON;
+  // Sound: only compared with addresses of code.
+  found.place = reinterpret_cast<void*>(_Unwind_GetIP(frame));
+  return _URC_NORMAL_STOP;
+}
+
 [[noreturn]] void give_up() {
+  // What nobody catches has unwound nothing: who threw it is still on the stack.
+  search thrower;
+  _Unwind_Backtrace(visit, &thrower);
+  void* const place = thrower.place != nullptr ? thrower.place : __builtin_return_address(0);
   const std::type_info* const type = abi::__cxa_current_exception_type();
-  if (type == nullptr) end_call<ending::terminated>(__builtin_return_address(0));
-  if (*type == typeid(std::bad_alloc)) {
-    end_call<ending::out_of_memory>(__builtin_return_address(0));
-  }
-  end_call<ending::uncaught_exception>(__builtin_return_address(0));
+  if (type == nullptr) end_call<ending::terminated>(place);
+  if (*type == typeid(std::bad_alloc)) end_call<ending::out_of_memory>(place);
+  end_call<ending::uncaught_exception>(place);
 }
 }  // namespace
 

@@ -160,7 +160,9 @@ TEST_CASE("a full heap can be caught", "[libraries]") {
 TEST_CASE("exceptions that nobody catches end the call by name", "[libraries]") {
   pool<catches> on;
   using catches_type = catches::not_caught;
-  CHECK(failed<int(int), catches_type>(on, 0).kind == fault_kind::uncaught_exception);
+  const fault thrown = failed<int(int), catches_type>(on, 0);
+  CHECK(thrown.kind == fault_kind::uncaught_exception);
+  CHECK(std::string(thrown.symbol) == "not_caught");
   CHECK(failed<int(int), catches_type>(on, 1).kind == fault_kind::out_of_memory);
   CHECK(failed<int(int), catches_type>(on, 2).kind == fault_kind::uncaught_exception);
   CHECK(failed<int(int), catches_type>(on, 3).kind == fault_kind::terminated);
