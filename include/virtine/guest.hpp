@@ -5,6 +5,7 @@
 
 #include <virtine/bytes.hpp>
 #include <virtine/entropy.hpp>
+#include <virtine/guest/arguments.hpp>
 #include <virtine/guest/call.hpp>
 #include <virtine/guest/entry.hpp>
 #include <virtine/hypercall.hpp>

@@ -203,8 +203,8 @@ virtine::policy policy{
     posix::others_fail()};                                       // with ENOSYS; else they end the call
   // clang-format on
   virtine::virtine_fn<int(), guests::asker::count_grants, decltype(policy)> count_grants{policy};
-  CHECK(count_grants() == 5);
-  CHECK(text == "found 5");
+  CHECK(count_grants() == 6);
+  CHECK(text == "found 6");
   CHECK(heard == "hello");
 }
 

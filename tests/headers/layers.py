@@ -15,7 +15,8 @@ RANKS = [
     "version error result",
     # Freestanding: what guests include. x86/user64 is here because it holds the numbers that both
     # sides agree on.
-    "bytes signature hypercall entropy environment checks frame x86/user64 guest/call guest/entry guest",
+    "bytes signature hypercall entropy environment checks frame x86/user64 "
+    "guest/call guest/arguments guest/entry guest",
     "x86/bytes x86/code_writer x86/cpu_mode x86/descriptors x86/loops x86/page_table "
     "x86/ending x86/trampoline x86/trap "
     "kvm/uapi kvm/explain kvm/fd kvm/mapping kvm/capability kvm/exit",

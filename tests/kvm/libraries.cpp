@@ -203,3 +203,19 @@ TEST_CASE("getenv gives what the policy grants", "[libraries]") {
   CHECK(variable("").text() == "(none)");
   CHECK(virtine_fn<text_of_name, speaks::variable>(on)("HOME").text() == "(none)");
 }
+
+TEST_CASE("a guest's arguments are those that the policy grants", "[libraries]") {
+  pool<speaks> on;
+  using text_of_index = virtine::bytes<100>(unsigned);
+  CHECK(virtine_fn<text_of_index, speaks::argument>(on)(0).text() == "0:(none)");
+  policy allowed{posix::arguments({"tool", "", "-v"})};
+  virtine_fn<text_of_index, speaks::argument, decltype(allowed)> argument(on, allowed);
+  CHECK(argument(0).text() == "3:tool");
+  CHECK(argument(1).text() == "3:");
+  CHECK(argument(2).text() == "3:-v");
+  CHECK(argument(3).text() == "3:(none)");
+  policy none{posix::arguments({})};
+  CHECK(virtine_fn<text_of_index, speaks::argument, decltype(none)>(on, none)(0).text() ==
+        "0:(none)");
+  CHECK(virtine_fn<text_of_index, speaks::argument>(on)(0).text() == "0:(none)");
+}

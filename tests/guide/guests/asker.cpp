@@ -32,6 +32,7 @@ int count_grants() {
   if (std::time(nullptr) > 0) ++found;
   if (getrandom(text, sizeof text, 0) == sizeof text) ++found;
   if (std::getenv("LANG") != nullptr) ++found;
+  if (virtine::guest::arguments().size() == 2) ++found;
   std::printf("found %d", found);
   // Nothing grants this.
   return getuid() == 0 && link("a", "b") != 0 ? found : -1;

@@ -1,4 +1,5 @@
-// A guest that prints, reads files and asks for its environment, by the library's own functions.
+// A guest that prints, reads files and asks for its environment and
+// its arguments, by the library's own functions.
 // SPDX-License-Identifier: MIT
 #include <cerrno>
 #include <cstdio>
@@ -37,9 +38,19 @@ virtine::bytes<100> first_line(std::string_view path) {
   return virtine::bytes<100>(line);
 }
 
+// The argument of this number, and how many there are.
+virtine::bytes<100> argument(unsigned index) {
+  const auto all = virtine::guest::arguments();
+  // Asked for once.
+  if (virtine::guest::arguments().data() != all.data()) return virtine::bytes<100>("fetched again");
+  return virtine::bytes<100>(std::to_string(all.size()) + ":" +
+                             (index < all.size() ? std::string(all[index]) : "(none)"));
+}
+
 }  // namespace
 
 VIRTINE_EXPORT(greet);
 VIRTINE_EXPORT(leave);
 VIRTINE_EXPORT(variable);
 VIRTINE_EXPORT(first_line);
+VIRTINE_EXPORT(argument);
