@@ -13,6 +13,7 @@ namespace virtine {
 /// Fills the span with random bytes: `guest::call<entropy>(key)`. The host grants it by
 /// allow_entropy(). A guest needs it for whatever must differ between calls, since all of them
 /// begin with one snapshot, and the state of a generator in it.
-struct entropy : detail::declared_hypercall<first_reserved_hypercall, void(std::span<std::byte>)> {};
+struct entropy : detail::declared_hypercall<first_reserved_hypercall, void(std::span<std::byte>)> {
+};
 
 }  // namespace virtine

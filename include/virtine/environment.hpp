@@ -14,11 +14,11 @@ namespace virtine {
 /// Copies the strings of the environment ("NAME=value"), each ended by a zero byte, to the span, as
 /// many as fit wholly. Returns how many bytes all of them need. Every policy answers: with no
 /// strings, unless it has posix::environment().
-struct environment : detail::declared_hypercall<first_reserved_hypercall + 1, std::uint64_t(std::span<std::byte>)> {
-};
+struct environment : detail::declared_hypercall<first_reserved_hypercall + 1,
+                                                std::uint64_t(std::span<std::byte>)> {};
 
 /// The same of the arguments that a program would find in argv; see posix::arguments().
-struct program_arguments
-    : detail::declared_hypercall<first_reserved_hypercall + 2, std::uint64_t(std::span<std::byte>)> {};
+struct program_arguments : detail::declared_hypercall<first_reserved_hypercall + 2,
+                                                      std::uint64_t(std::span<std::byte>)> {};
 
 }  // namespace virtine
