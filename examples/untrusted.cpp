@@ -78,7 +78,8 @@ void run() {
   bytes letter;
   while (letter.size() < 40'000) {
     for (char c : std::string_view("Dear reader, ")) {
-      letter.push_back(static_cast<std::uint8_t>(c + letter.size() / 13 % 3));
+      letter.push_back(
+          static_cast<std::uint8_t>(static_cast<unsigned char>(c) + letter.size() / 13 % 3));
     }
   }
   const bytes packed = pack(letter);
