@@ -83,7 +83,8 @@ TEST_CASE("what nothing grants ends the call, by its name, or fails", "[posix]")
   CHECK(what[0] == -ENOSYS);
 
   // A grant is about its own calls only.
-  for (const std::uint64_t number : {SYS_openat, SYS_read, SYS_getrandom, SYS_write}) {
+  for (const std::uint64_t number :
+       std::initializer_list<std::uint64_t>{SYS_openat, SYS_read, SYS_getrandom, SYS_write}) {
     script one;
     one.add(number, {1, 0, 0});
     CHECK(fails(strict, one).detail == number);
