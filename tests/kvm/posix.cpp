@@ -430,11 +430,14 @@ TEST_CASE("given descriptors are read and written as far as they were given", "[
   CHECK(gets.at(to, 16) == "throughthrough\x5a\x5a");
 
   // It comes later.
+  ::ssize_t written = 0;
   std::jthread later([&] {
     std::this_thread::sleep_for(30ms);
-    CHECK(::write(in.get(), "late", 4) == 4);
+    written = ::write(in.get(), "late", 4);
   });
   run(reads, gets);
+  later.join();
+  CHECK(written == 4);
   CHECK(gets[0] == 4);
 
   // It never comes.
