@@ -3,10 +3,10 @@
 # SPDX-License-Identifier: MIT
 
 import pathlib
-import re
 import sys
 
 from .failure import Failure
+from .files import parse_dependencies
 from .rust import RustCompiler
 from .single_source import stand_in
 from .toolchain import Toolchain
@@ -32,13 +32,6 @@ virtine_flushing_NAME:
 .size virtine_flushing_NAME, . - virtine_flushing_NAME
 .section .note.GNU-stack, "", @progbits
 """
-
-
-def parse_dependencies(text):
-    """Returns the prerequisites of the one rule in `text`, as clang and nasm write it."""
-    text = text.replace("\\\n", " ").partition(": ")[2]
-    words = re.findall(r"(?:\\[ #\\]|\$\$|[^\s])+", text)
-    return [re.sub(r"\\([ #])", r"\1", word).replace("$$", "$") for word in words]
 
 
 class Compiler:

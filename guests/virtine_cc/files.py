@@ -1,4 +1,4 @@
-# Files that are written whole or not at all.
+# Files that are written whole or not at all, and rules for make.
 # Must not know what is in them.
 # SPDX-License-Identifier: MIT
 
@@ -44,6 +44,13 @@ def depfile_text(out, dependencies):
 
     unique = dict.fromkeys(str(path) for path in dependencies)
     return f"{quote(out)}: \\\n  " + " \\\n  ".join(map(quote, unique)) + "\n"
+
+
+def parse_dependencies(text):
+    """Returns the prerequisites of the one rule in `text`, as clang and nasm write it."""
+    text = text.replace("\\\n", " ").partition(": ")[2]
+    words = re.findall(r"(?:\\[ #\\]|\$\$|[^\s])+", text)
+    return [re.sub(r"\\([ #])", r"\1", word).replace("$$", "$") for word in words]
 
 
 def keep(directory, files):

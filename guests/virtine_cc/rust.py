@@ -4,7 +4,9 @@
 
 import re
 
+from .elf import Archive
 from .failure import Failure
+from .files import parse_dependencies
 from .tools import find_tool, run
 
 RUSTC_FLAGS = """
@@ -12,18 +14,6 @@ RUSTC_FLAGS = """
     -C codegen-units=1 -C force-frame-pointers=yes
 """.split()
 LEVELS = {"fast": "3", "g": "1"}  # what clang's levels are called, where rustc has another name
-HEADER = 60  # bytes before each member of an archive
-
-
-def first_object(data):
-    """Returns the first object of an archive in `ar` format."""
-    at = data.index(b"\n") + 1
-    while True:
-        begin, size = at + HEADER, int(data[at + 48:at + 58])
-        content = data[begin:begin + size]
-        if content.startswith(b"\x7fELF"):
-            return content
-        at = begin + size + size % 2
 
 
 class RustCompiler:
@@ -50,8 +40,11 @@ class RustCompiler:
         report(source, self.run(source, name, "staticlib", f"link={archive},dep-info={rule}",
                                 "--extern", f"virtine={library}"))
         # The crate's own, which the linker would not take from an archive: nothing asks for it.
-        out.write_bytes(first_object(archive.read_bytes()))
-        return archive, [self.source, *self.dependencies(rule)]
+        found = Archive(archive)
+        out.write_bytes(found.member(min(found.index.values())).data)
+        # There is a rule for each file that was made, and then one for each that was read.
+        first = rule.read_text().partition("\n")[0]
+        return archive, [self.source, *parse_dependencies(first)]
 
     def run(self, source, name, kind, emit, *arguments):
         done = run([self.rustc, *self.flags, "--crate-type", kind, "--crate-name", name,
@@ -60,8 +53,3 @@ class RustCompiler:
             raise Failure(f"{source} uses Rust's std, which needs an operating system; begin it "
                           "with #![no_std]")
         return done
-
-    @staticmethod
-    def dependencies(rule):
-        first = rule.read_text().partition("\n")[0].partition(": ")[2]
-        return [word.replace("\\ ", " ") for word in re.findall(r"(?:\\ |\S)+", first)]
