@@ -6,18 +6,10 @@ import hashlib
 import pathlib
 import re
 
+from .literals import literal
 from .single_source import render_markers
 
 IMAGE_FORMAT = 3  # virtine::image_format of the headers written here
-
-# Octal escapes always have three digits, so that what follows cannot be taken for a part of them.
-PLAIN = set(range(0x20, 0x7f)) - set(map(ord, '"\\?'))
-ESCAPES = [chr(byte) if byte in PLAIN else f"\\{byte:03o}" for byte in range(256)]
-
-
-def literal(data):
-    return '"' + "".join(map(ESCAPES.__getitem__, data)) + '"'
-
 
 def c_bool(value):
     return "true" if value else "false"

@@ -8,6 +8,7 @@ import re
 
 from .elf import MARKERS
 from .failure import Failure
+from .literals import literal
 
 DIGITS = 16  # of each of the numbers that virtine::detail::marker_record writes
 
@@ -29,7 +30,7 @@ def stand_in(source, options, directory):
     sources = dict.fromkeys(pathlib.PurePath(path).name for path in options.given.sources)
     files = "".join(f"""
 template <>
-struct virtine::detail::source_image<virtine::detail::source_key({literal(name)})> {{
+struct virtine::detail::source_image<virtine::detail::source_key({literal(name.encode())})> {{
   using image = ::guests::{options.name};
 }};
 """ for name in sources)
@@ -45,10 +46,6 @@ struct {options.name} : ::virtine::detail::stand_in_image {{
 }}
 {files}""", encoding="utf-8")
     return folder
-
-
-def literal(text):
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def read_markers(objects):
