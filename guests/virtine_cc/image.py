@@ -4,6 +4,7 @@
 
 import collections
 
+from .elf import SHF_EXECINSTR
 from .failure import Failure
 from .lines import read_lines
 from .options import PAGE
@@ -15,10 +16,14 @@ ENTRY_PREFIX = "virtine_entry_"
 FLUSHING_PREFIX = "virtine_flushing_"  # entries of images that have stdio
 THREAD = "virtine_thread"  # of runtime/thread.c
 INIT_ENTRY = "virtine_init"  # of runtime/init.cpp
-SHF_EXECINSTR = 0x4
 
 Segment = collections.namedtuple("Segment", "address size content writable executable")
 Symbol = collections.namedtuple("Symbol", "address size name")
+
+
+def import_numbers(data):
+    """Returns the numbers, in order, of the hypercalls that records of imports name."""
+    return sorted({int.from_bytes(data[at:at + 4], "little") for at in range(0, len(data), 4)})
 
 
 class Image:
@@ -78,8 +83,7 @@ class Image:
         if len(data) % 4 != 0:
             raise Failure("the image's .virtine.imports section is damaged; compile its objects "
                           "again")
-        return sorted({int.from_bytes(data[at:at + 4], "little")
-                       for at in range(0, len(data), 4)})
+        return import_numbers(data)
 
     def read_symbols(self, elf, exports):
         code = [index for index, section in enumerate(elf.iter_sections())

@@ -4,7 +4,7 @@
 
 from . import elf
 from .constructors import is_constructor
-from .image import ENTRY_PREFIX, IMPORTS
+from .image import ENTRY_PREFIX, IMPORTS, import_numbers
 from .needs import HOOKS
 from .objects import INITIALISER
 
@@ -45,6 +45,5 @@ def imports_of(reach, exports):
         data = b"".join(item.content(number)
                         for item, number in reachable(reach, defined([ENTRY_PREFIX + name])) | common
                         if item.sections[number].name == IMPORTS)
-        found[name] = sorted({int.from_bytes(data[at:at + 4], "little")
-                              for at in range(0, len(data), 4)})
+        found[name] = import_numbers(data)
     return found
