@@ -47,8 +47,10 @@ class RustCompiler:
         return archive, [self.source, *parse_dependencies(first)]
 
     def run(self, source, name, kind, emit, *arguments):
+        # rustc's own temporary files have fixed names: where it is run, as it has them without
+        # --out-dir, they are those of another run at the same time too.
         done = run([self.rustc, *self.flags, "--crate-type", kind, "--crate-name", name,
-                    "--emit", emit, *arguments, source])
+                    "--out-dir", self.directory, "--emit", emit, *arguments, source])
         if "`panic_impl`" in done.stderr:
             raise Failure(f"{source} uses Rust's std, which needs an operating system; begin it "
                           "with #![no_std]")

@@ -892,6 +892,10 @@ class Rust(Case):
         there = self.write("b/c/f.rs", source.read_text())
         self.assertEqual(self.build("f.rs", "f.hpp", cwd=there.parent), here)
 
+    def test_nothing_is_written_where_it_is_run(self):
+        source = self.write("f.rs", self.EXPORT)
+        self.build(source, self.work / "f.hpp", cwd="/proc")  # where not even root can write
+
     def test_beside_cxx(self):
         self.write("twice.rs", "#![no_std]\nextern crate virtine;\n#[no_mangle]\n"
                    "pub extern \"C\" fn twice(n: i32) -> i32 { n.checked_mul(2).unwrap() }\n")
