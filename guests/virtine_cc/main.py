@@ -92,7 +92,7 @@ def link_user64(compiler, objects, archives, exports, roots, elf):
     roots = roots + [ENTRY_PREFIX + name for name in exports]
     program = choose(objects, roots, Suppliers(compiler, archives))
     reach = program.reach
-    check_available(reach)
+    check_available(reach, compiler.options.given.sources)
     for name in exports:
         if ENTRY_PREFIX + name in reach.missing:
             raise Failure(f"'{name}' is exported, but its entry {ENTRY_PREFIX}{name} is not "

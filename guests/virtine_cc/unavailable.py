@@ -6,6 +6,7 @@ import collections
 import re
 
 from .chains import chain, constructor_advice
+from .explain import ARCHIVES, SOURCES, origin_of
 from .failure import Failure
 
 # `names` are the mangled names of functions and variables.
@@ -35,11 +36,14 @@ THINGS = [
 ]
 
 
-def check_available(reach):
+def check_available(reach, sources):
     """Fails if something that is alive asks for what no guest can have, of several such things for
     the one that is nearest to an exported function."""
     found = []
     for name, why in reach.referenced.items():
+        known = reach.definitions.get(name)
+        if known and origin_of(known.object, sources) in (SOURCES, ARCHIVES):
+            continue  # The user's own of that name.
         for rank, thing in enumerate(THINGS):
             match = re.fullmatch(thing.names, name)
             if match:

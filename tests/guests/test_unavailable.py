@@ -4,6 +4,7 @@
 # SPDX-License-Identifier: MIT
 
 import re
+import subprocess
 import sys
 import unittest
 
@@ -87,6 +88,17 @@ class Unavailable(Case):
             with self.subTest(body=body):
                 self.write("a.cpp", source(headers, body))
                 self.build("a.cpp", "a.hpp")
+
+    def test_own_functions_of_such_names(self):
+        self.write("b.c", "int connect(int x) { return x; }\nint pause(int x) { return x; }\n")
+        body = 'extern "C" int connect(int), pause(int);'
+        self.write("a.cpp", source("cstdlib", "return connect(x) + pause(x);").replace(
+            "namespace", body + "\nnamespace", 1))
+        self.build("a.cpp", "b.c", "a.hpp")
+        subprocess.run(["clang", "-c", "b.c"], cwd=self.work, check=True)
+        subprocess.run(["ar", "rcs", "libb.a", "b.o"], cwd=self.work, check=True)
+        self.build("a.cpp", "libb.a", "a.hpp")
+        self.fails("a.cpp", says="a guest cannot have a socket")
 
     def test_only_what_is_reached_counts(self):
         text = source("cstdlib", 'return system("x");')
