@@ -190,6 +190,7 @@ class server {
 
   [[nodiscard]] std::string query(std::string_view what) const {
     if (what.starts_with("Supported")) {
+      static_assert(max_packet == 0x4000);
       return "PacketSize=4000;QStartNoAckMode+;swbreak+;qXfer:features:read+";
     }
     // A debugger that ends leaves what it was attached to, and kills what it has started.
