@@ -1,6 +1,6 @@
-// What a request costs that is answered in a virtine: a connection for each, as the virtines paper
-// has it, and kept connections; files of several sizes; and the parts of it. Beside the same
-// handler in this process. Wants two processors that have nothing else to do.
+// What a request costs that is answered in a virtine: a connection for each, of many clients and of
+// one alone, as the virtines paper has it; kept connections; files of several sizes; and the parts
+// of it. Beside the same handler in this process. Wants two processors that have nothing else to do.
 // SPDX-License-Identifier: MIT
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -10,7 +10,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -117,23 +116,20 @@ void receive(const fd& link, std::size_t size) {
                "a reply");
 }
 
-// At one time.
-constexpr std::size_t clients = 16;
-
 // Takes each client's reply, and has it send its next request. Returns what a request takes of all
 // the time, in which the server has those of all other clients to do.
 template <class Handler>
-bench::microseconds ask_all(const served<Handler>& server, std::array<fd, clients>& links,
+bench::microseconds ask_all(const served<Handler>& server, std::vector<fd>& clients,
                             std::string_view request, std::size_t size, bool keeps) {
   const auto begin = bench::clock::now();
-  for (fd& link : links) {
+  for (fd& link : clients) {
     if (link) receive(link, size);
     if (!link || !keeps) link = server.connect();
     bench::check(::send(link.get(), request.data(), request.size(), 0) ==
                      static_cast<ssize_t>(request.size()),
                  "send");
   }
-  return (bench::clock::now() - begin) / static_cast<double>(clients);
+  return (bench::clock::now() - begin) / static_cast<double>(clients.size());
 }
 
 std::string request_for(std::size_t kib, bool keeps) {
@@ -141,11 +137,17 @@ std::string request_for(std::size_t kib, bool keeps) {
          (keeps ? "" : "Connection: close\r\n") + "\r\n";
 }
 
+struct load {
+  std::size_t kib;
+  bool keeps = false;
+  std::size_t clients = 16;
+};
+
 template <class Handler>
-auto row_body(const served<Handler>& server, std::size_t kib, bool keeps) {
-  return [&server, kib, keeps, request = request_for(kib, keeps),
-          links = std::make_shared<std::array<fd, clients>>()] {
-    return ask_all(server, *links, request, kib * 1024, keeps);
+auto row_body(const served<Handler>& server, const load& of) {
+  return [&server, of, request = request_for(of.kib, of.keeps),
+          clients = std::make_shared<std::vector<fd>>(of.clients)] {
+    return ask_all(server, *clients, request, of.kib * 1024, of.keeps);
   };
 }
 
@@ -156,18 +158,18 @@ void measure_requests(bench::program& program, const http::directory& files) {
   const served ours(http::isolated<guests::http>(pool, files));
   const served seven(http::isolated_with_seven<guests::http_seven>(pool_of_seven, files));
 
-  const auto measure = [&](const std::string& prefix, std::size_t kib, bool keeps,
-                           bench::group_options options) {
-    bench::group rows(options);
-    rows.floor(prefix + "native", row_body(native, kib, keeps));
-    rows.row(prefix + "ours", row_body(ours, kib, keeps));
-    rows.row(prefix + "seven", row_body(seven, kib, keeps));
+  const auto measure = [&](const std::string& prefix, const load& of, std::size_t samples) {
+    bench::group rows({.samples = samples});
+    rows.floor(prefix + "native", row_body(native, of));
+    rows.row(prefix + "ours", row_body(ours, of));
+    rows.row(prefix + "seven", row_body(seven, of));
     program.measure(std::move(rows));
   };
-  measure("http.", 1, false, {.samples = 1000});
-  measure("http.kept.", 1, true, {.samples = 1000});
-  measure("http.64K.", 64, false, {.samples = 500});
-  measure("http.1M.", 1024, false, {.samples = 100});
+  measure("http.", {.kib = 1}, 1000);
+  measure("http.alone.", {.kib = 1, .clients = 1}, 2000);
+  measure("http.kept.", {.kib = 1, .keeps = true}, 1000);
+  measure("http.64K.", {.kib = 64}, 500);
+  measure("http.1M.", {.kib = 1024}, 100);
 }
 
 // What a request adds to the native one: an exit, and what is copied and wiped.
