@@ -4,11 +4,13 @@
 #include "catch.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstdlib>
 #include <span>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 #include <guests/catches.hpp>
@@ -112,8 +114,17 @@ TEST_CASE("no call sees what another left on the heap", "[libraries]") {
 TEST_CASE("static objects begin anew in each call", "[libraries]") {
   auto fresh = of_library<int(), library::fresh>();
   for (int i = 0; i < 3; ++i) CHECK(fresh() == 1042);
-  auto thread = of_library<int(), library::thread_variables>();
-  for (int i = 0; i < 3; ++i) CHECK(thread() == 42);
+}
+
+TEST_CASE("thread_local variables last as long as the state", "[libraries]") {
+  auto variables = of_library<int(), library::thread_variables>();
+  for (int i = 0; i < 3; ++i) CHECK(variables() == 42);
+  const std::array<std::tuple<>, 3> thrice{};
+  for (const auto& each : variables.each(thrice)) CHECK(each.value() == 42);
+  const std::vector lasting{42, 44, 47};
+  CHECK(variables.together(thrice).value() == lasting);
+  session stays(variables);
+  for (const int expected : lasting) CHECK(stays() == expected);
 }
 
 TEST_CASE("calls of a library make no system call", "[libraries]") {
