@@ -1,7 +1,7 @@
-// What a request costs that is answered in a virtine: a connection for each, of many clients and of
-// one alone, as the virtines paper has it; kept connections; files of several sizes; and the parts
-// of it. Beside the same handler in this process. Wants two processors that have nothing else to
-// do. SPDX-License-Identifier: MIT
+// What a request costs that is answered in a virtine, beside the same handler in this process: a
+// connection for each, of many clients and of one alone, as the virtines paper has it; kept
+// connections; files of several sizes; and the parts of it. Wants two idle processors.
+// SPDX-License-Identifier: MIT
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>

@@ -1,5 +1,6 @@
 // What the guests that echo and their host agree on. The socket is the host's; a guest says only
-// when to receive, and what to send. SPDX-License-Identifier: MIT
+// when to receive, and what to send.
+// SPDX-License-Identifier: MIT
 #pragma once
 
 #include <cstddef>

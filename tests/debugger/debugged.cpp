@@ -1,5 +1,6 @@
 // Makes one call under a debugger and prints how it ended: debugged SOCKET|:PORT entry|fault|none
-// LENGTH SPDX-License-Identifier: MIT
+// LENGTH
+// SPDX-License-Identifier: MIT
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>

@@ -1,5 +1,6 @@
 // bzip2 in a guest: byte for byte what the host's does, damaged streams included. It takes
-// megabytes of the guest's heap. SPDX-License-Identifier: MIT
+// megabytes of the guest's heap.
+// SPDX-License-Identifier: MIT
 #include "catch.hpp"
 
 #include <cstddef>

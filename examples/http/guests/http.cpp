@@ -1,5 +1,6 @@
 // Answers one HTTP request. All it can reach are the bytes it was given and files below a
-// directory. SPDX-License-Identifier: MIT
+// directory.
+// SPDX-License-Identifier: MIT
 #include "../http.hpp"
 
 #include <cstdint>

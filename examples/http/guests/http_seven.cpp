@@ -1,5 +1,6 @@
 // Answers one HTTP request as the virtines paper has it: with a hypercall for each of the steps
-// that a program on an operating system would make. SPDX-License-Identifier: MIT
+// that a program on an operating system would make.
+// SPDX-License-Identifier: MIT
 #include "../seven.hpp"
 
 #include <algorithm>

@@ -1,5 +1,6 @@
 // Functions that are called many times in a row, some of which tell whether they were called
-// before. SPDX-License-Identifier: MIT
+// before.
+// SPDX-License-Identifier: MIT
 #include "jobs_types.hpp"
 
 #include <cstdint>

@@ -1,5 +1,6 @@
 // Calls the project's guest with 14 and expects what the command line says; 77 where KVM is
-// missing. SPDX-License-Identifier: MIT
+// missing.
+// SPDX-License-Identifier: MIT
 #include <cstdio>
 #include <cstdlib>
 
