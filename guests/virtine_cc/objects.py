@@ -60,8 +60,11 @@ def collect_exports(objects, sources, marked, options):
                 raise Failure(f"'{name}' is exported twice, by {origin[name]} and by {source}")
             exports[name], origin[name] = signature, source
     if not exports:
+        archived = any(source.endswith(".a") for source in options.given.sources)
         raise Failure("no function is exported; write VIRTINE_EXPORT(function); in a C++ source, "
-                      "virtine::export! in a Rust source or virtine_export in a nasm source")
+                      "virtine::export! in a Rust source or virtine_export in a nasm source"
+                      + ("; exports in archives are not looked for, so give their .o files"
+                         if archived else ""))
     # A marked function is found by its file, whatever its type in the image is called.
     clash = options.name in exports and len(exports) > 1
     if clash and (options.name not in marked or "entry" in exports):

@@ -696,6 +696,8 @@ class Failures(Case):
     def test_exports(self):
         self.write("none.cpp", "int square(int n) { return n * n; }\n")
         self.fails("none.cpp", says=["no function is exported", "VIRTINE_EXPORT"])
+        (self.work / "empty.a").write_bytes(b"!<arch>\n")
+        self.fails("none.cpp", "empty.a", says="exports in archives are not looked for")
         self.write("again.cpp", SQUARE)
         self.fails("square.cpp", "again.cpp", says="'square' is exported twice, by square.cpp and "
                    "by again.cpp")
