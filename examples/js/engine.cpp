@@ -110,8 +110,11 @@ reply evaluate(duk_context* engine, std::string_view script, std::string_view in
   if (duk_safe_call(engine, describe, nullptr, 1, 2) == DUK_EXEC_SUCCESS) {
     return write(engine, outcome::thrown, duk_get_int(engine, -2), out);
   }
-  duk_push_literal(engine, "what was thrown cannot be described");
-  return write(engine, outcome::thrown, 0, out);
+  duk_set_top(engine, 0);
+  // Not by the engine: if it has no memory left, nothing would catch its error here.
+  constexpr std::string_view text =
+      "what was thrown cannot be described: that throws, or finds no memory";
+  return {outcome::thrown, 0, copy_utf8(text, out)};
 }
 
 }  // namespace js

@@ -125,7 +125,8 @@ TEST_CASE_METHOD(fixture, "what a script throws is told with its line", "[js]") 
 }
 
 TEST_CASE_METHOD(fixture, "what cannot be described is still thrown", "[js]") {
-  constexpr std::string_view cannot = "what was thrown cannot be described";
+  constexpr std::string_view cannot =
+      "what was thrown cannot be described: that throws, or finds no memory";
   CHECK(thrown_by("throw {toString: function () { throw this }}").text == cannot);
   CHECK(thrown_by("throw Object.create(null)").text == cannot);
   CHECK(thrown_by("var e = new Error('x');\n"
@@ -247,6 +248,17 @@ TEST_CASE_METHOD(fixture, "a script that wants too much memory gets an error", "
     const auto done = thrown_by(bomb);
     CHECK((done.text == "Error: alloc failed" || done.text.starts_with("RangeError")));
     CHECK(value_of("6 * 7") == "42");
+  }
+  // What these leave has no room even for a description of the error.
+  for (const char* flood : {
+           "var a = []; for (;;) a.push([])",
+           "var f = null; for (;;) f = {f: f}",
+           "(function () { var a = []; for (;;) a.push([]) })()",
+       }) {
+    const auto done = evaluate(flood);
+    if (!done) FAIL(flood << ": " << virtine::to_string(done.why()));
+    CHECK(done->threw);
+    CHECK_FALSE(done->text.empty());
   }
   CHECK(value_of("try { new Uint8Array(1 << 30) } catch (e) { 'caught' }") == "\"caught\"");
 }
