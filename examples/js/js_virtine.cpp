@@ -1,7 +1,7 @@
 // js-virtine: evaluates a JavaScript file in a virtual machine: JSON from the standard input, JSON
 // to the standard output. `log(text)` writes to the standard error, `get(key)` reads what --set
 // gave; a script can reach nothing else.
-// Run: echo '[1, 2, 3]' | build/examples/js/js-virtine sum.js
+// Run: echo '[1, 2, 3]' | build/examples/js/js-virtine examples/js/squares.js
 // SPDX-License-Identifier: MIT
 #include <charconv>
 #include <chrono>
@@ -89,7 +89,9 @@ int report(const virtine::result<js::evaluated>& outcome) {
   }
   if (outcome->threw) {
     std::cerr << outcome->text;
-    if (outcome->line > 0) std::cerr << " (line " << outcome->line << ')';
+    // The engine's texts of syntax errors name the line already.
+    const bool says_line = outcome->text.find("(line ") != std::string::npos;
+    if (outcome->line > 0 && !says_line) std::cerr << " (line " << outcome->line << ')';
     std::cerr << '\n';
     return 1;
   }

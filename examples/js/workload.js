@@ -1,4 +1,4 @@
-// Base64, as the benchmark has it evaluated: of a text of 1 KiB.
+// Base64, as the benchmark has it evaluated: of a text of 512 bytes.
 var alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
 function encode(text) {
   var out = '';

@@ -2,7 +2,7 @@
 # Runs js-virtine as a user does and checks what it prints and how it ends.
 # Must not know how scripts are evaluated.
 # SPDX-License-Identifier: MIT
-"""usage: check_js_virtine.py PROGRAM WORKLOAD.js"""
+"""usage: check_js_virtine.py PROGRAM SQUARES.js WORKLOAD.js"""
 
 import base64
 import json
@@ -45,6 +45,7 @@ def check_scripts(js):
               out='"me=youundefined"\n')
     js.expect("log('a\\u001b[31m\\n'); 1", out="1\n", err="a?[31m?\n")
     js.expect("\nthrow new Error('x')", err="Error: x (line 2)\n", status=1)
+    js.expect("1;\n[1,", err="SyntaxError: parse error (line 2, end of input)\n", status=1)
     js.expect("input", stdin="{", err=js.evaluate("input", stdin="{").stderr, status=1)
     js.expect("for (;;) {}", "--timeout", "50", status=2,
               err="timed_out: the call was not done at its deadline\n")
@@ -54,6 +55,11 @@ def check_scripts(js):
     js.expect("input", stdin=large, out=large + "\n")
     too_large = js.evaluate("1", stdin='"' + "x" * (1 << 20) + '"')
     assert too_large.returncode == 2 and too_large.stderr.startswith("arguments_too_large")
+
+
+def check_squares(js, squares):
+    done = js.run("--set", "colour=blue", squares, stdin="[1, 2, 3]")
+    assert (done.stdout, done.stderr) == ("[1,4,9]\n", "the colour is blue\n"), done
 
 
 def check_workload(js, workload):
@@ -81,10 +87,11 @@ def check_usage(js):
     assert done.returncode == 2 and done.stderr == "/no/such/file.js cannot be read\n", done
 
 
-def main(program, workload):
+def main(program, squares, workload):
     with tempfile.TemporaryDirectory() as directory:
         js = Checker(program, directory)
         check_scripts(js)
+        check_squares(js, squares)
         check_workload(js, workload)
         check_conversation(js)
         check_usage(js)
