@@ -62,7 +62,8 @@ class connection {
 
   [[nodiscard]] bool has_output() const { return sent_ < output_.size() || file_left_ > 0; }
 
-  /// Sends as much as the socket takes. Returns false if it takes nothing any more.
+  /// Sends as much as the socket takes, of a file a part at a time. Returns false if it takes
+  /// nothing any more.
   bool flush() {
     while (sent_ < output_.size()) {
       const int more = file_left_ > 0 ? MSG_MORE : 0;
@@ -73,15 +74,15 @@ class connection {
     }
     output_.clear();
     sent_ = 0;
-    while (file_left_ > 0) {
-      constexpr std::uint64_t most = 1U << 20;  // At one time, since others want to be served too.
+    if (file_left_ > 0) {
+      constexpr std::uint64_t most = 1U << 20;  // Others want to be served, too.
       const auto sent =
           ::sendfile(socket(), file_.get(), &file_at_, std::min<std::uint64_t>(file_left_, most));
       if (sent < 0) return errno == EAGAIN || errno == EINTR;
       if (sent == 0) return false;  // The file became shorter than the reply says.
       file_left_ -= static_cast<std::uint64_t>(sent);
     }
-    file_ = virtine::kvm::fd();
+    if (file_left_ == 0) file_ = virtine::kvm::fd();
     return true;
   }
 

@@ -57,7 +57,8 @@ class event_loop {
       : poll_(::epoll_create1(EPOLL_CLOEXEC)),
         listener_(listener),
         handler_(std::move(handler)),
-        options_(options) {
+        options_(options),
+        events_(options.connections + 2) {  // And those of the listener and of `stop`.
     if (!poll_ || !watch(EPOLL_CTL_ADD, stop, EPOLLIN, &poll_)) {
       throw std::system_error(errno, std::generic_category(), "epoll");
     }
@@ -68,12 +69,12 @@ class event_loop {
   void run() {
     for (;;) {
       accept_if(active_.size() + ending_.size() < options_.connections && now_ >= pause_end_);
-      std::array<epoll_event, 64> events;
+      // All that happened, so that nobody is late because others took long.
       const int count =
-          ::epoll_wait(poll_.get(), events.data(), static_cast<int>(events.size()), time_left());
+          ::epoll_wait(poll_.get(), events_.data(), static_cast<int>(events_.size()), time_left());
       now_ = clock::now();
       for (int i = 0; i < count; ++i) {
-        void* const what = events[static_cast<std::size_t>(i)].data.ptr;
+        void* const what = events_[static_cast<std::size_t>(i)].data.ptr;
         if (what == &poll_) return;
         if (what == &listener_) {
           accept();
@@ -81,9 +82,9 @@ class event_loop {
           take_up(*static_cast<client*>(what));
         }
       }
-      serve();
       close_late(active_);
       close_late(ending_);
+      serve();
     }
   }
 
@@ -98,11 +99,14 @@ class event_loop {
     typename std::list<client>::iterator self;
     std::uint32_t waits_for = EPOLLIN;
     unsigned attempts = 0;  // To answer what came so far.
+    bool is_ready = false;  // Whether it is among ready_.
     bool is_ending = false;
   };
 
   /// A client that sends byte by byte would have each of them looked at, all from the first one on.
   static constexpr unsigned most_attempts = 100;
+  /// How long the requests of one turn may take before what else there is to do has its own.
+  static constexpr std::chrono::milliseconds turn{10};
   static constexpr std::chrono::seconds farewell{1};
   static constexpr std::chrono::milliseconds pause{100};
 
@@ -147,7 +151,15 @@ class event_loop {
   /// answered.
   void take_up(client& of) {
     if (of.is_ending) return take_leave(of);
-    if (of.link.has_output() ? flush(of) : receive(of)) ready_.push_back(&of);
+    if (of.is_ready) return;
+    if (of.link.has_output() ? flush(of) : receive(of)) line_up(of);
+  }
+
+  /// Remembers a connection without output that may have something to be answered.
+  void line_up(client& of) {
+    if (of.link.input().empty()) return;
+    of.is_ready = true;
+    ready_.push_back(&of);
   }
 
   bool receive(client& of) {
@@ -156,16 +168,26 @@ class event_loop {
     return false;
   }
 
-  /// Answers those that are ready, and what came behind their requests, too.
+  /// Answers a request of each that is ready. What else came on its connection has to wait until
+  /// others had their turn: a guest may take long, and may leave most of its input for the next.
   void serve() {
-    while (!ready_.empty()) {
-      std::erase_if(ready_, [](const client* of) { return of->link.input().empty(); });
-      outcomes_.clear();
-      for (client* of : ready_) outcomes_.push_back(handler_(of->link));
-      std::size_t next = 0;
-      std::erase_if(ready_, [&](client* of) { return !finish(*of, outcomes_[next++]); });
-      std::erase_if(ready_, [&](client* of) { return !flush(*of); });
+    if (ready_.empty()) return;
+    const auto end = now_ + turn;
+    do {
+      outcomes_.push_back(handler_(ready_[outcomes_.size()]->link));
+      now_ = clock::now();
+    } while (outcomes_.size() < ready_.size() && now_ < end);
+    served_.assign(ready_.begin(), ready_.begin() + std::ssize(outcomes_));
+    ready_.erase(ready_.begin(), ready_.begin() + std::ssize(outcomes_));
+    std::size_t next = 0;
+    std::erase_if(served_, [&](client* of) {
+      of->is_ready = false;
+      return !finish(*of, outcomes_[next++]);
+    });
+    for (client* of : served_) {
+      if (flush(*of)) line_up(*of);
     }
+    outcomes_.clear();
   }
 
   /// Does what a handler wants. Returns whether there is something to send.
@@ -217,11 +239,15 @@ class event_loop {
   void close(client& of) { (of.is_ending ? ending_ : active_).erase(of.self); }
 
   void close_late(std::list<client>& clients) {
-    while (!clients.empty() && clients.front().until <= now_) clients.pop_front();
+    // Who waits for us is not late.
+    while (!clients.empty() && clients.front().until <= now_ && !clients.front().is_ready) {
+      clients.pop_front();
+    }
   }
 
   /// Returns how many milliseconds may pass before somebody is late.
   int time_left() {
+    if (!ready_.empty()) return 0;
     auto first = clock::now() + (now_ < pause_end_ ? pause : std::chrono::minutes(1));
     for (const std::list<client>* each : {&active_, &ending_}) {
       if (!each->empty()) first = std::min(first, each->front().until);
@@ -237,7 +263,9 @@ class event_loop {
   // Both in the order of their deadlines, since all in one list have the same patience.
   std::list<client> active_;
   std::list<client> ending_;
-  std::vector<client*> ready_;  // To be answered now.
+  std::vector<epoll_event> events_;
+  std::vector<client*> ready_;  // To be answered, in this order.
+  std::vector<client*> served_;
   std::vector<typename Handler::outcome> outcomes_;
   clock::time_point now_ = clock::now();
   clock::time_point pause_end_;  // Of accepting.
