@@ -52,8 +52,11 @@ class directory {
     struct ::stat found {};
     if (!file.fd || ::fstat(file.fd.get(), &found) != 0 || !S_ISREG(found.st_mode)) return {};
     file.info.size = static_cast<std::uint64_t>(found.st_size);
-    file.info.modified = std::max<std::int64_t>(
-        found.st_mtim.tv_sec * std::int64_t{1'000'000'000} + found.st_mtim.tv_nsec, 0);
+    // From 1970 to 2262; what file systems have before and after would be no number.
+    constexpr std::int64_t second = 1'000'000'000;
+    constexpr std::int64_t last = INT64_MAX / second - 1;
+    file.info.modified =
+        std::clamp<std::int64_t>(found.st_mtim.tv_sec, 0, last) * second + found.st_mtim.tv_nsec;
     return file;
   }
 

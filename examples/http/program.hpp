@@ -6,14 +6,18 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
+#include <list>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -39,6 +43,16 @@ struct program_options {
 inline constexpr const char* usage =
     "usage: %s [--address IPV4] [--port N] [--threads N] [--patience MILLISECONDS] DIRECTORY\n";
 
+/// Returns the number that `text` is, in [least, most]. Throws std::invalid_argument.
+inline unsigned parse_number(std::string_view text, unsigned least, unsigned most) {
+  unsigned number = 0;
+  const auto read = std::from_chars(text.begin(), text.end(), number);
+  if (read.ec != std::errc{} || read.ptr != text.end() || number < least || number > most) {
+    throw std::invalid_argument(std::string(text));
+  }
+  return number;
+}
+
 /// Reads the command line. Throws std::invalid_argument.
 inline program_options parse_options(int argc, char** argv) {
   program_options given;
@@ -51,16 +65,16 @@ inline program_options parse_options(int argc, char** argv) {
     } else if (word == "--address") {
       given.address = argv[++i];
     } else if (word == "--port") {
-      given.port = static_cast<std::uint16_t>(std::stoul(argv[++i]));
+      given.port = static_cast<std::uint16_t>(parse_number(argv[++i], 0, UINT16_MAX));
     } else if (word == "--threads") {
-      given.threads = static_cast<unsigned>(std::stoul(argv[++i]));
+      given.threads = parse_number(argv[++i], 1, 1024);
     } else if (word == "--patience") {
-      given.loop.patience = std::chrono::milliseconds(std::stoul(argv[++i]));
+      given.loop.patience = std::chrono::milliseconds(parse_number(argv[++i], 1, UINT32_MAX));
     } else {
       throw std::invalid_argument(argv[i]);
     }
   }
-  if (given.directory.empty() || given.threads == 0) throw std::invalid_argument("DIRECTORY");
+  if (given.directory.empty()) throw std::invalid_argument("DIRECTORY");
   return given;
 }
 
@@ -95,22 +109,38 @@ inline ::sigset_t ending_signals() {
   return ends;
 }
 
+/// Returns how many connections each of some threads may have for there to be a descriptor for the
+/// file of each, too: a file that cannot be opened for want of one would seem not to be there.
+/// Makes use of all descriptors that this process may have. Throws std::system_error.
+inline std::size_t most_connections(std::size_t threads) {
+  ::rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  const std::size_t others = 32 + 16 * threads;  // Of machines, for the most part.
+  if (limit.rlim_cur < others + 2 * threads) {
+    throw std::system_error(EMFILE, std::generic_category(), "so many threads");
+  }
+  return (limit.rlim_cur - others) / (2 * threads);
+}
+
 /// Serves until SIGINT or SIGTERM. `make_handler` returns a handler for each thread. Throws
 /// std::system_error.
 template <class MakeHandler>
 void serve(program_options given, const MakeHandler& make_handler) {
+  given.loop.connections = std::min(given.loop.connections, most_connections(given.threads));
   const ::sigset_t ends = ending_signals();
   const virtine::kvm::fd stop{::signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK)};
   const virtine::kvm::fd listener = listen_at(given.address, given.port);
+  std::list<event_loop<decltype(make_handler())>> loops;
+  for (unsigned i = 0; i < given.threads; ++i) {
+    loops.emplace_back(listener.get(), stop.get(), make_handler(), given.loop);
+  }
   std::printf("listening on http://%s:%u/\n", given.address.c_str(), unsigned{given.port});
   std::fflush(stdout);
   std::vector<std::jthread> threads;
-  for (unsigned i = 0; i < given.threads; ++i) {
-    threads.emplace_back([&] {
-      event_loop loop(listener.get(), stop.get(), make_handler(), given.loop);
-      loop.run();
-    });
-  }
+  for (auto& each : loops) threads.emplace_back([&each] { each.run(); });
 }
 
 /// The body of a main function: `run` takes the options.

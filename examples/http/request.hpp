@@ -280,8 +280,10 @@ inline int take_character(std::string_view& text) {
 inline status find_path(std::string_view target, file_path& path) {
   constexpr std::string_view scheme = "http://";
   if (is_same(target.substr(0, scheme.size()), scheme)) {
-    const std::size_t begin = target.find('/', scheme.size());
-    target = begin == std::string_view::npos ? "/" : target.substr(begin);
+    target.remove_prefix(scheme.size());
+    const std::size_t end = target.find_first_of("/?#");
+    if (end == 0 || target.empty()) return status::bad_request;  // There is no host.
+    target = end == std::string_view::npos || target[end] == '?' ? "/" : target.substr(end);
   }
   if (!target.starts_with('/')) return status::bad_request;
   target = target.substr(0, target.find('?'));

@@ -7,11 +7,12 @@ import email.utils
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import time
 
-from serving import LONG, replies, receive_all, serving
+from serving import LONG, Reply, replies, receive_all, serving
 
 INDEX = b"<p>hello</p>\n"
 TEXT = bytes(range(256)) * 4
@@ -46,7 +47,8 @@ def check_files(server):
             ("/large.bin", LARGE, "application/octet-stream"), ("/sub%20dir/", b"sub", "text/html"),
             ("/sub%20dir/50%25.txt", b"half", "text/plain"), ("//text.txt", TEXT, "text/plain"),
             ("/%74ext.txt?a=b&c=%00%zz", TEXT, "text/plain"), ("/..dots", b"dots", "application/"),
-            ("http://other/text.txt", TEXT, "text/plain"), ("HTTP://other", INDEX, "text/html")]:
+            ("http://other/text.txt", TEXT, "text/plain"), ("HTTP://other", INDEX, "text/html"),
+            ("http://other?/text.txt", INDEX, "text/html")]:
         [reply] = replies(server.ask(get(target)))
         assert reply.status == 200 and reply.body == body, (target, reply.status)
         assert reply.fields["content-type"].startswith(kind), reply.fields
@@ -84,6 +86,9 @@ def check_conditions(server):
         os.utime(server.directory / "empty", (seconds, seconds))
         [reply] = replies(server.ask(get("/empty", 'If-None-Match: "x"')))
         assert reply.fields["last-modified"] == email.utils.formatdate(seconds, usegmt=True)
+    os.utime(server.directory / "empty", (10_000_000_000, 10_000_000_000))
+    [reply] = replies(server.ask(get("/empty", 'If-None-Match: "x"')))
+    assert " 2262 " in reply.fields["last-modified"], "what nanoseconds cannot say is not clipped"
 
 
 def check_ranges(server):
@@ -135,6 +140,9 @@ BAD = {
     "fragment": (get("/text.txt#a"), 400),
     "no slash": (get("text.txt"), 400),
     "star": (get("*"), 400),
+    "no host in the target": (get("http:///text.txt"), 400),
+    "nothing in the target": (get("http://"), 400),
+    "fragment behind a host": (get("http://a#/text.txt"), 400),
     "other scheme": (get("ftp://a/text.txt"), 400),
     "long path": (get("/" + "a/" * 600), 414),
     "long line": (get("/" + "a" * 5000), 414),
@@ -231,7 +239,7 @@ def check_slow(server):
             link.sendall(b"GET / HTTP/1.1\r\n")
         lazy = server.connect()
         slow.append(lazy)
-        lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         lazy.sendall(get("/large.bin") * 6)
         begin = time.monotonic()
         alive = list(slow[:10])
@@ -248,9 +256,59 @@ def check_slow(server):
                     alive.remove(link)
         for link in slow[:20]:
             assert receive_all(link) == b""
+        lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+        assert len(receive_all(lazy)) < 6 * len(LARGE), "an unread reply is kept for ever"
     finally:
         for link in slow:
             link.close()
+
+
+def check_changes(server):
+    """Files that change while they are sent, and clients that leave while they get them."""
+    changing = server.directory / "changing"
+    before = server.descriptors()
+    for name, change in [("shorter", lambda: os.truncate(changing, 10)), ("gone", changing.unlink),
+                         ("another", lambda: (server.directory / "empty").replace(changing))]:
+        changing.write_bytes(LARGE * 10)
+        with server.connect() as link:
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+            link.sendall(get("/changing"))
+            got = link.recv(1000)
+            change()
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+            link.shutdown(socket.SHUT_WR)
+            got += receive_all(link)
+            if name == "shorter":
+                assert len(Reply(got).rest) <= len(LARGE * 10)  # And then the connection ended.
+            else:
+                assert replies(got)[0].body == LARGE * 10, name
+    for request in (get("/large.bin"), get("/large.bin") * 20, get("/\xff") + b"x" * 9000, b"GET"):
+        for size in (0, 1, 70000):
+            with server.connect() as link:
+                link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                link.sendall(request)
+                if size > 0 and request.startswith(b"GET /"):
+                    link.recv(size)
+    begin = time.monotonic()
+    while server.descriptors() > before:
+        assert time.monotonic() - begin < LONG, "descriptors are left"
+        time.sleep(0.05)
+    [good] = replies(server.ask(get("/")))
+    assert good.body == INDEX
+
+
+def check_descriptors(program):
+    """A file is found however many connections take descriptors."""
+    with serving(program, "--threads", "1", limit=100) as server:
+        fill(server.directory)
+        idle = [server.connect() for _ in range(100)]
+        try:
+            idle[0].sendall(get("/", "Connection: close"))
+            assert replies(receive_all(idle[0]))[0].body == INDEX
+        finally:
+            for link in idle:
+                link.close()
+        assert server.end() == ""
 
 
 def check_crowd(server):
@@ -296,12 +354,13 @@ def main(program):
     with serving(program, "--threads", "2", "--patience", "1500") as server:
         fill(server.directory)
         for check in (check_files, check_conditions, check_ranges, check_bad, check_kept,
-                      check_clients, check_slow, check_crowd):
+                      check_clients, check_slow, check_changes, check_crowd):
             begin = time.monotonic()
             check(server)
             print(f"{check.__name__}: {time.monotonic() - begin:.1f} s")
         errors = server.end()
         assert errors == "", errors
+    check_descriptors(program)
     return 0
 
 

@@ -5,7 +5,9 @@
 
 import contextlib
 import pathlib
+import os
 import re
+import resource
 import socket
 import subprocess
 import tempfile
@@ -15,9 +17,12 @@ LONG = 30  # Seconds after which something hangs.
 
 
 class Server:
-    def __init__(self, program, directory, *options):
+    def __init__(self, program, directory, *options, limit=None):
+        def limit_descriptors():
+            if limit:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
         self.process = subprocess.Popen(
-            [program, "--port", "0", *options, str(directory)],
+            [program, "--port", "0", *options, str(directory)], preexec_fn=limit_descriptors,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
         self.said = []
         while (said := self.process.stdout.readline()) and not said.startswith("listening"):
@@ -43,6 +48,9 @@ class Server:
                 link.sendall(request)
                 link.shutdown(socket.SHUT_WR)
             return receive_all(link)
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
     def end(self):
         """Stops the server; returns what it wrote about requests that failed."""
@@ -86,11 +94,12 @@ def replies(data, heads=()):
 
 
 @contextlib.contextmanager
-def serving(program, *options):
+def serving(program, *options, limit=None):
+    """A server on a new directory, which may have `limit` descriptors."""
     with tempfile.TemporaryDirectory() as name:
         root = pathlib.Path(name) / "root"
         root.mkdir()
-        server = Server(program, root, *options)
+        server = Server(program, root, *options, limit=limit)
         try:
             yield server
         finally:
