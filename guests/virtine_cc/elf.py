@@ -10,6 +10,7 @@ from .failure import Failure
 
 SHT_RELA, SHT_NOBITS, SHT_INIT_ARRAY, SHT_GROUP = 4, 8, 14, 17
 SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR, SHF_LINK_ORDER, SHF_TLS = 0x1, 0x2, 0x4, 0x80, 0x400
+SHF_MERGE, SHF_STRINGS = 0x10, 0x20
 SHN_UNDEF, SHN_LORESERVE = 0, 0xff00
 STB_LOCAL, STB_WEAK = 0, 2
 STT_SECTION, STT_FILE = 3, 4
@@ -20,11 +21,11 @@ MARKERS = ".virtine.markers"  # of a file in which VIRTINE marks functions
 class Section:
     """A section's header, with its name and number."""
 
-    __slots__ = ("name", "type", "flags", "offset", "size", "link", "info", "number")
+    __slots__ = ("name", "type", "flags", "offset", "size", "link", "info", "piece_size", "number")
 
     def __init__(self, fields, number):
         (self.name, self.type, self.flags, _, self.offset, self.size, self.link, self.info, _,
-         _) = fields
+         self.piece_size) = fields
         self.number = number
 
 

@@ -6,12 +6,13 @@ import collections
 
 from . import elf
 from .chains import brief, join
-from .reach import owner, symbols_of
+from .reach import Definition, owner, symbols_of
 from .tools import readable
 
 SOURCES, RUNTIME, ARCHIVES = "your files", "virtine's runtime", "your archives"
 LIBRARIES = {"libc.a": "libc", "libstdc++.a": "libstdc++", "libgcc.a": "libgcc",
              "libgcc_eh.a": "libgcc"}
+PC_RELATIVE = {2, 4, 9, 41, 42}  # Relocations of 32 bits that count from their own end.
 
 
 def origin_of(item, sources):
@@ -24,18 +25,62 @@ def origin_of(item, sources):
     return RUNTIME
 
 
+def piece_at(item, section, offset):
+    """Returns the constant or text that an offset of a section of such is in."""
+    content, size = item.content(section.number), section.piece_size
+    begin = offset // size * size
+    end = begin + size
+    if section.flags & elf.SHF_STRINGS:
+        while begin > 0 and any(content[begin - size:begin]):
+            begin -= size
+        while end < len(content) and any(content[end - size:end]):
+            end += size
+    return content[begin:end]
+
+
+def merged_sizes(reach):
+    """Returns how much is linked of the live sections of texts and constants: what live code and
+    data refer to, and that once, whichever objects have it."""
+    sizes, known = collections.Counter(), set()
+    for item, section in reach.sections():
+        if not section.flags & elf.SHF_ALLOC:
+            continue
+        for kind, symbol, _, addend in item.relocations(section.number):
+            where = reach.definitions.get(symbol.name) or Definition(item, symbol)
+            key = where.object, where.symbol.section
+            if symbol.section >= elf.SHN_LORESERVE or key not in reach.live:
+                continue
+            merged = key[0].sections[key[1]]
+            if merged.flags & elf.SHF_MERGE:
+                offset = where.symbol.value
+                if symbol.kind == elf.STT_SECTION:
+                    offset += addend + (4 if kind in PC_RELATIVE else 0)
+                piece = piece_at(key[0], merged, offset)
+                if (merged.name, piece) not in known:
+                    known.add((merged.name, piece))
+                    sizes[key] += len(piece)
+    return sizes
+
+
 def explain(reach, image, options):
     """Returns a text with the sizes of the image, in all, by origin and by symbol, and for each
     symbol how an exported function comes to need it."""
     origins, symbols, whys = collections.Counter(), collections.Counter(), {}
+    merged = merged_sizes(reach)
     for (item, number), why in reach.live.items():
         section = item.sections[number]
-        if section.flags & elf.SHF_ALLOC and section.size:
+        if not section.flags & elf.SHF_ALLOC:
+            continue
+        size, name, others = section.size, owner(item, number), 0
+        if section.flags & elf.SHF_MERGE:
+            size, name = merged[item, number], section.name
+        else:
             others = len({symbol.value for symbol in symbols_of(item, number)}) - 1
-            key = (owner(item, number), item, others if others > 0 else 0)
-            symbols[key] += section.size
+        if size:
+            key = (name, item, max(others, 0))
+            symbols[key] += size
             whys.setdefault(key, why)
-            origins[origin_of(item, options.given.sources)] += section.size
+            origins[origin_of(item, options.given.sources)] += size
     total = sum(segment.size for segment in image.segments) - image.heap
     origins["alignment and tables of exceptions"] = total - sum(origins.values())
     lines = [f"guests::{options.name}: {total} bytes", ""]

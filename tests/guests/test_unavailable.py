@@ -129,6 +129,16 @@ class Explain(Case):
         self.assertRegex(said, r"(?m)^ +[0-9]+  void std::__introsort_loop<\.\.\.>, a.cpp: ")
         self.assertNotIn("host(int)", said)
 
+    def test_texts_of_the_host_do_not_count(self):
+        text = source("cstdio", 'static const char* const said[] = {"of the guest", "it, too"}; '
+                                "return said[x & 1][0];")
+        self.write("a.cpp", text + f'void other() {{ std::puts("{"x" * 5000}"); }}\n')
+        done = self.run_cc("--explain", "a.cpp", "-o", "a.hpp")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertRegex(done.stdout, r"(?m)^ +21  \.rodata\.str1\.1, a\.cpp: exported")
+        parts = re.findall(r"(?m)^ +(-?\d+)  ", done.stdout)
+        self.assertTrue(all(0 <= int(size) < 5000 for size in parts), done.stdout)
+
 
 if __name__ == "__main__":
     unittest.main()
