@@ -42,7 +42,15 @@ def check(program, *form):
         server.wait(LONG)
 
 
+def check_usage(program):
+    for wrong in ([], ["--help"], ["70000"], ["-1"], ["7000x"], ["0", "naked"]):
+        done = subprocess.run([program, *wrong], capture_output=True, encoding="utf-8",
+                              timeout=LONG, check=False)
+        assert done.returncode == 2 and done.stderr.startswith("usage:"), (wrong, done)
+
+
 def main(program):
+    check_usage(program)
     check(program)
     check(program, "bare")
     return 0

@@ -1,14 +1,16 @@
 // An echo server: a virtine for each message, in bare protected mode or as an ordinary guest.
-// Run: build/examples/echo/echo-server PORT [bare], and nc 127.0.0.1 PORT
+// Run: build/examples/echo/echo-server PORT [bare], and curl telnet://127.0.0.1:PORT
 // SPDX-License-Identifier: MIT
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <charconv>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <string_view>
+#include <system_error>
 
 #include <guests/echo.hpp>
 #include <guests/echo32.hpp>
@@ -19,6 +21,11 @@
 namespace {
 
 using virtine::kvm::fd;
+
+bool read_port(std::string_view text, std::uint16_t& port) {
+  const auto read = std::from_chars(text.begin(), text.end(), port);
+  return read.ec == std::errc{} && read.ptr == text.end();
+}
 
 // Returns a socket that listens at a port of this machine's; `port` becomes the one it has.
 fd listen_at(std::uint16_t& port) {
@@ -69,7 +76,8 @@ template <class Image>
 
 int main(int argc, char** argv) {
   const bool is_bare = argc == 3 && std::string_view(argv[2]) == "bare";
-  if (argc != 2 && !is_bare) {
+  std::uint16_t port = 0;
+  if ((argc != 2 && !is_bare) || !read_port(argv[1], port)) {
     std::fprintf(stderr, "usage: %s PORT [bare]\n", argv[0]);
     return 2;
   }
@@ -77,7 +85,6 @@ int main(int argc, char** argv) {
     std::printf("%s\n", virtine::to_string(system.why()).c_str());
     return 77;
   }
-  auto port = static_cast<std::uint16_t>(std::atoi(argv[1]));
   const fd listener = listen_at(port);
   std::printf("listening on port %u\n", unsigned{port});
   std::fflush(stdout);
