@@ -52,6 +52,7 @@ class cbc : public context {
   bool update(unsigned char* out, std::size_t& out_size, std::size_t room, const unsigned char* in,
               std::size_t in_size) {
     out_size = 0;
+    if (!has_key()) return fail(reason::usage, "there is no key");
     if (in_size == 0) return true;
     std::size_t size = (held_size_ + in_size) / block * block;
     // The last block may be padding, so that only the end will tell what of it is text.
@@ -75,6 +76,7 @@ class cbc : public context {
 
   bool finish(unsigned char* out, std::size_t& out_size, std::size_t room) {
     out_size = 0;
+    if (!has_key()) return fail(reason::usage, "there is no key");
     if (!pads_) {
       return held_size_ == 0 || fail(reason::usage, "the text is not of whole blocks");
     }
@@ -104,6 +106,7 @@ class cbc : public context {
   /// Does whole blocks, without padding.
   bool once(unsigned char* out, std::size_t& out_size, std::size_t room, const unsigned char* in,
             std::size_t in_size) {
+    if (!has_key()) return fail(reason::usage, "there is no key");
     if (room < in_size) return fail(reason::usage, "no room for the output");
     if (in_size % block != 0) return fail(reason::usage, "the text is not of whole blocks");
     std::memmove(out, in, in_size);
@@ -120,8 +123,12 @@ class cbc : public context {
   }
 
   bool set(const OSSL_PARAM* given) {
-    const OSSL_PARAM* const padding =
-        given == nullptr ? nullptr : OSSL_PARAM_locate_const(given, OSSL_CIPHER_PARAM_PADDING);
+    if (given == nullptr) return true;
+    // To ignore what a cipher of TLS before 1.3 is to do would be to do something else.
+    if (OSSL_PARAM_locate_const(given, OSSL_CIPHER_PARAM_TLS_VERSION) != nullptr) {
+      return fail(reason::usage, "there is no TLS before 1.3");
+    }
+    const OSSL_PARAM* const padding = OSSL_PARAM_locate_const(given, OSSL_CIPHER_PARAM_PADDING);
     if (padding == nullptr) return true;
     unsigned value = 0;
     if (OSSL_PARAM_get_uint(padding, &value) == 0) return false;
@@ -148,7 +155,6 @@ class cbc : public context {
   }
 
   bool crypt(unsigned char* text, std::size_t size) {
-    if (!has_key()) return fail(reason::usage, "there is no key");
     // What the next call's first block goes with is the last ciphertext, whichever way.
     if (!encrypts()) std::memcpy(chain_.data(), text + size - block, block);
     if (!run(encrypts() ? operation::cbc_encrypt : operation::cbc_decrypt, as_bytes(text, size))) {

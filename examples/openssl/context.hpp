@@ -105,10 +105,13 @@ class context {
 
   /// Begins with a new key: `what` is the operation that sets it, `text` begins with it.
   bool set_key(operation what, bytes text) {
+    // A guest overwrites it itself, but it may not come to that.
+    struct cleansed {
+      bytes text;
+      ~cleansed() { OPENSSL_cleanse(text.data(), text.size()); }
+    } const at_the_end{text};
     if (!isolated_) isolated_ = instance_.make(form_);
-    const bool done = run(what, text);
-    OPENSSL_cleanse(text.data(), text.size());  // The guest has done so, unless it failed.
-    return done;
+    return run(what, text);
   }
 
   /// Does an operation on `text`, in parts if it is long. After a failure, the text is zeros and

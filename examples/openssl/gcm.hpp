@@ -46,7 +46,7 @@ class gcm : public context {
     if (key == nullptr) return true;
     std::array<unsigned char, cipher::key_size> text;
     std::memcpy(text.data(), key, text.size());
-    if (state_ != state::none) state_ = state::given;
+    if (state_ == state::begun) state_ = state::given;
     return set_key(operation::gcm_key, as_bytes(text.data(), text.size()));
   }
 
@@ -73,7 +73,7 @@ class gcm : public context {
     if (!begin()) return false;
     std::array<unsigned char, tag_max> tag{};
     const bool made = run(operation::gcm_tag, as_bytes(tag.data(), tag.size()));
-    state_ = state::none;  // One IV must not serve for two messages.
+    state_ = state::used;
     if (!made) return false;
     if (encrypts()) {
       tag_ = tag;
@@ -114,6 +114,9 @@ class gcm : public context {
         }
         std::memcpy(tag_.data(), given->data, given->data_size);
         tag_size_ = given->data_size;
+      } else if (name == OSSL_CIPHER_PARAM_AEAD_TLS1_AAD ||
+                 name == OSSL_CIPHER_PARAM_AEAD_TLS1_IV_FIXED) {
+        return fail(reason::usage, "there is no TLS before 1.3");
       }
     }
     return true;
@@ -121,11 +124,14 @@ class gcm : public context {
 
  private:
   /// What becomes of the IV. A guest gets it with the first text, as its size may yet be set.
-  enum class state { none, given, begun };
+  enum class state { none, given, begun, used };
 
   bool begin() {
     if (!has_key()) return fail(reason::usage, "there is no key");
-    if (state_ == state::none) return fail(reason::usage, "there is no IV, or it was used");
+    // One IV must not serve for two messages.
+    if (state_ == state::none || state_ == state::used) {
+      return fail(reason::usage, "there is no IV, or it was used");
+    }
     if (state_ == state::begun) return true;
     auto text = iv_;
     if (!run(operation::gcm_iv, as_bytes(text.data(), iv_size_))) return false;

@@ -20,10 +20,11 @@ OPENSSL, FOLDER = sys.argv[1:]
 PROVIDER = ["-provider-path", FOLDER, "-provider", "virtine", "-provider", "default"]
 
 
-def run(*words, given=None):
+def run(*words, given=None, more=None):
+    """Runs the command; `more` is added to its environment."""
     return subprocess.run([OPENSSL, *words], input=given, stdin=None if given is not None else
                           subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          timeout=TIME_LIMIT, check=False)
+                          timeout=TIME_LIMIT, env={**os.environ, **(more or {})}, check=False)
 
 
 def expect(right, what, done=None):
@@ -63,14 +64,17 @@ def test_enc(folder):
     # A configuration file does what the options do.
     config = pathlib.Path(folder) / "openssl.cnf"
     config.write_text("openssl_conf = all\n[all]\nproviders = providers\nalg_section = evp\n"
-                      "[providers]\nvirtine = virtine\ndefault = default\n"
+                      "[providers]\nvirtine = virtine\ndefault = others\n"
                       f"[virtine]\nmodule = {FOLDER}/virtine.so\nactivate = 1\n"
-                      "[default]\nactivate = 1\n"
+                      "[others]\nactivate = 1\n"
                       "[evp]\ndefault_properties = ?provider=virtine\n", encoding="utf-8")
-    done = subprocess.run([OPENSSL, "enc", "-aes-128-cbc", *KEY], input=plain,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=TIME_LIMIT,
-                          env={**os.environ, "OPENSSL_CONF": str(config)}, check=False)
+    configured = {"OPENSSL_CONF": str(config)}
+    done = run("enc", "-aes-128-cbc", *KEY, given=plain, more=configured)
     expect(done.stdout == native.stdout, "by a configuration file it is not the same", done)
+    # Which takes random numbers and digests of the default provider's.
+    done = run("enc", "-aes-128-cbc", "-pbkdf2", "-k", "secret", given=plain, more=configured)
+    back = run("enc", "-d", "-aes-128-cbc", "-pbkdf2", "-k", "secret", given=done.stdout)
+    expect(back.stdout == plain, "with a password it does not come back", done)
 
 
 def test_tls(folder):

@@ -391,8 +391,11 @@ TEST_CASE("what cannot be done is refused", "[openssl]") {
     text out;
     cipher block("AES-128-CBC", form);
     REQUIRE(block.init(true, nullptr, &iv));
-    CHECK_FALSE(block.update(pattern(16), out));
-    CHECK(last_error() == "there is no key");
+    for (const std::size_t size : {0, 1, 16}) {
+      CHECK_FALSE(block.update(pattern(size), out));
+      CHECK(last_error() == "there is no key");
+    }
+    CHECK_FALSE(block.finish(out));
     REQUIRE(block.init(true, &key, nullptr));  // The IV from before.
     CHECK(block.update(pattern(16), out));
     cipher theirs("AES-128-CBC", native);
@@ -420,12 +423,26 @@ TEST_CASE("what cannot be done is refused", "[openssl]") {
     // One IV is for one message.
     CHECK_FALSE(stream.update(pattern(16), out));
     CHECK_FALSE(stream.finish(out));
+    REQUIRE(stream.init(true, &key, nullptr));  // Another key is no other IV.
+    CHECK_FALSE(stream.update(pattern(16), out));
+    text used(nonce.size());
+    CHECK(EVP_CIPHER_CTX_get_original_iv(stream.get(), used.data(), used.size()) == 1);
+    CHECK(used == nonce);
     CHECK_FALSE(stream.set_iv_size(0));
     CHECK_FALSE(stream.set_iv_size(129));
     REQUIRE(stream.init(false, nullptr, &nonce));
     CHECK(stream.update(pattern(16), out));
     CHECK_FALSE(stream.finish(out));
     CHECK(last_error() == "there is no tag to compare");
+
+    // What libssl sets for TLS 1.2.
+    int version = 0x0303;
+    const OSSL_PARAM of_tls[] = {OSSL_PARAM_int(OSSL_CIPHER_PARAM_TLS_VERSION, &version),
+                                 OSSL_PARAM_END};
+    CHECK(EVP_CIPHER_CTX_set_params(block.get(), of_tls) != 1);
+    CHECK(last_error() == "there is no TLS before 1.3");
+    CHECK(EVP_CIPHER_CTX_ctrl(stream.get(), EVP_CTRL_GCM_SET_IV_FIXED, 4, out.data()) != 1);
+    CHECK(last_error() == "there is no TLS before 1.3");
   }
 }
 
