@@ -13,6 +13,7 @@
 #include <cstring>
 #include <exception>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <stop_token>
@@ -24,6 +25,7 @@
 #include <virtine/machine.hpp>
 #include <virtine/result.hpp>
 #include <virtine/stop.hpp>
+#include <virtine/workers.hpp>
 #include <virtine/x86/loops.hpp>
 
 namespace virtine::detail {
@@ -64,7 +66,7 @@ class resident {
       : machine_(guest), serve_(std::move(serve)), frame_offset_(frame_offset) {
     const x86::session_mailbox mailbox{.function = function, .frame = to_number(frame_address())};
     std::memcpy(machine_.arguments().data(), &mailbox, sizeof mailbox);
-    thread_ = std::thread([this] { live(); });
+    thread_.reset(new std::thread([this] { live(); }));
   }
   resident(const resident&) = delete;
   resident& operator=(const resident&) = delete;
@@ -72,10 +74,7 @@ class resident {
   /// Gets the guest out, at once if it keeps to the loop, and within a tenth of a second if not.
   /// The machine is then poisoned or can be restored. Waits for a handler that runs.
   ~resident() {
-    if (process_ != getpid()) {
-      thread_.detach();  // A fork does not copy the thread.
-      return;
-    }
+    if (thread_.get_deleter().forked()) return;  // Where there is no thread to wait for.
     auto current = state::idle;
     if (state_.compare_exchange_strong(current, state::closing)) {
       state_.notify_one();
@@ -85,7 +84,7 @@ class resident {
       request().store(asked_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
       machine_.guest_runner().move_deadline(monotonic::now() + std::chrono::milliseconds(100));
     }
-    thread_.join();
+    thread_->join();
   }
 
   /// The memory for the frame of the next call and what it refers to.
@@ -268,7 +267,8 @@ class resident {
   std::atomic<std::uint64_t> asked_{0};  // The number of the last call; written while idle.
   std::atomic<run_gate::time_point> until_{run_gate::time_point{}};  // Of that call.
   std::atomic<state> state_{state::idle};
-  std::thread thread_;  // Last: it starts when the rest is ready.
+  // Last: it starts when the rest is ready. In a child of fork its handle may be another's.
+  std::unique_ptr<std::thread, unless_forked> thread_;
 };
 
 }  // namespace virtine::detail

@@ -384,3 +384,32 @@ TEST_CASE("a child of fork cannot use its parent's session, and does not wait fo
   CHECK(WEXITSTATUS(status) == 42);
   CHECK(s(3) == 1);
 }
+
+#ifndef __SANITIZE_THREAD__  // Which lets no child of fork have threads.
+
+TEST_CASE("a child of fork closes its parent's session and leaves threads of its own alone",
+          "[session]") {
+  job_fn<int(int), jobs::exchange> exchange(unasked);
+  std::optional<session<int(int), jobs::exchange, job_policy>> open;
+  open.emplace(exchange);
+  CHECK((*open)(1) == 0);
+  const pid_t child = fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    // Most likely it gets the place of the session's thread, and so has the same handle.
+    std::atomic<bool> closed = false;
+    std::thread own([&] { closed.wait(false); });
+    open.reset();
+    closed = true;
+    closed.notify_one();
+    own.join();
+    _exit(42);
+  }
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 42);
+  CHECK((*open)(3) == 1);
+}
+
+#endif
