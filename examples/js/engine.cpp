@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "engine.hpp"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -18,7 +19,7 @@ struct job {
 
 duk_ret_t run(duk_context* engine, void* given) {
   const job& todo = *static_cast<const job*>(given);
-  duk_push_lstring(engine, todo.input.data(), todo.input.size());
+  push_text(engine, todo.input);
   duk_json_decode(engine, -1);
   duk_put_global_literal(engine, "input");
   duk_push_literal(engine, "script");
@@ -90,7 +91,47 @@ reply write(duk_context* engine, outcome what, std::int32_t line, std::span<char
   return {what, line, written};
 }
 
+// Returns the character beyond U+FFFF whose four bytes of UTF-8 are at `at`; or 0.
+unsigned long_character(std::string_view text, std::size_t at) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[at + i]); };
+  if (text.size() - at < 4 || byte(0) < 0xf0 || byte(0) > 0xf4) return 0;
+  unsigned character = byte(0) & 7U;
+  for (std::size_t i = 1; i < 4; ++i) {
+    if ((byte(i) & 0xc0) != 0x80) return 0;
+    character = character << 6 | (byte(i) & 0x3fU);
+  }
+  return character >= 0x10000 && character < 0x110000 ? character : 0;
+}
+
 }  // namespace
+
+void push_text(duk_context* engine, std::string_view text) {
+  const auto is_long = [](char c) { return static_cast<unsigned char>(c) >= 0xf0; };
+  const auto count = std::count_if(text.begin(), text.end(), is_long);
+  if (count == 0) {
+    duk_push_lstring(engine, text.data(), text.size());
+    return;
+  }
+  const std::size_t most = text.size() + 2 * static_cast<std::size_t>(count);
+  char* const begin = static_cast<char*>(duk_push_dynamic_buffer(engine, most));
+  char* to = begin;
+  for (std::size_t at = 0; at < text.size();) {
+    const unsigned character = long_character(text, at);
+    if (character == 0) {
+      *to++ = text[at++];
+      continue;
+    }
+    at += 4;
+    const unsigned bits = character - 0x10000;
+    for (const unsigned half : {0xd800 | bits >> 10, 0xdc00 | (bits & 0x3ff)}) {
+      *to++ = '\xed';
+      *to++ = static_cast<char>(0x80 | (half >> 6 & 0x3f));
+      *to++ = static_cast<char>(0x80 | (half & 0x3f));
+    }
+  }
+  duk_resize_buffer(engine, -1, static_cast<std::size_t>(to - begin));
+  duk_buffer_to_string(engine, -1);
+}
 
 duk_context* make_engine(arena& heap) {
   return duk_create_heap(

@@ -63,7 +63,8 @@ template <class Policy>
 class conversation;
 
 /// Evaluates scripts. `Policy` serves js::log and js::get. May be used by any number of threads, if
-/// the policy's handlers may.
+/// the policy's handlers may, but not for more than 64 evaluations and conversations at one time:
+/// others fail with errc::pool_exhausted.
 template <class Policy>
 class evaluator {
  public:

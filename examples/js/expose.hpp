@@ -12,6 +12,7 @@
 
 #include <virtine/guest.hpp>
 
+#include "engine.hpp"
 #include "functions.hpp"
 
 namespace js {
@@ -20,6 +21,9 @@ namespace js {
 /// hypercalls take.
 inline std::string_view take(duk_context* engine, duk_idx_t index,
                              std::type_identity<std::string_view>) {
+  // Of which the engine has a text, but the script does not.
+  if (duk_is_symbol(engine, index))
+    static_cast<void>(duk_type_error(engine, "a symbol is no text"));
   duk_size_t size = 0;
   const char* text = duk_require_lstring(engine, index, &size);
   return {text, size};
@@ -36,8 +40,7 @@ inline void give(duk_context* engine, const found& value) {
   if (value.exists == 0) {
     duk_push_undefined(engine);
   } else {
-    const std::string_view text = value.text.text();
-    duk_push_lstring(engine, text.data(), text.size());
+    push_text(engine, value.text.text());
   }
 }
 

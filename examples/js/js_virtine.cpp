@@ -3,13 +3,13 @@
 // gave; a script can reach nothing else.
 // Run: echo '[1, 2, 3]' | build/examples/js/js-virtine examples/js/squares.js
 // SPDX-License-Identifier: MIT
+#include <array>
 #include <charconv>
 #include <chrono>
 #include <cstddef>
 #include <fstream>
 #include <functional>
 #include <iostream>
-#include <iterator>
 #include <map>
 #include <optional>
 #include <string>
@@ -23,7 +23,8 @@ namespace {
 
 constexpr const char* usage =
     "usage: js-virtine [--timeout MS] [--set KEY=VALUE]... SCRIPT.js < INPUT.json > OUTPUT.json\n"
-    "       js-virtine [--timeout MS] [--set KEY=VALUE]... --repl\n";
+    "       js-virtine [--timeout MS] [--set KEY=VALUE]... --repl\n"
+    "A VALUE has 4000 bytes at most.\n";
 
 constexpr int skipped = 77;  // There is no KVM.
 constexpr std::size_t text_max = 256 << 10;
@@ -50,7 +51,8 @@ std::optional<options> parse(int argc, char** argv) {
     } else if (word == "--set" && i + 1 < argc) {
       const std::string_view pair = argv[++i];
       const std::size_t equals = pair.find('=');
-      if (equals == pair.npos) return {};
+      constexpr std::size_t most = decltype(js::found::text)::capacity();
+      if (equals == pair.npos || pair.size() - equals - 1 > most) return {};
       given.values.insert_or_assign(std::string(pair.substr(0, equals)),
                                     std::string(pair.substr(equals + 1)));
     } else if (!word.starts_with('-') && given.script.empty()) {
@@ -63,22 +65,31 @@ std::optional<options> parse(int argc, char** argv) {
   return given;
 }
 
-// What scripts may ask for. What comes from them is anything, so it is checked before it is used:
-// a line must not write to a terminal what is not text.
+// Returns a text of a script's for a terminal, which takes control characters, those of Latin 1
+// (C2 80 to C2 9F in UTF-8) too, for commands.
+std::string harmless(std::string_view text) {
+  std::string line;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    const bool is_latin =
+        byte == 0xc2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xa0;
+    if (is_latin) ++i;
+    line += is_latin || byte < ' ' || byte == 0x7f ? '?' : text[i];
+  }
+  return line;
+}
+
+// What scripts may ask for. What comes from them is anything, so it is checked before it is used.
 auto make_policy(const options& given) {
-  return virtine::policy{virtine::allow<js::log>([](virtine::tainted<std::string_view> text) {
-                           std::string line(text.unverified_because("it is made harmless below"));
-                           for (char& c : line) {
-                             if (static_cast<unsigned char>(c) < ' ' || c == '\x7f') c = '?';
-                           }
-                           std::cerr << line << '\n';
-                         }),
-                         virtine::allow<js::get>([&given](virtine::tainted<std::string_view> key) {
-                           const auto at =
-                               given.values.find(key.unverified_because("it is only looked for"));
-                           if (at == given.values.end()) return js::found{};
-                           return js::found{.exists = 1, .text = virtine::bytes<4000>(at->second)};
-                         })};
+  return virtine::policy{
+      virtine::allow<js::log>([](virtine::tainted<std::string_view> text) {
+        std::cerr << harmless(text.unverified_because("it is made harmless")) << '\n';
+      }),
+      virtine::allow<js::get>([&given](virtine::tainted<std::string_view> key) {
+        const auto at = given.values.find(key.unverified_because("it is only looked for"));
+        if (at == given.values.end()) return js::found{};
+        return js::found{.exists = 1, .text = virtine::bytes<4000>(at->second)};
+      })};
 }
 
 // Returns the program's exit status.
@@ -88,7 +99,7 @@ int report(const virtine::result<js::evaluated>& outcome) {
     return outcome.why().code == virtine::errc::no_kvm ? skipped : 2;
   }
   if (outcome->threw) {
-    std::cerr << outcome->text;
+    std::cerr << harmless(outcome->text);
     // The engine's texts of syntax errors name the line already.
     const bool says_line = outcome->text.find("(line ") != std::string::npos;
     if (outcome->line > 0 && !says_line) std::cerr << " (line " << outcome->line << ')';
@@ -100,20 +111,30 @@ int report(const virtine::result<js::evaluated>& outcome) {
     return 2;
   }
   std::cout << outcome->text << std::endl;
-  return 0;
+  if (std::cout) return 0;
+  std::cerr << "the standard output cannot be written\n";
+  return 2;
 }
 
-std::string read_all(std::istream& from) {
-  return {std::istreambuf_iterator<char>(from), {}};
+// Returns all that there is to read; nothing if that fails, as from a directory.
+std::optional<std::string> read_all(std::istream& from) {
+  std::string all;
+  std::array<char, 4096> part;
+  do {
+    from.read(part.data(), part.size());
+    all.append(part.data(), static_cast<std::size_t>(from.gcount()));
+  } while (from);
+  if (from.bad()) return {};
+  return all;
 }
 
 // Evaluates line by line, on one engine until a line fails; then on a new one.
 template <class Policy>
-int converse(js::evaluator<Policy>& evaluate, const js::evaluate_options& how) {
+int converse(js::evaluator<Policy>& evaluate, const virtine::call_options& limits) {
   std::optional<js::conversation<Policy>> engine;
   for (std::string line; std::cout << "> " << std::flush, std::getline(std::cin, line);) {
     if (!engine) engine.emplace(evaluate);
-    const auto outcome = (*engine)(line, "null", how);
+    const auto outcome = (*engine)(line, "null", {.limits = limits, .text_max = text_max});
     const int status = report(outcome);
     if (status == skipped) return status;
     if (!outcome) engine.reset();
@@ -123,16 +144,17 @@ int converse(js::evaluator<Policy>& evaluate, const js::evaluate_options& how) {
 
 int run(const options& given) {
   js::evaluator evaluate(make_policy(given));
-  const js::evaluate_options how{.limits = {.timeout = given.timeout}, .text_max = text_max};
-  if (given.repl) return converse(evaluate, how);
+  const virtine::call_options limits{.timeout = given.timeout};
+  if (given.repl) return converse(evaluate, limits);
   std::ifstream file(given.script, std::ios::binary);
-  if (!file) {
-    std::cerr << given.script << " cannot be read\n";
+  const auto script = read_all(file);
+  const auto input = read_all(std::cin);
+  if (!file.is_open() || !script || !input) {
+    std::cerr << (input ? given.script : "the standard input") << " cannot be read\n";
     return 2;
   }
-  const std::string script = read_all(file);
-  const std::string input = read_all(std::cin);
-  return report(evaluate(script, input.empty() ? "null" : input, how));
+  return report(evaluate(*script, input->empty() ? "null" : *input,
+                         {.limits = limits, .text_max = text_max}));
 }
 
 }  // namespace

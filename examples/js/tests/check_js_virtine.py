@@ -10,6 +10,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import time
 
 SKIPPED = 77
 
@@ -43,10 +44,13 @@ def check_scripts(js):
     js.expect("input", out="null\n")
     js.expect("get('who') + get('x') + get('missing')", "--set", "who=me=you", "--set", "x=",
               out='"me=youundefined"\n')
-    js.expect("log('a\\u001b[31m\\n'); 1", out="1\n", err="a?[31m?\n")
+    js.expect("log('a\\u001b[31m\\n\\u009b1m\\u00a0'); 1", out="1\n", err="a?[31m??1m\u00a0\n")
+    js.expect("throw '\\u001b[31m\\u009b1m\\u00e4\\n'", err="?[31m?1m\u00e4?\n", status=1)
     js.expect("\nthrow new Error('x')", err="Error: x (line 2)\n", status=1)
     js.expect("1;\n[1,", err="SyntaxError: parse error (line 2, end of input)\n", status=1)
-    js.expect("input", stdin="{", err=js.evaluate("input", stdin="{").stderr, status=1)
+    no_json = js.evaluate("input", stdin="{")
+    assert no_json.returncode == 1 and no_json.stderr.startswith("SyntaxError: "), no_json
+    js.expect("get('x').length", "--set", "x=" + "y" * 4000, out="4000\n")
     js.expect("for (;;) {}", "--timeout", "50", status=2,
               err="timed_out: the call was not done at its deadline\n")
     js.expect("new Array(300000).join('x')", status=2,
@@ -78,13 +82,33 @@ def check_conversation(js):
         "timed_out: the call was not done at its deadline", "x"], done.stderr
 
 
+def check_clock(js):
+    """A conversation's clock goes on between lines."""
+    with subprocess.Popen([js.program, "--repl"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          encoding="utf-8") as repl:
+        repl.stdin.write("Date.now()\n")
+        repl.stdin.flush()
+        first = repl.stdout.readline()
+        time.sleep(0.01)
+        second = repl.communicate("Date.now()\n", timeout=60)[0]
+    assert int(first.strip("> \n")) < int(second.strip("> \n")), (first, second)
+
+
 def check_usage(js):
     for wrong in ([], ["--no-such-option", "x.js"], ["--timeout", "soon", "x.js"],
-                  ["--set", "x", "x.js"], ["x.js", "y.js"], ["--repl", "x.js"], ["--timeout"]):
+                  ["--set", "x", "x.js"], ["x.js", "y.js"], ["--repl", "x.js"], ["--timeout"],
+                  ["--set", "x=" + "y" * 4001, "x.js"]):
         done = js.run(*wrong)
         assert done.returncode == 2 and done.stderr.startswith("usage:"), (wrong, done)
     done = js.run("/no/such/file.js")
     assert done.returncode == 2 and done.stderr == "/no/such/file.js cannot be read\n", done
+    done = js.run("/")
+    assert done.returncode == 2 and done.stderr == "/ cannot be read\n", done
+    with open("/dev/full", "wb") as full:
+        js.script.write_text("1")
+        done = subprocess.run([js.program, str(js.script)], stdin=subprocess.DEVNULL, stdout=full,
+                              stderr=subprocess.PIPE, timeout=60, check=False)
+    assert done.returncode == 2 and b"cannot be written" in done.stderr, done
 
 
 def main(program, squares, workload):
@@ -94,6 +118,7 @@ def main(program, squares, workload):
         check_squares(js, squares)
         check_workload(js, workload)
         check_conversation(js)
+        check_clock(js)
         check_usage(js)
     return 0
 

@@ -33,6 +33,9 @@ auto make_policy(lines& log) {
           [](virtine::tainted<std::string_view> key) -> virtine::answer<js::found> {
             const std::string_view name = key.unverified_because("it is only compared");
             if (name == "refused") return virtine::reject{};
+            if (name == "smile") {
+              return js::found{.exists = 1, .text = virtine::bytes<4000>("\U0001f600")};
+            }
             if (name != "colour") return js::found{};
             return js::found{.exists = 1, .text = virtine::bytes<4000>("blue")};
           })};
@@ -98,6 +101,14 @@ TEST_CASE_METHOD(fixture, "texts are UTF-8", "[js]") {
   CHECK(value_of("'\u00e4\u20ac\U0001f600'") == "\"\u00e4\u20ac\U0001f600\"");
   CHECK(value_of(R"('\u00e4\u20ac\ud83d\ude00')") == "\"\u00e4\u20ac\U0001f600\"");
   CHECK(value_of("input", "\"\U0001f600\"") == "\"\U0001f600\"");
+  // The same text is the same string, whether it comes from the script, the input or the host.
+  CHECK(value_of("input === '\U0001f600' && input === '\\ud83d\\ude00' && input.length",
+                 "\"\U0001f600\"") == "2");
+  CHECK(value_of("get('smile') === '\U0001f600'") == "true");
+  CHECK(value_of("input", "\"a\U0010ffff\U00010000b\"") == "\"a\U0010ffff\U00010000b\"");
+  for (const char* broken : {"\"\xf0\"", "\"\xf4\x90\x80\x80\"", "\"\xf0\x9f\x98\"", "\xff"}) {
+    CHECK(evaluate("input", broken).has_value());
+  }
   // Half a character has no UTF-8.
   CHECK(value_of(R"('\ud83d')") == "\"\ufffd\"");
   CHECK(value_of(R"('\ude00\ud83dx\ud83d\ud83d\ude00')") == "\"\ufffd\ufffdx\ufffd\U0001f600\"");
@@ -159,6 +170,7 @@ TEST_CASE_METHOD(fixture, "scripts call the host's functions", "[js]") {
   CHECK(value_of("['colour', 'size'].map(get)") == R"(["blue",null])");
   CHECK(thrown_by("log(1)").text.starts_with("TypeError"));
   CHECK(thrown_by("get()").text.starts_with("TypeError"));
+  CHECK(thrown_by("log(Symbol('x'))").text.starts_with("TypeError"));
   CHECK(
       thrown_by("get({toString: function () { return 'colour' }})").text.starts_with("TypeError"));
   CHECK(value_of("new Array(100000).join('k').length + (get(new Array(100000).join('k')) || '')") ==
