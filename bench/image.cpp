@@ -1,7 +1,6 @@
 // What an image's size and its initialiser cost: in a warmed call, and in the first one of a
 // machine. Sizes are bytes of data with content that the guest may write (guests/sized).
 // SPDX-License-Identifier: MIT
-#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>

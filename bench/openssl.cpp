@@ -6,8 +6,10 @@
 #include <openssl/provider.h>
 
 #include <array>
+#include <cstddef>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "harness.hpp"

@@ -2,7 +2,9 @@
 // snapshot. The paper has 16 KiB for its smallest and 578 KiB for its JavaScript engine.
 // Must not know what they do.
 // SPDX-License-Identifier: MIT
+#include <cstddef>
 #include <string>
+#include <utility>
 
 #include <guests/echo.hpp>
 #include <guests/echo32.hpp>

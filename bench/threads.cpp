@@ -4,8 +4,6 @@
 #include <poll.h>
 
 #include <atomic>
-#include <chrono>
-#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <string>

@@ -2,6 +2,7 @@
 // Run: build/examples/by_hand build/examples/by_hand.bin
 // SPDX-License-Identifier: MIT
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <variant>

@@ -1,7 +1,6 @@
 // A static-file server that answers each request in a virtine of its own.
 // Run: build/examples/http/http-server DIRECTORY
 // SPDX-License-Identifier: MIT
-#include <cstdio>
 
 #include <guests/http.hpp>
 #include <virtine/virtine.hpp>

@@ -6,6 +6,7 @@
 
 #include <duktape.h>
 
+#include <cstddef>
 #include <string_view>
 #include <type_traits>
 #include <utility>

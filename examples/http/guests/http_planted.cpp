@@ -2,7 +2,6 @@
 // SPDX-License-Identifier: MIT
 #define HTTP_PLANTED_BUG
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
