@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-# Runs the benchmark programs and writes docs/performance.md, and the figures in the README, from
-# what they report. Must not know what any row means: the words are in performance.md.in.
+# Runs the benchmark programs and writes docs/performance.md, and the figures in READMEs, from what
+# they report. Must not know what any row means: the words are in performance.md.in.
 # SPDX-License-Identifier: MIT
 """Measure, and write the figures into the documents."""
 
@@ -16,11 +16,11 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 TEMPLATE = ROOT / "bench" / "performance.md.in"
 FIGURES = ROOT / "docs" / "performance.json"
 PAGE = ROOT / "docs" / "performance.md"
-README = ROOT / "README.md"
+READMES = [ROOT / "README.md", *sorted((ROOT / "examples").glob("*/README.md"))]
 SKIPPED = 77
 
 # In the template: `@table NAME...` on a line of its own becomes a table of these rows, `@machine`
-# says where they were measured, and {NAME.FIELD} is one figure. In the README the lines between
+# says where they were measured, and {NAME.FIELD} is one figure. In a README the lines between
 # `<!-- figures: NAME... -->` and the next empty line are such a table.
 
 
@@ -96,14 +96,11 @@ def page(figures):
     return "\n".join(lines) + "\n"
 
 
-def readme(figures):
+def readme(figures, text):
     def replace(match):
         return match[1] + "\n" + "\n".join(table(figures, match[2].split())) + "\n"
 
-    text, count = re.subn(r"(<!-- figures: ([^>]*) -->)\n(?:\|.*\n)*", replace, README.read_text())
-    if count != 1:
-        raise Bad("the README has no one place for figures")
-    return text
+    return re.sub(r"(<!-- figures: ([^>]*) -->)\n(?:\|.*\n)*", replace, text)
 
 
 def main():
@@ -121,9 +118,11 @@ def main():
                 if (given.build / "bench" / path.stem).exists())
             measure(given.build.resolve(), programs)
         figures = json.loads(FIGURES.read_text())
-        wanted = {PAGE: page(figures), README: readme(figures)}
+        wanted = {PAGE: page(figures)}
+        wanted |= {path: readme(figures, path.read_text()) for path in READMES}
         if given.check:
-            stale = [path.name for path, text in wanted.items() if path.read_text() != text]
+            stale = [str(path.relative_to(ROOT)) for path, text in wanted.items()
+                     if path.read_text() != text]
             if stale:
                 raise Bad(f"{', '.join(stale)}: not what bench/report.py makes of "
                           f"{FIGURES.name} and {TEMPLATE.name}; run it")
