@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <charconv>
 #include <cstdint>
@@ -54,9 +55,14 @@ template <class Image>
   echo::echoer<Image> echo(pool);
   for (;;) {
     const fd link{::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC)};
-    // A client that says nothing must not keep the others waiting for ever.
+    if (!link) {
+      ::sleep(1);  // Until there may be descriptors again.
+      continue;
+    }
+    // A client that says nothing, or takes nothing, must not keep the others waiting for ever.
     const timeval patience{.tv_sec = 5, .tv_usec = 0};
     ::setsockopt(link.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    ::setsockopt(link.get(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
     try {
       for (echo::milestones made = echo(link.get()); made.size > 0; made = echo(link.get())) {
         std::printf(
@@ -68,6 +74,7 @@ template <class Image>
       }
     } catch (const virtine::failure& why) {
       std::printf("%s\n", why.what());
+      std::fflush(stdout);
     }
   }
 }

@@ -28,7 +28,7 @@ struct milestones {
   microseconds entry{};     ///< It runs, and wants to receive.
   microseconds received{};  ///< It has received, and wants to send.
   microseconds sent{};      ///< It has sent, and the call is over.
-  std::size_t size = 0;     ///< Of what it received; 0: the connection was at its end.
+  std::size_t size = 0;     ///< Of what it received; 0: the connection is at its end.
   counts cycles;
 };
 
@@ -75,7 +75,9 @@ class echoer {
           on.made.received = clock::now() - on.begin;
           const auto bytes = text.unverified_because("it goes to the guest's own connection");
           const auto sent = ::send(on.socket, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-          return sent > 0 ? static_cast<std::uint32_t>(sent) : 0;
+          const std::size_t size = sent > 0 ? static_cast<std::size_t>(sent) : 0;
+          if (size < bytes.size()) on.made.size = 0;
+          return static_cast<std::uint32_t>(size);
         }),
     };
   }
