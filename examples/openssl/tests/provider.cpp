@@ -391,7 +391,7 @@ TEST_CASE("what cannot be done is refused", "[openssl]") {
     text out;
     cipher block("AES-128-CBC", form);
     REQUIRE(block.init(true, nullptr, &iv));
-    for (const std::size_t size : {0, 1, 16}) {
+    for (const std::size_t size : {0U, 1U, 16U}) {
       CHECK_FALSE(block.update(pattern(size), out));
       CHECK(last_error() == "there is no key");
     }
