@@ -113,6 +113,8 @@ class key_wrap {
   AES_KEY decrypt_;
 };
 
+key_wrap wrap;
+
 /// What a context is between two operations.
 struct context_state {
   block key{};
@@ -209,15 +211,23 @@ class context {
 
   // Of CBC only the key is a secret, and sealed once.
 
-  void load_key(const cipher::sealed_state& from);
-  void store_key(cipher::sealed_state& to) const;
+  void load_key(const cipher::sealed_state& from) {
+    wrap.open(from.secret.data(), state_.key);
+    forget_schedules();
+  }
+  void store_key(cipher::sealed_state& to) const { wrap.close(state_.key, to.secret.data()); }
   void load_chain(const cipher::sealed_state& from) { state_.chain = from.chain; }
   void store_chain(cipher::sealed_state& to) const { to.chain = state_.chain; }
 
   // Of GCM all is, because hashes tell of the key of the hash.
 
-  void load_state(const cipher::sealed_state& from);
-  void store_state(cipher::sealed_state& to) const;
+  void load_state(const cipher::sealed_state& from) {
+    wrap.open(from.secret.data(), std::as_writable_bytes(std::span(&state_, 1)));
+    forget_schedules();
+  }
+  void store_state(cipher::sealed_state& to) const {
+    wrap.close(std::as_bytes(std::span(&state_, 1)), to.secret.data());
+  }
 
  private:
   static cipher::sealed_state& sealed_in(bytes text) {
@@ -356,26 +366,7 @@ class context {
   hasher hasher_;
 };
 
-key_wrap wrap;
 context current;
-
-void context::load_key(const cipher::sealed_state& from) {
-  wrap.open(from.secret.data(), state_.key);
-  forget_schedules();
-}
-
-void context::store_key(cipher::sealed_state& to) const {
-  wrap.close(state_.key, to.secret.data());
-}
-
-void context::load_state(const cipher::sealed_state& from) {
-  wrap.open(from.secret.data(), std::as_writable_bytes(std::span(&state_, 1)));
-  forget_schedules();
-}
-
-void context::store_state(cipher::sealed_state& to) const {
-  wrap.close(std::as_bytes(std::span(&state_, 1)), to.secret.data());
-}
 
 // Before the snapshot, so that every call finds the same key of the seal.
 void prepare() {
