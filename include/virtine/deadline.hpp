@@ -32,26 +32,30 @@ namespace detail {
 
 using monotonic = std::chrono::steady_clock;
 
-/// The signal that interrupts KVM_RUN: the highest real-time signal whose action was the default
-/// when it was first needed. Its handler does nothing; that KVM_RUN returns EINTR is the message.
+/// Finds the signal that interrupts KVM_RUN: the highest real-time signal whose action is the
+/// default, or which another copy of this library has taken. Returns 0 if there is none.
+inline int find_interrupt_signal() {
+  struct sigaction ours {};
+  // That KVM_RUN returns EINTR is the message; the handler is to do nothing. One of the C library's
+  // is the same for all copies, so that they know each other's signal, and outlives them.
+  // Sound: the kernel calls it with an argument that it does not look at, at any point.
+  ours.sa_handler = reinterpret_cast<void (*)(int)>(reinterpret_cast<void (*)()>(&::getppid));
+  ours.sa_flags = SA_ONSTACK;  // No SA_RESTART: KVM_RUN has to return.
+  for (int number = SIGRTMAX; number > SIGRTMIN; --number) {
+    struct sigaction current {};
+    // Sound: sigaction only reads the disposition here.
+    if (sigaction(number, nullptr, &current) != 0 || (current.sa_flags & SA_SIGINFO) != 0) continue;
+    if (current.sa_handler == ours.sa_handler) return number;
+    // Sound: nobody has asked for this signal.
+    if (current.sa_handler == SIG_DFL && sigaction(number, &ours, nullptr) == 0) return number;
+  }
+  return 0;
+}
+
+/// Returns the signal that was found when one was first needed.
 inline int interrupt_signal() {
-  static const int chosen = [] {
-    for (int number = SIGRTMAX; number > SIGRTMIN; --number) {
-      struct sigaction current {};
-      // Sound: sigaction only reads the disposition here.
-      if (sigaction(number, nullptr, &current) != 0 || (current.sa_flags & SA_SIGINFO) != 0 ||
-          current.sa_handler != SIG_DFL) {
-        continue;
-      }
-      struct sigaction ours {};
-      ours.sa_handler = [](int) {};
-      ours.sa_flags = SA_ONSTACK;  // No SA_RESTART: KVM_RUN has to return.
-      // Sound: the handler touches nothing, so it may run at any point of any thread.
-      if (sigaction(number, &ours, nullptr) == 0) return number;
-    }
-    return 0;
-  }();
-  return chosen;
+  static const int found = find_interrupt_signal();
+  return found;
 }
 
 /// Fails if no signal is free, because a guest could then not be stopped.
