@@ -57,13 +57,8 @@ class instance {
   }
 
   /// Puts an error in OpenSSL's queue. Returns false.
-  bool fail(reason why, const char* format, ...) const __attribute__((format(printf, 3, 4))) {
-    if (new_error_ == nullptr || vset_error_ == nullptr) return false;
-    new_error_(core_);
-    std::va_list arguments;
-    va_start(arguments, format);
-    vset_error_(core_, static_cast<std::uint32_t>(why), format, arguments);
-    va_end(arguments);
+  bool fail(reason why, const char* what) const {
+    if (new_error_ != nullptr && vset_error_ != nullptr) set_error(why, "%s", what);
     return false;
   }
 
@@ -76,6 +71,14 @@ class instance {
   }
 
  private:
+  void set_error(reason why, const char* format, ...) const __attribute__((format(printf, 3, 4))) {
+    new_error_(core_);
+    std::va_list arguments;
+    va_start(arguments, format);
+    vset_error_(core_, static_cast<std::uint32_t>(why), format, arguments);
+    va_end(arguments);
+  }
+
   const OSSL_CORE_HANDLE* core_;
   OSSL_FUNC_core_new_error_fn* new_error_ = nullptr;
   OSSL_FUNC_core_vset_error_fn* vset_error_ = nullptr;
@@ -96,7 +99,7 @@ class context {
   }
   context& operator=(const context&) = delete;
 
-  bool fail(reason why, const char* what) const { return instance_.fail(why, "%s", what); }
+  bool fail(reason why, const char* what) const { return instance_.fail(why, what); }
 
  protected:
   [[nodiscard]] bool has_key() const { return isolated_ != nullptr; }
@@ -123,7 +126,7 @@ class context {
       if (auto done = isolated_->run(what, part); !done) {
         OPENSSL_cleanse(text.data(), text.size());
         isolated_ = nullptr;
-        return instance_.fail(reason::virtine, "%s", virtine::to_string(done.why()).c_str());
+        return instance_.fail(reason::virtine, virtine::to_string(done.why()).c_str());
       }
       rest = rest.subspan(part.size());
     } while (!rest.empty());
@@ -159,25 +162,30 @@ struct traits {
 /// OpenSSL's functions of a cipher, made from its class. No exception gets out.
 template <class Cipher, form Form>
 class functions {
-  template <class F>
-  static auto quietly(F&& f) noexcept -> decltype(f()) {
+  /// Does `f`, which returns a pointer or whether it succeeded, for an instance or a context.
+  template <class For, class F>
+  static auto quietly(const For& its, F&& f) noexcept -> decltype(f()) {
     try {
       return f();
-    } catch (const std::exception&) {
+    } catch (const std::exception& why) {
+      its.fail(reason::virtine, why.what());
       return {};
     }
   }
   template <class F>
   static int on(void* context, F&& f) noexcept {
-    return quietly([&]() -> int { return f(*static_cast<Cipher*>(context)); });
+    auto& its = *static_cast<Cipher*>(context);
+    return quietly(its, [&] { return f(its); });
   }
 
   static void* make(void* of) {
-    return quietly([&]() -> void* { return new Cipher(*static_cast<instance*>(of), Form); });
+    auto& its = *static_cast<instance*>(of);
+    return quietly(its, [&] { return new Cipher(its, Form); });
   }
   static void free(void* context) { delete static_cast<Cipher*>(context); }
   static void* copy(void* context) {
-    return quietly([&]() -> void* { return new Cipher(*static_cast<const Cipher*>(context)); });
+    const auto& its = *static_cast<const Cipher*>(context);
+    return quietly(its, [&] { return new Cipher(its); });
   }
   static int init(bool encrypts, void* context, const unsigned char* key, std::size_t key_size,
                   const unsigned char* iv, std::size_t iv_size, const OSSL_PARAM* given) {

@@ -183,7 +183,7 @@ std::string last_error() {
   int flags = 0;
   std::string said;
   while (ERR_get_error_all(nullptr, nullptr, nullptr, &data, &flags) != 0) {
-    if (data != nullptr) said = data;
+    if (data != nullptr && *data != '\0') said = data;
   }
   return said;
 }
@@ -546,6 +546,19 @@ TEST_CASE("a child of fork is refused its parent's machines", "[openssl]") {
   CHECK(status == 0);
   text out;
   CHECK(its.update(pattern(16), out));
+
+  // Nor a copy of a session, which is told why.
+  cipher stays("AES-128-CBC", session);
+  REQUIRE(stays.init(true, &key, &iv));
+  const pid_t another = fork();
+  if (another == 0) {
+    cipher copied("AES-128-CBC", session);
+    const bool refused = !stays.copy_to(copied);
+    _exit(refused && last_error().find("the session of a parent") != std::string::npos ? 0 : 1);
+  }
+  REQUIRE(waitpid(another, &status, 0) == another);
+  CHECK(status == 0);
+  CHECK(stays.update(pattern(16), out));
 }
 
 // Not where sanitizers have reserved more address space than anybody can look through.
