@@ -18,8 +18,8 @@ namespace js {
 /// that has no room for one. duk_destroy_heap ends it.
 duk_context* make_engine(arena& heap);
 
-/// Pushes a text in UTF-8 as the engine has it: characters beyond U+FFFF in two parts. So texts that
-/// look alike are equal, wherever they come from.
+/// Pushes a text in UTF-8 as the engine has it: characters beyond U+FFFF in two parts. So texts
+/// that look alike are equal, wherever they come from.
 void push_text(duk_context* engine, std::string_view text);
 
 /// Evaluates `script`, for which the JSON text `input` is the global variable `input`. Writes to
