@@ -4,9 +4,11 @@
 #include "catch.hpp"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstddef>
@@ -268,3 +270,44 @@ TEST_CASE("a machine has the layout that its image says", "[machines]") {
   CHECK(to_number(machine::create(square::description).value()->arguments_address()) ==
         where.arguments);
 }
+
+// Where sanitizers are at work, frames are larger.
+#if defined(__has_feature)
+#define HAS_SANITIZER __has_feature(address_sanitizer)
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define HAS_SANITIZER 1
+#else
+#define HAS_SANITIZER 0
+#endif
+
+#if !HAS_SANITIZER
+
+TEST_CASE("all that a first call does fits a stack of 32 KiB", "[machines]") {
+  // As OpenSSL's fibers have it; a thread has some of its own there, too.
+  constexpr std::size_t below = 128 << 10;
+  constexpr std::size_t room = (32 << 10) + (8 << 10);
+  constexpr unsigned char untouched = 0x5a;
+  std::vector<unsigned char> memory(below + room + 4096, untouched);
+  const auto address = reinterpret_cast<std::uintptr_t>(memory.data());
+  unsigned char* const begin = memory.data() + (4096 - address % 4096) % 4096;
+  pthread_attr_t attributes;
+  REQUIRE(pthread_attr_init(&attributes) == 0);
+  // Sound: nothing else uses it while the thread runs, and what is below the stack is there, too.
+  REQUIRE(pthread_attr_setstack(&attributes, begin + below, room) == 0);
+  int nine = 0;
+  const auto call = [](void* to) -> void* {
+    const bool opened = kvm::system::open().has_value();
+    pool<guests::square> machines;
+    const auto made = virtine_fn<int(int), guests::square>(machines).try_call(3);
+    if (opened && made) *static_cast<int*>(to) = *made;
+    return nullptr;
+  };
+  pthread_t thread;
+  REQUIRE(pthread_create(&thread, &attributes, call, &nine) == 0);
+  REQUIRE(pthread_join(thread, nullptr) == 0);
+  pthread_attr_destroy(&attributes);
+  CHECK(nine == 9);
+  CHECK(std::all_of(begin, begin + below, [](unsigned char each) { return each == untouched; }));
+}
+
+#endif

@@ -111,16 +111,17 @@ def test_tls(folder):
 
 def test_speed():
     for form in FORMS:
-        for more in ([], ["-decrypt"], ["-multi", "2"]):
-            # With -multi, children of fork() make the machines.
+        for more in ([], ["-decrypt"], ["-multi", "2"], ["-async_jobs", "2"]):
+            # With -multi, children of fork() make the machines, and with -async_jobs fibers call.
             done = run("speed", "-elapsed", "-seconds", "1", "-bytes", "16384", *more, *PROVIDER,
                        "-propquery", form, "-evp", "aes-128-cbc")
             expect(done.returncode == 0, f"speed fails: {form} {more}", done)
             rate = re.search(rb"(?i)aes-128-cbc +([0-9.]+)k|evp +([0-9.]+)k", done.stdout)
             expect(rate is not None, f"speed measures nothing: {form} {more}", done)
-    done = run("speed", "-elapsed", "-seconds", "1", "-bytes", "1024", "-aead", *PROVIDER,
-               "-propquery", FORMS[0], "-evp", "aes-128-gcm")
-    expect(done.returncode == 0, "speed -aead fails", done)
+    for more in (["-aead"], ["-async_jobs", "2"]):
+        done = run("speed", "-elapsed", "-seconds", "1", "-bytes", "1024", *more, *PROVIDER,
+                   "-propquery", FORMS[0], "-evp", "aes-128-gcm")
+        expect(done.returncode == 0, f"speed fails: aes-128-gcm {more}", done)
 
 
 def main():

@@ -97,10 +97,10 @@ class system {
 
   /// Returns what this host can offer a guest through CPUID, fit for vcpu::set_cpuid2: without AMX,
   /// whose state does not fit an xsave_area.
-  [[nodiscard]] const cpuid_table& supported_cpuid() const noexcept { return supported_cpuid_; }
+  [[nodiscard]] const cpuid_table& supported_cpuid() const noexcept { return *supported_cpuid_; }
 
  private:
-  explicit system(fd&& device) noexcept : device_(std::move(device)) {}
+  explicit system(fd&& device) : device_(std::move(device)) {}
 
   result<void> ask() {
     const result<int> version = call(device_.get(), requests::get_api_version);
@@ -126,18 +126,20 @@ class system {
     if (!size) return size.why();
     vcpu_mmap_size_ = static_cast<std::size_t>(*size);
 
-    supported_cpuid_.nent = cpuid_table::capacity;
+    supported_cpuid_->nent = cpuid_table::capacity;
     // Sound: the kernel writes at most the nent entries that the table says it has room for.
-    const result<int> listed = call(device_.get(), requests::get_supported_cpuid, supported_cpuid_);
+    const result<int> listed =
+        call(device_.get(), requests::get_supported_cpuid, *supported_cpuid_);
     if (!listed) return listed.why();
-    supported_cpuid_.withhold_tile_data();
+    supported_cpuid_->withhold_tile_data();
     return {};
   }
 
   fd device_;
   std::array<int, capability_uses.size()> values_{};
   std::size_t vcpu_mmap_size_ = 0;
-  cpuid_table supported_cpuid_;
+  // Not in the object, because of its 10 KiB: fibers that make a first call have small stacks.
+  std::unique_ptr<cpuid_table> supported_cpuid_ = std::make_unique<cpuid_table>();
 };
 
 }  // namespace virtine::kvm
