@@ -3,6 +3,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <poll.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -78,9 +81,17 @@ inline verdict carry_out(const reply& made, const directory& files, opened_file 
   return verdict::answered;
 }
 
+/// Writes why a request failed; not to a pipe that is full, where the server would wait for whoever
+/// is to read it.
+inline void report(const virtine::error& why) {
+  ::pollfd out{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
+  if (::poll(&out, 1, 0) != 1 || (out.revents & POLLOUT) == 0) return;
+  std::fprintf(stderr, "a request failed: %s\n", virtine::to_string(why).c_str());
+}
+
 /// Answers for a guest that failed. Its connection ends; others do not notice.
 inline verdict apologise(const virtine::error& why, connection& link) {
-  std::fprintf(stderr, "a request failed: %s\n", virtine::to_string(why).c_str());
+  report(why);
   if (link.has_output()) return verdict::failed;  // Nothing can follow half a reply.
   link.consume(link.input().size());
   link.send("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
