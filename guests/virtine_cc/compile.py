@@ -70,10 +70,13 @@ class Compiler:
         if source.suffix == ".rs":
             return self.compile_rust(source)
         standard = self.options.c_standard if source.suffix == ".c" else self.options.cxx_standard
-        include = [stand_in(source, self.options, self.directory), *given.include]
+        folder = stand_in(source, self.options, self.directory)
+        include = [folder, *given.include]
         debug = ["-gdwarf-4"] if given.debug else []
+        # The host's compiler sees all of such a file, too, and warns of what its user wants to know.
+        quiet = ["-w"] if folder else []
         return self.compile_c(source, [f"-std={standard}", f"-O{given.optimise}", *debug, *defines,
-                                       *(f"-I{path}" for path in include if path)])
+                                       *quiet, *(f"-I{path}" for path in include if path)])
 
     def runtime(self, source):
         """Returns the object of one of the runtime's own sources."""

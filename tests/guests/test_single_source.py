@@ -67,6 +67,12 @@ class SingleSource(Case):
         self.assertIn("app.cpp", text)
         self.assertNotIn("single_source.hpp", text)
 
+    def test_warnings_are_the_host_compilers(self):
+        self.write("app.cpp", HEAD + SQUARE + "int main() { int unused = 1; }\n")
+        done = self.run_cc("app.cpp", "-o", "guests/app.hpp")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertIn("unused", self.host("g++", "-Wall", "-fsyntax-only").stdout)
+
     def test_constructors_of_variables_that_are_used(self):
         text = self.image(HEAD + "static std::map<std::string, int> names{{\"a\", 1}};\n"
                           "VIRTINE(count, () -> int) { return int(names.size()); }\n"
