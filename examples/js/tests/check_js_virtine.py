@@ -104,6 +104,11 @@ def check_usage(js):
     assert done.returncode == 2 and done.stderr == "/no/such/file.js cannot be read\n", done
     done = js.run("/")
     assert done.returncode == 2 and done.stderr == "/ cannot be read\n", done
+    with open("/dev/zero", "rb") as endless:
+        js.script.write_text("1")
+        done = subprocess.run([js.program, str(js.script)], stdin=endless, timeout=60, check=False,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert done.returncode == 2 and done.stderr.startswith(b"arguments_too_large"), done
     with open("/dev/full", "wb") as full:
         js.script.write_text("1")
         done = subprocess.run([js.program, str(js.script)], stdin=subprocess.DEVNULL, stdout=full,
