@@ -20,7 +20,8 @@ READMES = [ROOT / "README.md", *sorted((ROOT / "examples").glob("*/README.md"))]
 SKIPPED = 77
 
 # In the template: `@table NAME...` on a line of its own becomes a table of these rows, `@machine`
-# says where they were measured, and {NAME.FIELD} is one figure. In a README the lines between
+# says where they were measured, {NAME.FIELD} is one figure, and {NAME/NAME} is how often the second
+# median goes into the first. In a README the lines between
 # `<!-- figures: NAME... -->` and the next empty line are such a table.
 
 
@@ -85,6 +86,10 @@ def page(figures):
         value = row_of(figures, match[1]).get(match[2])
         return f"{value:.3f}" if match[2] == "ratio" else number(value)
 
+    def quotient(match):
+        whole, part = (row_of(figures, name)["median"] for name in match.groups())
+        return f"{whole / part:.3f}"
+
     lines = []
     for line in TEMPLATE.read_text().splitlines():
         if line.startswith("@table "):
@@ -92,7 +97,8 @@ def page(figures):
         elif line == "@machine":
             lines += machine_line(figures)
         else:
-            lines.append(re.sub(r"\{([\w.-]+)\.(median|p99|ratio|n|floor)\}", one, line))
+            line = re.sub(r"\{([\w.-]+)\.(median|p99|ratio|n|floor)\}", one, line)
+            lines.append(re.sub(r"\{([\w.-]+)/([\w.-]+)\}", quotient, line))
     return "\n".join(lines) + "\n"
 
 
