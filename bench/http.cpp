@@ -168,7 +168,7 @@ void measure_requests(bench::program& program, const http::directory& files) {
   measure("http.alone.", {.kib = 1, .clients = 1}, 2000);
   measure("http.kept.", {.kib = 1, .keeps = true}, 1000);
   measure("http.64K.", {.kib = 64}, 500);
-  measure("http.1M.", {.kib = 1024}, 100);
+  measure("http.1M.", {.kib = 1024}, 300);
 }
 
 // What a request adds to the native one: an exit, and what is copied and wiped.
