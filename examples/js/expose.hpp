@@ -29,14 +29,8 @@ inline std::string_view take(duk_context* engine, duk_idx_t index,
   const char* text = duk_require_lstring(engine, index, &size);
   return {text, size};
 }
-inline double take(duk_context* engine, duk_idx_t index, std::type_identity<double>) {
-  return duk_require_number(engine, index);
-}
 
 /// Gives a hypercall's result to the script. One overload for each type that hypercalls return.
-inline void give(duk_context* engine, double value) {
-  duk_push_number(engine, value);
-}
 inline void give(duk_context* engine, const found& value) {
   if (value.exists == 0) {
     duk_push_undefined(engine);
