@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -91,8 +92,10 @@ inline virtine::kvm::fd listen_at(const std::string& address, std::uint16_t& por
   // Sound: the socket functions take any address type as a sockaddr, by its family.
   auto* const generic = reinterpret_cast<::sockaddr*>(&at);
   errno = EINVAL;
+  // Connections inherit TCP_NODELAY: a reply is sent whole, and nothing follows it by itself.
   if (!listener || ::inet_pton(AF_INET, address.c_str(), &at.sin_addr) != 1 ||
       ::setsockopt(listener.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
+      ::setsockopt(listener.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0 ||
       ::bind(listener.get(), generic, size) != 0 || ::listen(listener.get(), SOMAXCONN) != 0 ||
       ::getsockname(listener.get(), generic, &size) != 0) {
     fail();

@@ -3,8 +3,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -134,8 +132,6 @@ class event_loop {
         if (errno == EMFILE || errno == ENFILE) pause_end_ = now_ + pause;
         return;
       }
-      const int on = 1;  // A reply is sent whole, and nothing follows before the next request.
-      static_cast<void>(::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on));
       client& made = active_.emplace_back(std::move(socket));
       made.self = std::prev(active_.end());
       made.until = now_ + options_.patience;
