@@ -3,8 +3,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -119,7 +117,7 @@ class resident {
       if (answered != number - 1) return halt("the guest answered a call that was not made");
       if (state_.load(std::memory_order_acquire) == state::ended) return collect();
       if (stop.stop_requested()) machine_.guest_runner().interrupt(errc::cancelled);
-      if (waiting.pause() && process_ != getpid()) {
+      if (waiting.pause() && thread_.get_deleter().forked()) {
         failed_ = error{.code = errc::machine_failure, .operation = "the session of a parent"};
         return *failed_;
       }
@@ -257,7 +255,6 @@ class resident {
   machine& machine_;
   server serve_;
   const std::size_t frame_offset_;
-  const pid_t process_ = getpid();
   std::optional<error> failed_;   // Of the thread that calls.
   std::uint64_t hypercalls_ = 0;  // Written while idle, read while serving.
   std::uint64_t served_for_ = 0;  // Of the guest's thread, as the next one.
