@@ -107,9 +107,10 @@ result<handler_argument_t<A>> read_argument(guest_access& guest, const std::byte
                            .operation = "a hypercall argument is not a value of its type"};
   if constexpr (is_sequence<A>) {
     using element = std::remove_const_t<sequence_element_t<A>>;
-    static_assert(any_bytes_are_valid<element>,
-                  "virtine [V113]: a hypercall passes a span of bool or of an enum, whose values "
-                  "would have to be checked one by one. Pass std::span<const std::byte>.");
+    static_assert(any_bytes_are_valid<element>(),
+                  "virtine [V113]: a hypercall passes a span of bool, of an enum or of a type that "
+                  "holds one or that the library cannot see into, whose values would have to be "
+                  "checked one by one. Pass std::span<const std::byte>.");
     sequence_reference where;
     std::memcpy(&where, slot, sizeof where);
     if (where.count > SIZE_MAX / sizeof(element)) return rejected;

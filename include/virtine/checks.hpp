@@ -6,8 +6,10 @@
 
 #include <array>
 #include <bit>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -19,29 +21,49 @@ namespace virtine {
 /// Specialise this for an enum that a guest may return or pass to a hypercall, and, if its members
 /// restrict what bytes are valid, for a struct: `static constexpr bool check(T value)` says whether
 /// the value may exist. For an enum, `value` may be any number of the underlying type.
+///
+/// For a type that the library cannot see into (holds_no_pointer), `check` takes the bytes instead,
+/// a `std::span<const std::byte, sizeof(T)>`: they may hold a bool that is neither true nor false,
+/// which must not be looked at as one.
 template <class T>
 struct valid_reply {
   static constexpr bool is_default = true;
 };
 
-/// Set this for a struct with a union or a bit-field, whose bytes a compiler does not show before
-/// the program runs, after making sure that it holds no pointer.
+/// Set this, after making sure that it holds no pointer, for a type that the library cannot see
+/// into: one with a union or a volatile member in it, a class with constructors of which none is
+/// constexpr or, for some compilers, a class with a bit-field or a vector.
 template <class T>
 inline constexpr bool holds_no_pointer = false;
 
 namespace detail {
 
-/// Says whether byte I of a T{} holds part of a value and is known at compile time. It is not if it
-/// is padding; and no byte is if T holds a pointer, a reference, a union or a bit-field.
-template <class T, std::size_t I>
-concept value_byte = requires {
-  typename std::integral_constant<bool, std::bit_cast<std::array<std::byte, sizeof(T)>>(T{})[I] ==
-                                            std::byte{0}>;
+/// Says whether the compiler can make a T of bytes before the program runs. It cannot if there is a
+/// pointer, a reference, a union or a volatile member in it, however deep ([bit.cast]), nor if T
+/// has constructors of which none is constexpr; clang cannot either with a bit-field or a vector.
+/// g++ does not look into C arrays in a class, but the guest's own compiler, clang, checks the same
+/// types.
+template <class T>
+concept made_of_bytes =
+    std::is_trivially_copyable_v<T> && std::is_move_constructible_v<T> && requires {
+  typename std::bool_constant<(
+      static_cast<void>(std::bit_cast<T>(std::array<std::byte, sizeof(T)>{})), true)>;
 };
 
 template <class T>
-concept constant_default = requires {
-  typename std::integral_constant<bool, (T{}, true)>;
+inline constexpr bool is_array_object = false;
+template <class T, std::size_t N>
+inline constexpr bool is_array_object<std::array<T, N>> = N != 0;
+
+/// Recognises std::complex<float> and <double>, two numbers without padding, which clang does not
+/// make of bytes. By what it has, because <complex> would bring all of <sstream> along.
+template <class T>
+concept is_complex = requires(const T value, typename T::value_type part) {
+  requires std::is_same_v<decltype(part), float> || std::is_same_v<decltype(part), double>;
+  requires sizeof(T) == 2 * sizeof(part);
+  { value.real() } -> std::same_as<decltype(part)>;
+  { value.imag() } -> std::same_as<decltype(part)>;
+  requires std::is_same_v<T, decltype(T(part, part) * T(part, part))>;
 };
 
 template <class T>
@@ -50,8 +72,9 @@ inline constexpr bool has_valid_reply = !requires {
 };
 
 template <class T>
-inline constexpr bool needs_valid_reply =
-    std::is_enum_v<T> && !std::is_same_v<T, std::byte> && !has_valid_reply<T>;
+inline constexpr bool has_byte_check = requires(std::span<const std::byte, sizeof(T)> from) {
+  valid_reply<T>::check(from);
+};
 
 template <class T>
 struct element_or_self {
@@ -71,10 +94,47 @@ inline constexpr bool is_pointer_like =
 template <class T>
 inline constexpr bool is_plain = std::is_trivially_copyable_v<T> && !std::is_array_v<T>;
 
+/// Says whether the library cannot see into T, an object of a class or union or an array of them.
 template <class T>
-inline constexpr bool may_hold_pointer =
-    std::is_class_v<T> && !std::is_empty_v<T> && !holds_no_pointer<T> && constant_default<T> &&
-    !value_byte<T, 0>;
+constexpr bool is_opaque() {
+  if constexpr (is_array_object<T>) {
+    return is_opaque<typename T::value_type>();
+  } else {
+    return (std::is_class_v<T> || std::is_union_v<T>)&&!is_complex<T> && !made_of_bytes<T>;
+  }
+}
+
+/// Says whether there may be a pointer in T, and nobody vouches for the contrary. What cannot be
+/// seen into counts: otherwise an address of the host would reach the guest, and the host would
+/// follow one that the guest made up.
+template <class T>
+constexpr bool may_hold_pointer() {
+  if constexpr (is_array_object<T>) {
+    return may_hold_pointer<typename T::value_type>();
+  } else {
+    return is_pointer_like<T> || (is_opaque<T>() && !holds_no_pointer<T>);
+  }
+}
+
+/// Says whether T is an enum, or an array of one, and nothing says which of its numbers are valid.
+template <class T>
+constexpr bool needs_valid_reply() {
+  if constexpr (is_array_object<T>) {
+    return needs_valid_reply<typename T::value_type>();
+  } else {
+    return std::is_enum_v<T> && !std::is_same_v<T, std::byte> && !has_valid_reply<T>;
+  }
+}
+
+/// Says whether nothing can say which bytes are a T before they are one.
+template <class T>
+constexpr bool needs_byte_check() {
+  if constexpr (is_array_object<T>) {
+    return needs_byte_check<typename T::value_type>();
+  } else {
+    return is_opaque<T>() && !has_byte_check<T>;
+  }
+}
 
 // Each mistake is a class whose instantiation fails, so that the compiler's notes name the index
 // and the type; of several, only the first in the order below is instantiated.
@@ -96,14 +156,16 @@ struct owning_argument {
   static_assert(never<T>,
                 "virtine [V102]: an argument, or an element of a span, is not trivially copyable, "
                 "so its bytes alone are not its value. Pass its contents as std::span<const T> or "
-                "std::string_view.");
+                "std::string_view, and a std::pair or std::tuple as a struct.");
 };
 
 template <class R>
 struct reference_result {
-  static_assert(never<R>,
-                "virtine [V104]: the result is a pointer, a reference, a span or an owning type, "
-                "whose contents stay behind in the guest. Return a value, or virtine::bytes<N>.");
+  static_assert(
+      never<R>,
+      "virtine [V104]: the result is a pointer, a reference, a span or a type that is not "
+      "trivially copyable, so what it refers to would stay behind in the guest. Return a "
+      "value, virtine::bytes<N>, or a struct instead of a std::pair or std::tuple.");
 };
 
 template <class T>
@@ -113,14 +175,24 @@ struct unchecked_enum {
                 "its numbers are valid. Specialise virtine::valid_reply<E>.");
 };
 
+template <class T>
+struct unchecked_bytes {
+  static_assert(never<T>,
+                "virtine [V130]: the guest can give the host a type that the library cannot see "
+                "into, and nothing says which bytes are valid. Specialise virtine::valid_reply<T> "
+                "with a check of its bytes, a std::span<const std::byte, sizeof(T)>.");
+};
+
 template <std::size_t Index, class T>
 struct pointer_member {
   static_assert(
       never<T>,
-      "virtine [V107]: a struct has a pointer or reference member, which means nothing in "
-      "the guest and shows it an address of the host. Pass what it points to as a span of "
-      "its own; if there is no pointer but a union or a bit-field, set "
-      "virtine::holds_no_pointer<T>.");
+      "virtine [V107]: the library cannot see into a type. It has a pointer or a reference in it, "
+      "or "
+      "one could hide behind what it has: a union (as std::optional and std::variant), a volatile "
+      "member, constructors of which none is constexpr or, for some compilers, a bit-field or a "
+      "vector. A pointer means nothing in the guest and shows it an address of the host: pass what "
+      "it points to as a span of its own. If there is none, set virtine::holds_no_pointer<T>.");
 };
 
 template <std::size_t Index, class T>
@@ -139,24 +211,51 @@ struct long_signature {
 
 struct accepted {};
 
-/// What is wrong with argument `Index` of type T; `accepted` if nothing is.
-template <std::size_t Index, class T, class E = typename element_or_self<T>::type>
-using argument_mistake = std::conditional_t<
-    is_pointer_like<E>, pointer_argument<Index, T>,
-    std::conditional_t<
-        !is_plain<E>, owning_argument<Index, T>,
-        std::conditional_t<
-            (alignof(E) > 64), overaligned_argument<Index, T>,
-            std::conditional_t<may_hold_pointer<E>, pointer_member<Index, T>,
-                               std::conditional_t<is_output<T>() && needs_valid_reply<E>,
-                                                  unchecked_enum<E>, accepted>>>>>;
+/// What is wrong with what a guest can give as a T, the rest of which is accepted.
+template <class T>
+using given_mistake =
+    std::conditional_t<needs_valid_reply<T>(), unchecked_enum<T>,
+                       std::conditional_t<needs_byte_check<T>(), unchecked_bytes<T>, accepted>>;
 
-template <class R>
-using result_mistake = std::conditional_t<
-    is_pointer_like<R> || is_sequence<R> || !(std::is_void_v<R> || is_plain<R>),
-    reference_result<R>,
-    std::conditional_t<may_hold_pointer<R>, pointer_member<0, R>,
-                       std::conditional_t<needs_valid_reply<R>, unchecked_enum<R>, accepted>>>;
+template <std::size_t Index, class T, class E, bool Given>
+constexpr auto find_argument_mistake() {
+  if constexpr (is_pointer_like<E>) {
+    return std::type_identity<pointer_argument<Index, T>>{};
+  } else if constexpr (!is_plain<E>) {
+    return std::type_identity<owning_argument<Index, T>>{};
+  } else if constexpr (alignof(E) > 64) {
+    return std::type_identity<overaligned_argument<Index, T>>{};
+  } else if constexpr (may_hold_pointer<E>()) {
+    return std::type_identity<pointer_member<Index, T>>{};
+  } else if constexpr (Given) {
+    return std::type_identity<given_mistake<E>>{};
+  } else {
+    return std::type_identity<accepted>{};
+  }
+}
+
+/// What is wrong with argument `Index` of type T; `accepted` if nothing is.
+template <std::size_t Index, class T, bool Given = is_output<T>()>
+using argument_mistake =
+    typename decltype(find_argument_mistake<Index, T, typename element_or_self<T>::type,
+                                            Given>())::type;
+
+template <class R, bool Given = true>
+constexpr auto find_result_mistake() {
+  if constexpr (std::is_void_v<R>) {
+    return std::type_identity<accepted>{};
+  } else if constexpr (is_pointer_like<R> || is_sequence<R> || !is_plain<R>) {
+    return std::type_identity<reference_result<R>>{};
+  } else if constexpr (may_hold_pointer<R>()) {
+    return std::type_identity<pointer_member<0, R>>{};
+  } else if constexpr (Given) {
+    return std::type_identity<given_mistake<R>>{};
+  } else {
+    return std::type_identity<accepted>{};
+  }
+}
+template <class R, bool Given = true>
+using result_mistake = typename decltype(find_result_mistake<R, Given>())::type;
 
 template <class Sig>
 inline constexpr bool is_short = signature_text<Sig>::value.size <=
@@ -192,18 +291,9 @@ struct check_signature<R(A...)> : check_length<R(A...)>,
 // A hypercall goes the other way: its arguments come from the guest, its result goes there.
 
 template <std::size_t Index, class T>
-using hypercall_argument_mistake =
-    std::conditional_t<std::is_same_v<argument_mistake<Index, T>, accepted> && needs_valid_reply<T>,
-                       unchecked_enum<T>, argument_mistake<Index, T>>;
+struct check_hypercall_argument : argument_mistake<Index, T, is_output<T>() || !is_sequence<T>> {};
 template <class R>
-using hypercall_result_mistake =
-    std::conditional_t<std::is_same_v<result_mistake<R>, unchecked_enum<R>>, accepted,
-                       result_mistake<R>>;
-
-template <std::size_t Index, class T>
-struct check_hypercall_argument : hypercall_argument_mistake<Index, T> {};
-template <class R>
-struct check_hypercall_result : hypercall_result_mistake<R> {};
+struct check_hypercall_result : result_mistake<R, false> {};
 
 template <class Sig, class Indices>
 struct check_all_of_hypercall;

@@ -81,9 +81,9 @@ class marshaller<R(A...)> {
     each([&]<class T>(std::size_t i, const T& argument) {
       if constexpr (is_output<T>()) {
         using element = sequence_element_t<T>;
-        if constexpr (!any_bytes_are_valid<element>) {
+        if constexpr (!any_bytes_are_valid<element>()) {
           for (std::size_t k = 0; k < argument.size(); ++k) {
-            good = good && decode<element>(reply.data() + starts_[i] + k * sizeof(element));
+            good = good && is_value<element>(reply.data() + starts_[i] + k * sizeof(element));
           }
         }
       }
@@ -107,7 +107,7 @@ class marshaller<R(A...)> {
   template <class T>
   static constexpr bool is_checked_output() {
     if constexpr (is_output<T>()) {
-      return !any_bytes_are_valid<sequence_element_t<T>>;
+      return !any_bytes_are_valid<sequence_element_t<T>>();
     } else {
       return false;
     }

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstring>
 #include <optional>
+#include <span>
 #include <type_traits>
 #include <utility>
 
@@ -25,40 +26,9 @@ namespace virtine::detail {
 
 /// Says whether copying a T byte by byte could copy padding.
 template <class T>
-inline constexpr bool may_have_padding = !std::has_unique_object_representations_v<T> &&
-                                         !std::is_same_v<T, float> && !std::is_same_v<T, double>;
-
-/// Writes the bytes of `value` to `to`, padding as zeros: what a padding byte holds is whatever was
-/// on the caller's stack or heap before, and no business of a guest.
-template <class T>
-void encode(std::byte* to, const T& value) {
-  if constexpr (!may_have_padding<T>) {
-    std::memcpy(to, &value, sizeof(T));
-  } else {
-#ifdef VIRTINE_DETAIL_CLEAR_PADDING
-    alignas(T) std::byte copy[sizeof(T)];
-    std::memcpy(copy, &value, sizeof(T));
-    // Sound: T is trivially copyable, so the memcpy began the lifetime of a T in `copy`.
-    __builtin_clear_padding(reinterpret_cast<T*>(copy));
-    std::memcpy(to, copy, sizeof(T));
-#else
-    static_assert(value_byte<T, 0>,
-                  "virtine [V109]: this compiler cannot tell where the padding of a type is. Make "
-                  "its default constructor constexpr, or give its padding names as members.");
-    constexpr auto holds_value = []<std::size_t... I>(std::index_sequence<I...>) {
-      return std::array<bool, sizeof(T)>{value_byte<T, I>...};
-    }
-    (std::make_index_sequence<sizeof(T)>{});
-    std::array<std::byte, sizeof(T)> copy;
-    std::memcpy(copy.data(), &value, sizeof(T));
-    for (std::size_t i = 0; i < sizeof(T); ++i) {
-      if (!holds_value[i]) copy[i] = std::byte{0};
-    }
-    std::memcpy(to, copy.data(), sizeof(T));
-#endif
-  }
-}
-#undef VIRTINE_DETAIL_CLEAR_PADDING
+inline constexpr bool may_have_padding =
+    !std::has_unique_object_representations_v<T> && !std::is_same_v<T, float> &&
+    !std::is_same_v<T, double> && !is_complex<T>;
 
 /// Says whether bytes that are Fill in [Begin, End) and zero elsewhere come back unchanged in that
 /// range from a T; never, if a compiler cannot make a T of bytes before the program runs.
@@ -78,10 +48,39 @@ concept comes_back = requires {
   typename std::enable_if_t<come_back<T, Begin, End, Fill>()>;
 };
 
+/// Writes the bytes of `value` to `to`, padding as zeros: what a padding byte holds is whatever was
+/// on the caller's stack or heap before, and no business of a guest.
 template <class T>
-inline constexpr bool is_array_object = false;
-template <class T, std::size_t N>
-inline constexpr bool is_array_object<std::array<T, N>> = N != 0;
+void encode(std::byte* to, const T& value) {
+  if constexpr (!may_have_padding<T>) {
+    std::memcpy(to, &value, sizeof(T));
+  } else {
+#ifdef VIRTINE_DETAIL_CLEAR_PADDING
+    alignas(T) std::byte copy[sizeof(T)];
+    std::memcpy(copy, &value, sizeof(T));
+    // Sound: T is trivially copyable, so the memcpy began the lifetime of a T in `copy`.
+    __builtin_clear_padding(reinterpret_cast<T*>(copy));
+    std::memcpy(to, copy, sizeof(T));
+#else
+    static_assert(
+        made_of_bytes<T>,
+        "virtine [V109]: this compiler cannot tell where the padding of a type is that has "
+        "a union, a bit-field or a vector in it. Give its padding names as members.");
+    // A byte of padding made of bytes before the program runs is not a constant again.
+    constexpr auto holds_value = []<std::size_t... I>(std::index_sequence<I...>) {
+      return std::array<bool, sizeof(T)>{comes_back<T, I, I + 1, 0>...};
+    }
+    (std::make_index_sequence<sizeof(T)>{});
+    std::array<std::byte, sizeof(T)> copy;
+    std::memcpy(copy.data(), &value, sizeof(T));
+    for (std::size_t i = 0; i < sizeof(T); ++i) {
+      if (!holds_value[i]) copy[i] = std::byte{0};
+    }
+    std::memcpy(to, copy.data(), sizeof(T));
+#endif
+  }
+}
+#undef VIRTINE_DETAIL_CLEAR_PADDING
 
 /// The largest class in which bools are looked for byte by byte.
 inline constexpr std::size_t bool_search_limit = 1024;
@@ -103,9 +102,8 @@ constexpr void mark_bools(std::array<bool, sizeof(T)>& marks) {
 template <class T>
 constexpr std::array<bool, sizeof(T)> find_bools() {
   std::array<bool, sizeof(T)> marks{};
-  // No bytes come back from a union, nor from a bit-field with some compilers; holds_no_pointer
-  // leaves those to who set it.
-  if constexpr (std::is_class_v<T> && !is_bytes<T> && comes_back<T, 0, 0, 0>) {
+  // What is not made of bytes has a check of its own (V130).
+  if constexpr (std::is_class_v<T> && !is_bytes<T> && made_of_bytes<T>) {
     static_assert(
         sizeof(T) <= bool_search_limit || comes_back<T, 0, sizeof(T), 2> || has_valid_reply<T>,
         "virtine [V114]: a guest can give this class to the host, and it is too large to be "
@@ -132,71 +130,75 @@ constexpr bool is_bool() {
 
 template <class T>
 constexpr bool holds_bool() {
-  if constexpr (is_array_object<T>) {
-    return holds_bool<typename T::value_type>();
-  } else {
-    if (is_bool<T>()) return true;
-    for (const bool marked : bool_bytes<T>) {
-      if (marked) return true;
-    }
-    return false;
+  if (is_bool<T>()) return true;
+  for (const bool marked : bool_bytes<T>) {
+    if (marked) return true;
   }
-}
-
-/// Returns whether each bool in the T at `from`, however deep, is 0 or 1. Another value would be
-/// undefined behaviour to look at.
-template <class T>
-bool bools_are_valid(const std::byte* from) {
-  if constexpr (!holds_bool<T>()) {
-    return true;
-  } else if constexpr (is_array_object<T>) {
-    using element = typename T::value_type;
-    for (std::size_t at = 0; at < sizeof(T); at += sizeof(element)) {
-      if (!bools_are_valid<element>(from + at)) return false;
-    }
-    return true;
-  } else {
-    for (std::size_t i = 0; i < sizeof(T); ++i) {
-      const bool checked = is_bool<T>() || bool_bytes<T>[i];
-      if (checked && std::to_integer<unsigned>(from[i]) > 1) return false;
-    }
-    return true;
-  }
+  return false;
 }
 
 /// Says whether every pattern of bytes is a T. An enum inside a class counts as the integer that it
 /// is.
 template <class T>
-inline constexpr bool any_bytes_are_valid =
-    !holds_bool<T>() && !has_valid_reply<T> && !is_bytes<T> &&
-    (!std::is_enum_v<T> || std::is_same_v<T, std::byte>);
-
-/// Returns the T that the bytes at `from` stand for, or nullopt if they stand for none: a bool that
-/// is neither 0 nor 1, in a class too, or an enum of unknown number must not come to exist as such.
-template <class T>
-std::optional<T> decode(const std::byte* from) {
-  if (!bools_are_valid<T>(from)) return std::nullopt;
-  if constexpr (std::is_enum_v<T> && !std::is_same_v<T, std::byte>) {
-    std::underlying_type_t<T> number;
-    std::memcpy(&number, from, sizeof number);
-    if constexpr (has_valid_reply<T>) {
-      if (valid_reply<T>::check(static_cast<T>(number))) return static_cast<T>(number);
-    }
-    return std::nullopt;
+constexpr bool any_bytes_are_valid() {
+  if constexpr (is_array_object<T>) {
+    return any_bytes_are_valid<typename T::value_type>();
   } else {
+    return !holds_bool<T>() && !has_valid_reply<T> && !is_bytes<T> && !is_opaque<T>() &&
+           (!std::is_enum_v<T> || std::is_same_v<T, std::byte>);
+  }
+}
+
+/// Returns whether the bytes at `from` are a T: not if there is a bool in them that is neither 0
+/// nor 1, an enum of unknown number, or what valid_reply refuses. Such a value must not come to
+/// exist; to look at it would be undefined behaviour.
+template <class T>
+bool is_value(const std::byte* from) {
+  if constexpr (any_bytes_are_valid<T>()) {
+    return true;
+  } else if constexpr (is_array_object<T>) {
+    using element = typename T::value_type;
+    for (std::size_t at = 0; at < sizeof(T); at += sizeof(element)) {
+      if (!is_value<element>(from + at)) return false;
+    }
+    return true;
+  } else if constexpr (has_byte_check<T>) {
+    return valid_reply<T>::check(std::span<const std::byte, sizeof(T)>(from, sizeof(T)));
+  } else {
+    for (std::size_t i = 0; i < sizeof(T); ++i) {
+      const bool checked = is_bool<T>() || bool_bytes<T>[i];
+      if (checked && std::to_integer<unsigned>(from[i]) > 1) return false;
+    }
     if constexpr (is_bytes<T>) {
       std::uint64_t size = 0;
       std::memcpy(&size, from, sizeof size);
-      if (size > T::capacity()) return std::nullopt;
+      if (size > T::capacity()) return false;
     }
-    alignas(T) std::byte copy[sizeof(T)];
-    std::memcpy(copy, from, sizeof(T));
-    const T value = std::bit_cast<T>(copy);
-    if constexpr (has_valid_reply<T>) {
-      if (!valid_reply<T>::check(value)) return std::nullopt;
+    if constexpr (std::is_enum_v<T>) {
+      std::underlying_type_t<T> number;
+      std::memcpy(&number, from, sizeof number);
+      if constexpr (has_valid_reply<T>) {
+        return valid_reply<T>::check(static_cast<T>(number));
+      } else {
+        return false;
+      }
+    } else if constexpr (has_valid_reply<T>) {
+      alignas(T) std::byte copy[sizeof(T)];
+      std::memcpy(copy, from, sizeof(T));
+      return valid_reply<T>::check(std::bit_cast<T>(copy));
+    } else {
+      return true;
     }
-    return value;
   }
+}
+
+/// Returns the T that the bytes at `from` stand for, or nullopt if they stand for none.
+template <class T>
+std::optional<T> decode(const std::byte* from) {
+  if (!is_value<T>(from)) return std::nullopt;
+  alignas(T) std::byte copy[sizeof(T)];
+  std::memcpy(copy, from, sizeof(T));
+  return std::bit_cast<T>(copy);
 }
 
 }  // namespace virtine::detail

@@ -1,4 +1,4 @@
-// error: virtine \[V104\]: the result is a pointer, a reference, a span or an owning type
+// error: virtine \[V104\]: the result is a pointer, a reference, a span or a type that is not
 // What a returned pointer points to stays behind in the guest.
 // SPDX-License-Identifier: MIT
 #include <virtine/frame.hpp>

@@ -1,4 +1,4 @@
-// error: virtine \[V107\]: a struct has a pointer or reference member
+// error: virtine \[V107\]: the library cannot see into a type
 // A pointer that a guest made up must not become one of the host's.
 // SPDX-License-Identifier: MIT
 #include <virtine/frame.hpp>

@@ -1,4 +1,4 @@
-// error: virtine \[V107\]: a struct has a pointer or reference member
+// error: virtine \[V107\]: the library cannot see into a type
 // What a union holds cannot be seen before the program runs; the user has to vouch for it.
 // SPDX-License-Identifier: MIT
 #include <virtine/frame.hpp>

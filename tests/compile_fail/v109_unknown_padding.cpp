@@ -1,6 +1,6 @@
 // error: virtine \[V109\]: this compiler cannot tell where the padding of a type is
 // compiler: clang
-// Without __builtin_clear_padding the padding is found by looking at a constant T{}.
+// Without __builtin_clear_padding the padding is found by making a value of bytes.
 // SPDX-License-Identifier: MIT
 #include <cstddef>
 
@@ -11,15 +11,17 @@
 #endif
 
 struct sample {
+  char kind;
 #if defined(VALID)
-  constexpr sample() = default;
+  int value;
 #elif __has_builtin(__builtin_clear_padding)
 #error virtine [V109]: this compiler cannot tell where the padding of a type is, said by the test.
 #else
-  sample() {}  // NOLINT(modernize-use-equals-default): not constexpr is the point.
+  union {
+    int value;
+    float real;
+  };
 #endif
-  char kind = 0;
-  int value = 0;
 };
 
 void encode(std::byte* to, const sample& from) {

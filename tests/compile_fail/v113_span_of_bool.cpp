@@ -1,4 +1,4 @@
-// error: virtine \[V113\]: a hypercall passes a span of bool or of an enum
+// error: virtine \[V113\]: a hypercall passes a span of bool, of an enum or of a type
 // A handler sees elements in place, so each byte would have to be a valid bool already.
 // SPDX-License-Identifier: MIT
 #include <virtine/virtine.hpp>

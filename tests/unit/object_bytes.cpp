@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstring>
 #include <new>
+#include <span>
 
 #include <virtine/object_bytes.hpp>
 
@@ -39,6 +40,13 @@ enum class unchecked : std::uint8_t {};
 enum class verdict : bool { bad, good };
 struct even {
   int value = 0;
+};
+struct tagged {
+  union {
+    std::int32_t integer;
+    float real;
+  };
+  bool is_real = false;
 };
 
 // Returns the bytes that encode() makes of a T whose storage held `dirt` before.
@@ -89,16 +97,27 @@ struct virtine::valid_reply<even> {
   static constexpr bool check(const even& value) { return value.value % 2 == 0; }
 };
 
+template <>
+inline constexpr bool virtine::holds_no_pointer<tagged> = true;
+template <>
+struct virtine::valid_reply<tagged> {
+  static constexpr bool check(std::span<const std::byte, sizeof(tagged)> from) {
+    return std::to_integer<int>(from[offsetof(tagged, is_real)]) <= 1;
+  }
+};
+
+static_assert(detail::is_opaque<tagged>() && !detail::may_hold_pointer<tagged>());
 static_assert(detail::may_have_padding<gaps> && detail::may_have_padding<nested>);
 static_assert(!detail::may_have_padding<tight> && !detail::may_have_padding<int>);
 static_assert(!detail::may_have_padding<double>);
-static_assert(detail::any_bytes_are_valid<int> && detail::any_bytes_are_valid<std::byte>);
-static_assert(detail::any_bytes_are_valid<gaps> && !detail::any_bytes_are_valid<even>);
-static_assert(!detail::any_bytes_are_valid<nested>);
-static_assert(!detail::any_bytes_are_valid<bool> && !detail::any_bytes_are_valid<colour>);
-static_assert(!detail::any_bytes_are_valid<unchecked> && !detail::any_bytes_are_valid<bytes<4>>);
-static_assert(detail::needs_valid_reply<unchecked> && !detail::needs_valid_reply<colour>);
-static_assert(!detail::needs_valid_reply<std::byte> && !detail::needs_valid_reply<int>);
+static_assert(detail::any_bytes_are_valid<int>() && detail::any_bytes_are_valid<std::byte>());
+static_assert(detail::any_bytes_are_valid<gaps>() && !detail::any_bytes_are_valid<even>());
+static_assert(!detail::any_bytes_are_valid<nested>());
+static_assert(!detail::any_bytes_are_valid<bool>() && !detail::any_bytes_are_valid<colour>());
+static_assert(!detail::any_bytes_are_valid<unchecked>() &&
+              !detail::any_bytes_are_valid<bytes<4>>());
+static_assert(detail::needs_valid_reply<unchecked>() && !detail::needs_valid_reply<colour>());
+static_assert(!detail::needs_valid_reply<std::byte>() && !detail::needs_valid_reply<int>());
 
 TEST_CASE("padding is zero whatever was in its place", "[object_bytes]") {
   const auto clean = encoded<gaps>(0, &fill);
@@ -194,9 +213,10 @@ TEST_CASE("bools in classes and arrays are found and checked", "[object_bytes]")
     int number = 0;
   };
   STATIC_REQUIRE(detail::holds_bool<answer>() && detail::holds_bool<nested>());
-  STATIC_REQUIRE(detail::holds_bool<std::array<std::array<bool, 2>, 2>>());
+  STATIC_REQUIRE(!detail::any_bytes_are_valid<std::array<std::array<bool, 2>, 2>>());
   STATIC_REQUIRE(!detail::holds_bool<gaps>() && !detail::holds_bool<measured>());
-  STATIC_REQUIRE(!detail::holds_bool<large>() && !detail::holds_bool<std::array<double, 4000>>());
+  STATIC_REQUIRE(!detail::holds_bool<large>() &&
+                 detail::any_bytes_are_valid<std::array<double, 4000>>());
   STATIC_REQUIRE(!detail::holds_bool<int>() && !detail::holds_bool<bytes<3000>>());
 
   for (const std::size_t at : {offsetof(answer, good), offsetof(answer, more) + 1}) {
@@ -233,6 +253,36 @@ TEST_CASE("an enum is one of its valid numbers", "[object_bytes]") {
   CHECK_FALSE(decoded<depth>(std::array<unsigned char, 2>{0xfa, 0xff}).has_value());
   CHECK_FALSE(decoded<depth>(std::array<unsigned char, 2>{0x05, 0x01}).has_value());
   CHECK(decoded<std::byte>(std::array<unsigned char, 1>{0xff}) == std::byte{0xff});
+}
+
+TEST_CASE("each element of an array is checked", "[object_bytes]") {
+  STATIC_REQUIRE(detail::needs_valid_reply<std::array<unchecked, 2>>());
+  using colours = std::array<colour, 3>;
+  CHECK(decoded<colours>(std::array<unsigned char, 3>{1, 2, 1}).has_value());
+  CHECK_FALSE(decoded<colours>(std::array<unsigned char, 3>{1, 2, 3}).has_value());
+  using evens = std::array<even, 2>;
+  CHECK(decoded<evens>(std::array<unsigned char, 8>{4, 0, 0, 0, 6, 0, 0, 0}).has_value());
+  CHECK_FALSE(decoded<evens>(std::array<unsigned char, 8>{4, 0, 0, 0, 7, 0, 0, 0}).has_value());
+  using texts = std::array<bytes<8>, 2>;
+  std::array<unsigned char, sizeof(texts)> image{};
+  image[sizeof(bytes<8>)] = 8;
+  CHECK(decoded<texts>(image).has_value());
+  image[sizeof(bytes<8>)] = 9;
+  CHECK_FALSE(decoded<texts>(image).has_value());
+}
+
+TEST_CASE("a type that nobody can see into is checked by its bytes", "[object_bytes]") {
+  STATIC_REQUIRE(detail::is_opaque<tagged>() && !detail::any_bytes_are_valid<tagged>());
+  std::array<unsigned char, sizeof(tagged)> image{};
+  image.fill(0xff);
+  image[offsetof(tagged, is_real)] = 1;
+  CHECK(decoded<tagged>(image).has_value());
+  image[offsetof(tagged, is_real)] = 2;
+  CHECK_FALSE(decoded<tagged>(image).has_value());
+  std::array<unsigned char, 2 * sizeof(tagged)> two{};
+  CHECK(decoded<std::array<tagged, 2>>(two).has_value());
+  two[sizeof(tagged) + offsetof(tagged, is_real)] = 2;
+  CHECK_FALSE(decoded<std::array<tagged, 2>>(two).has_value());
 }
 
 TEST_CASE("a struct with a valid_reply is checked as a whole", "[object_bytes]") {

@@ -1,0 +1,14 @@
+// error: virtine \[V107\]: the library cannot see into a type
+// Elements are looked at one by one.
+// SPDX-License-Identifier: MIT
+#include <array>
+
+#include <virtine/frame.hpp>
+
+#ifdef VALID
+using names = std::array<char, 2>;
+#else
+using names = std::array<const char*, 2>;
+#endif
+
+virtine::frame<void(names)> frame;

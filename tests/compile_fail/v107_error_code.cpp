@@ -1,0 +1,14 @@
+// error: virtine \[V107\]: the library cannot see into a type
+// Its message() would make a virtual call through an address that the guest made up.
+// SPDX-License-Identifier: MIT
+#include <system_error>
+
+#include <virtine/frame.hpp>
+
+#ifdef VALID
+using signature = int();
+#else
+using signature = std::error_code();
+#endif
+
+virtine::frame<signature> frame;

@@ -1,0 +1,303 @@
+// Which types cross the boundary, and in which direction. What a compiler cannot see into does not,
+// unless somebody vouches for it.
+// SPDX-License-Identifier: MIT
+#include "catch.hpp"
+
+#include <array>
+#include <atomic>
+#include <bitset>
+#include <chrono>
+#include <complex>
+#include <cstddef>
+#include <cstdint>
+#include <ctime>
+#include <filesystem>
+#include <functional>
+#include <initializer_list>
+#include <iterator>
+#include <limits>
+#include <map>
+#include <memory>
+#include <optional>
+#include <random>
+#include <ratio>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <thread>
+#include <tuple>
+#include <type_traits>
+#include <typeindex>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <virtine/checks.hpp>
+
+using namespace virtine;
+
+namespace {
+
+/// What may be done with a type: pass it to a guest, have a guest return it.
+template <class T>
+constexpr bool goes = std::is_same_v<detail::argument_mistake<0, T>, detail::accepted>;
+template <class T>
+constexpr bool comes = std::is_same_v<detail::result_mistake<T>, detail::accepted>;
+
+template <class... T>
+constexpr bool both() {
+  return ((goes<T> && comes<T>)&&...);
+}
+template <class... T>
+constexpr bool neither() {
+  return ((!goes<T> && !comes<T>)&&...);
+}
+/// Goes, but nothing says which values a guest may make of it.
+template <class... T>
+constexpr bool only_goes() {
+  return ((goes<T> && !comes<T>)&&...);
+}
+
+struct empty {};
+struct point {
+  double x = 0, y = 0;
+};
+struct no_default {
+  no_default() = delete;
+  explicit no_default(int from) : value(from) {}
+  int value;
+};
+struct run_time_default {
+  run_time_default() { value = static_cast<int>(std::time(nullptr)); }
+  int value;
+};
+class hidden {
+ public:
+  [[nodiscard]] int value() const { return flag_ ? value_ : 0; }
+
+ private:
+  int value_ = 0;
+  bool flag_ = false;
+};
+struct derived : point {
+  int more = 0;
+};
+struct with_const {
+  const int value = 0;
+};
+struct with_array {
+  int values[4][5] = {};
+};
+struct with_empty {
+  [[no_unique_address]] empty nothing;
+  int value = 0;
+};
+struct large {
+  double values[10000];
+};
+enum class colour : std::uint8_t { red };
+enum unchecked { zero };
+enum class verdict : bool { bad, good };
+enum class loose {};
+struct with_enum {
+  loose value{};
+};
+struct int128s {
+  __extension__ __int128 value;
+};
+
+struct with_pointer {
+  int value;
+  void* pointer;
+};
+struct with_const_pointer {
+  const char* text = nullptr;
+};
+struct pointer_without_default {
+  explicit pointer_without_default(int* from) : pointer(from) {}
+  int* pointer;
+};
+class hidden_pointer {
+ public:
+  hidden_pointer() {}
+  [[nodiscard]] bool there() const { return pointer_ != nullptr; }
+
+ private:
+  std::shared_ptr<int>* pointer_;
+};
+struct base_with_pointer {
+  int* pointer;
+};
+struct derived_from_pointer : base_with_pointer {
+  int value;
+};
+struct deep {
+  derived_from_pointer inner;
+};
+struct with_reference {
+  int& value;
+};
+struct with_member_pointer {
+  int point::*member;
+};
+struct with_method {
+  void (point::*method)();
+};
+struct with_function {
+  void (*function)(int);
+};
+struct with_volatile {
+  volatile int value;
+};
+struct with_null {
+  std::nullptr_t nothing;
+  void* something;
+};
+struct with_view {
+  std::string_view text;
+};
+struct with_span {
+  std::span<const int> values;
+};
+union bare_union {
+  long integer;
+  void* pointer;
+};
+union numbers {
+  long integer;
+  double real;
+};
+struct anonymous_union {
+  union {
+    long integer;
+    void* pointer;
+  };
+};
+struct nested_union {
+  int kind;
+  struct {
+    numbers value;
+  } inner;
+};
+struct vouched {
+  numbers value;
+};
+union vouched_and_checked {
+  std::uint8_t number;
+  bool flag;
+};
+struct polymorphic {
+  virtual ~polymorphic() = default;
+};
+struct polymorphic_copyable {
+  virtual void call();
+};
+struct owner {
+  owner() = default;
+  owner(const owner&);
+  int value;
+};
+struct with_owner {
+  std::string text;
+};
+
+struct alignas(64) aligned {
+  float values[16];
+};
+struct alignas(128) overaligned {
+  float values[32];
+};
+
+}  // namespace
+
+template <>
+struct virtine::valid_reply<colour> {
+  static constexpr bool check(colour value) { return value == colour::red; }
+};
+template <>
+struct virtine::valid_reply<verdict> {
+  static constexpr bool check(verdict) { return true; }
+};
+template <>
+inline constexpr bool virtine::holds_no_pointer<vouched> = true;
+template <>
+inline constexpr bool virtine::holds_no_pointer<vouched_and_checked> = true;
+template <>
+struct virtine::valid_reply<vouched_and_checked> {
+  static constexpr bool check(std::span<const std::byte, 1> from) {
+    return from[0] <= std::byte{1};
+  }
+};
+
+TEST_CASE("numbers and what is made of them cross in both directions", "[crossing]") {
+  STATIC_REQUIRE(both<bool, char, signed char, unsigned char, wchar_t, char8_t, char16_t, char32_t,
+                      short, unsigned short, int, unsigned, long, unsigned long, long long,
+                      unsigned long long, float, double, long double, std::byte>());
+  STATIC_REQUIRE(both<std::size_t, std::ptrdiff_t, std::int8_t, std::uint64_t, std::time_t>());
+  STATIC_REQUIRE(both<empty, point, no_default, hidden, derived, with_const, with_array, with_empty,
+                      large, with_enum, int128s, aligned>());
+  STATIC_REQUIRE(both<bytes<0x10>, std::array<int, 3>, std::array<int, 0>, std::array<point, 2>,
+                      std::array<std::array<bool, 2>, 3>, std::array<large, 2>>());
+  STATIC_REQUIRE(both<std::complex<float>, std::complex<double>, std::array<std::complex<float>, 2>,
+                      std::bitset<70>, std::monostate, std::strong_ordering, std::max_align_t>());
+  STATIC_REQUIRE(both<std::chrono::seconds, std::chrono::duration<double>,
+                      std::chrono::system_clock::time_point, std::chrono::steady_clock::time_point,
+                      std::chrono::duration<int, std::ratio<7, 3>>>());
+  STATIC_REQUIRE(both<std::filesystem::space_info, std::timespec, std::tm*>() == false);
+  STATIC_REQUIRE(both<std::filesystem::space_info, std::timespec>());
+  const auto lambda = [x = 1, y = 2.0] { return x + y; };
+  STATIC_REQUIRE(both<std::remove_const_t<decltype(lambda)>>());
+  CHECK(lambda() == 3.0);
+  STATIC_REQUIRE(comes<void>);
+}
+
+TEST_CASE("an enum comes from a guest if something says which of its numbers are valid",
+          "[crossing]") {
+  STATIC_REQUIRE(both<colour, verdict, std::array<colour, 2>>());
+  STATIC_REQUIRE(only_goes<unchecked, loose, std::array<loose, 2>, std::filesystem::perms,
+                           std::filesystem::file_type, std::errc, std::align_val_t>());
+}
+
+TEST_CASE("nothing with a pointer in it crosses, wherever it is", "[crossing]") {
+  STATIC_REQUIRE(neither<int*, const void*, std::nullptr_t, int point::*, void (*)(), char**>());
+  STATIC_REQUIRE(neither<int&, const point&, std::span<int, 4>>());
+  STATIC_REQUIRE(
+      neither<with_pointer, with_const_pointer, pointer_without_default, hidden_pointer,
+              base_with_pointer, derived_from_pointer, deep, with_reference, with_member_pointer,
+              with_method, with_function, with_null, with_view, with_span, polymorphic_copyable>());
+  int local = 0;
+  const auto lambda = [&local] { return local; };
+  STATIC_REQUIRE(neither<std::remove_const_t<decltype(lambda)>>());
+  CHECK(lambda() == 0);
+  STATIC_REQUIRE(neither<std::array<int*, 2>, std::array<with_pointer, 2>,
+                         std::array<std::array<with_pointer, 2>, 2>, std::array<char*, 1>>());
+  STATIC_REQUIRE(neither<std::error_code, std::error_condition, std::reference_wrapper<int>,
+                         std::type_index, std::initializer_list<int>, std::tm>());
+  STATIC_REQUIRE(neither<std::reverse_iterator<int*>, std::vector<int>::iterator,
+                         std::filesystem::directory_iterator>());
+  STATIC_REQUIRE(neither<std::span<with_pointer>, std::span<std::error_code>,
+                         std::span<std::string_view>, std::span<int*>>());
+  STATIC_REQUIRE(!goes<std::span<const with_pointer>> && !goes<std::span<const std::error_code>>);
+}
+
+TEST_CASE("what cannot be seen into does not cross unless somebody vouches for it", "[crossing]") {
+  STATIC_REQUIRE(neither<bare_union, numbers, anonymous_union, nested_union, with_volatile>());
+  STATIC_REQUIRE(neither<run_time_default, std::minstd_rand>());
+  STATIC_REQUIRE(neither<std::optional<int>, std::variant<int, float>, std::optional<int*>,
+                         std::array<std::optional<int>, 2>, std::array<numbers, 2>>());
+  STATIC_REQUIRE(neither<std::atomic<int>, std::atomic<int*>, std::atomic_flag>());
+  STATIC_REQUIRE(only_goes<vouched, std::array<vouched, 2>>());
+  STATIC_REQUIRE(goes<std::span<const vouched>> && !goes<std::span<vouched>>);
+  STATIC_REQUIRE(both<vouched_and_checked, std::array<vouched_and_checked, 2>>());
+  STATIC_REQUIRE(goes<std::span<vouched_and_checked>>);
+}
+
+TEST_CASE("what is more than its bytes does not cross", "[crossing]") {
+  STATIC_REQUIRE(neither<polymorphic, owner, with_owner, std::string, std::vector<int>,
+                         std::map<int, int>, std::unique_ptr<int>, std::shared_ptr<int>,
+                         std::function<void()>, std::thread, std::pair<int, int>,
+                         std::tuple<int, int>, std::optional<std::string>, std::mt19937*>());
+  STATIC_REQUIRE(neither<std::span<std::string>, std::span<std::pair<int, int>>>());
+  STATIC_REQUIRE(!goes<overaligned>);
+}
