@@ -53,10 +53,13 @@ class directory {
     if (!file.fd || ::fstat(file.fd.get(), &found) != 0 || !S_ISREG(found.st_mode)) return {};
     file.info.size = static_cast<std::uint64_t>(found.st_size);
     // From 1970 to 2262; what file systems have before and after would be no number.
-    constexpr std::int64_t second = 1'000'000'000;
-    constexpr std::int64_t last = INT64_MAX / second - 1;
-    file.info.modified =
-        std::clamp<std::int64_t>(found.st_mtim.tv_sec, 0, last) * second + found.st_mtim.tv_nsec;
+    const auto count = [](const ::timespec& at) {
+      constexpr std::int64_t second = 1'000'000'000;
+      constexpr std::int64_t last = INT64_MAX / second - 1;
+      return std::clamp<std::int64_t>(at.tv_sec, 0, last) * second + at.tv_nsec;
+    };
+    file.info.modified = count(found.st_mtim);
+    file.info.changed = count(found.st_ctim);
     return file;
   }
 

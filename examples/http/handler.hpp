@@ -3,17 +3,18 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <string_view>
 #include <utility>
 
+#include "conditions.hpp"
+#include "date.hpp"
 #include "http.hpp"
+#include "ranges.hpp"
 #include "request.hpp"
+#include "text.hpp"
 
 namespace http {
 
@@ -33,6 +34,8 @@ inline constexpr std::string_view reason(status what) {
       return "Not Found";
     case status::method_not_allowed:
       return "Method Not Allowed";
+    case status::precondition_failed:
+      return "Precondition Failed";
     case status::content_too_large:
       return "Content Too Large";
     case status::uri_too_long:
@@ -48,71 +51,6 @@ inline constexpr std::string_view reason(status what) {
   }
   return "";
 }
-
-/// Text of bounded size; what does not fit is dropped.
-class text_builder {
- public:
-  explicit text_builder(std::span<char> room) : room_(room) {}
-
-  text_builder& operator<<(std::string_view text) {
-    const std::span<char> left = room_.subspan(size_);
-    const std::size_t size = std::min(text.size(), left.size());
-    std::copy_n(text.begin(), size, left.begin());
-    size_ += size;
-    return *this;
-  }
-  text_builder& operator<<(std::uint64_t number) { return digits(number, 10, 1); }
-  text_builder& digits(std::uint64_t number, unsigned base, unsigned width) {
-    std::array<char, 20> digits;
-    std::size_t begin = digits.size();
-    while (begin > 0 && (number > 0 || digits.size() - begin < width)) {
-      digits[--begin] = "0123456789abcdef"[number % base];
-      number /= base;
-    }
-    return *this << std::string_view(digits.data(), digits.size()).substr(begin);
-  }
-
-  [[nodiscard]] std::string_view view() const { return {room_.data(), size_}; }
-
- private:
-  std::span<char> room_;
-  std::size_t size_ = 0;
-};
-
-/// A date as HTTP has it: "Sun, 06 Nov 1994 08:49:37 GMT".
-class date {
- public:
-  explicit date(std::int64_t seconds) {
-    constexpr std::string_view days = "SunMonTueWedThuFriSat";
-    constexpr std::string_view months = "JanFebMarAprMayJunJulAugSepOctNovDec";
-    const auto since = static_cast<std::uint64_t>(std::max<std::int64_t>(seconds, 0));
-    const std::uint64_t day = since / 86400;
-    const std::uint64_t second = since % 86400;
-    // In years that begin in March, a leap day is the last one of its year, and of its era of 400
-    // years; the first of March of the year 0 is 719468 days before 1970.
-    const std::uint64_t shifted = day + 719468;
-    const std::uint64_t of_era = shifted % 146097;
-    const std::uint64_t year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
-    const std::uint64_t of_year = of_era - (365 * year + year / 4 - year / 100);
-    const std::uint64_t month = (5 * of_year + 2) / 153;
-    const std::uint64_t calendar_month = (month + 2) % 12;
-    out_ << days.substr((day + 4) % 7 * 3, 3) << ", ";
-    out_.digits(of_year - (153 * month + 2) / 5 + 1, 10, 2)
-        << " " << months.substr(calendar_month * 3, 3) << " ";
-    out_.digits(year + shifted / 146097 * 400 + (calendar_month < 2 ? 1 : 0), 10, 4) << " ";
-    out_.digits(second / 3600, 10, 2) << ":";
-    out_.digits(second / 60 % 60, 10, 2) << ":";
-    out_.digits(second % 60, 10, 2) << " GMT";
-  }
-  date(const date&) = delete;
-  date& operator=(const date&) = delete;
-
-  [[nodiscard]] std::string_view view() const { return out_.view(); }
-
- private:
-  char text_[32];
-  text_builder out_{text_};
-};
 
 inline std::string_view content_type(std::string_view path) {
   struct type {
@@ -137,45 +75,6 @@ inline std::string_view content_type(std::string_view path) {
   return "application/octet-stream";
 }
 
-/// What of a file is wanted.
-struct part {
-  std::uint64_t begin = 0;
-  std::uint64_t size = 0;
-};
-
-/// Takes a number off `text`: nothing if there is none; the largest one if it is larger.
-inline std::optional<std::uint64_t> take_number(std::string_view& text) {
-  std::uint64_t number = 0;
-  std::size_t size = 0;
-  for (; size < text.size() && is_digit(text[size]); ++size) {
-    const auto digit = static_cast<std::uint64_t>(text[size] - '0');
-    number = number > (UINT64_MAX - digit) / 10 ? UINT64_MAX : number * 10 + digit;
-  }
-  text.remove_prefix(size);
-  if (size == 0) return std::nullopt;
-  return number;
-}
-
-/// Finds the part that a Range field asks for, an empty one if there is none of it. Nothing if the
-/// field is to be ignored: it is no range of bytes, or more than one.
-inline std::optional<part> find_part(std::string_view range, std::uint64_t size) {
-  constexpr std::string_view unit = "bytes=";
-  if (!is_same(range.substr(0, unit.size()), unit)) return std::nullopt;
-  range = trim(range.substr(unit.size()));
-  const auto first = take_number(range);
-  if (!range.starts_with('-')) return std::nullopt;
-  range.remove_prefix(1);
-  const auto last = take_number(range);
-  if (!range.empty() || (!first && !last)) return std::nullopt;
-  if (!first) {
-    const std::uint64_t length = std::min(*last, size);
-    return part{size - length, length};
-  }
-  if (last && *last < *first) return std::nullopt;
-  if (*first >= size) return part{};
-  return part{*first, std::min(last.value_or(size - 1), size - 1) - *first + 1};
-}
-
 /// A reply in the making: its texts follow each other in its room.
 class reply_builder {
  public:
@@ -195,10 +94,14 @@ class reply_builder {
   /// Leaves a blank for the host; returns where it is.
   std::uint32_t blank(std::string_view before, std::size_t width, std::string_view behind) {
     out_ << before;
-    const std::size_t at = out_.view().size() - begin_;
+    const std::uint32_t at = size();
     for (std::size_t i = 0; i < width; ++i) out_ << " ";
     out_ << behind;
-    return static_cast<std::uint32_t>(at);
+    return at;
+  }
+  /// How much there is so far of the text that is being made.
+  [[nodiscard]] std::uint32_t size() const {
+    return static_cast<std::uint32_t>(out_.view().size() - begin_);
   }
   piece end(std::string_view body = {}) {
     // Clients of HTTP/1.0 take a connection for closed if they are not told.
@@ -237,52 +140,42 @@ inline bool is_known(std::string_view method) {
   return false;
 }
 
-/// Says whether a list of entity tags has `tag`; weak ones count as well (RFC 9110, 13.1.2).
-inline bool has_tag(std::string_view list, std::string_view tag) {
-  if (list == "*") return true;
-  while (!list.empty()) {
-    std::string_view each = take_element(list);
-    if (each.starts_with("W/")) each.remove_prefix(2);
-    if (each == tag) return true;
-  }
-  return false;
-}
-
+/// Ends the head of a reply that is about the file, whole or in part.
 inline piece end_of_success(std::string_view path, reply_builder& out) {
   out.field("Content-Type", content_type(path)).field("Accept-Ranges", std::string_view("bytes"));
   return out.field("X-Content-Type-Options", std::string_view("nosniff")).end();
 }
 
-/// Answers a good request by what it finds out about the file.
+/// Answers a good request by what it finds out about the file at the time `now`.
 inline void send_known_file(const request& asked, std::string_view path, const file_info& file,
-                            reply_builder& out, reply& made) {
-  const date modified(file.modified / 1'000'000'000);
-  char text[48];
-  text_builder tag(text);
-  tag << "\"";
-  tag.digits(static_cast<std::uint64_t>(file.modified), 16, 16) << "-";
-  tag.digits(file.size, 16, 16) << "\"";
-
-  const bool unchanged = asked.if_none_match.empty() ? asked.if_modified_since == modified.view()
-                                                     : has_tag(asked.if_none_match, tag.view());
-  if (unchanged) {
-    made.text = out.begin(status::not_modified).field("ETag", tag.view()).end();
-    return;
-  }
+                            std::int64_t now, reply_builder& out, reply& made) {
   const bool is_get = asked.method == "GET";
-  std::optional<part> wanted;
-  if (is_get && (asked.if_range.empty() || asked.if_range == tag.view() ||
-                 asked.if_range == modified.view())) {
-    wanted = find_part(asked.range, file.size);
+  const validators known(file, now);
+  const conditions given(asked, known, now);
+  switch (given.evaluate()) {
+    case evaluation::failed:
+      made.text = out.refusal(status::precondition_failed, is_get);
+      return;
+    case evaluation::not_modified:
+      out.begin(status::not_modified);
+      if (known.are_settled()) out.field("ETag", known.tag());
+      made.text = out.end();
+      return;
+    case evaluation::proceed:
+      break;
   }
+  std::optional<part> wanted = find_part(given.range(), file.size);
   char range_text[80];
   text_builder range(range_text);
   range << "bytes ";
   if (wanted && wanted->size == 0) {
-    range << "*/" << file.size;
-    out.begin(status::range_not_satisfiable).field("Content-Range", range.view());
-    made.text = out.field("Content-Length", std::uint64_t{0}).end();
-    return;
+    if (!given.has_if_range()) {
+      range << "*/" << file.size;
+      out.begin(status::range_not_satisfiable).field("Content-Range", range.view());
+      made.text = out.field("Content-Length", std::uint64_t{0}).end();
+      return;
+    }
+    wanted.reset();  // So that the reply is the whole file (RFC 9110, 13.2.2, step 5).
   }
   const part sent = wanted.value_or(part{0, file.size});
   out.begin(wanted ? status::partial_content : status::ok);
@@ -290,13 +183,19 @@ inline void send_known_file(const request& asked, std::string_view path, const f
     range << sent.begin << "-" << sent.begin + sent.size - 1 << "/" << file.size;
     out.field("Content-Range", range.view());
   }
-  out.field("Content-Length", sent.size).field("ETag", tag.view());
-  out.field("Last-Modified", modified.view());
-  made.text = end_of_success(path, out);
+  out.field("Content-Length", sent.size);
+  if (known.are_settled()) out.field("ETag", known.tag());
   if (is_get) {
     made.file_begin = sent.begin;
     made.file_size = sent.size;
   }
+  if (wanted && given.has_if_range()) {  // The client has the rest of the head (15.3.7).
+    made.text = out.end();
+    return;
+  }
+  const date modified(known.modified());
+  if (known.are_settled()) out.field("Last-Modified", modified.view());
+  made.text = end_of_success(path, out);
 }
 
 /// Answers a good request that wants the whole file, if there is one.
@@ -306,7 +205,10 @@ inline void send_whole_file(const request& asked, std::string_view path, reply_b
   out.begin(status::ok);
   // Spaces before a value mean nothing.
   made.size_at = out.blank("Content-Length: ", size_width, "\r\n");
+  const std::uint32_t begin = out.size();
   made.tag_at = out.blank("ETag: \"", tag_width, "\"\r\n");
+  made.date_at = out.blank("Last-Modified: ", date_width, "\r\n");
+  made.if_settled = {begin, out.size() - begin};
   made.text = end_of_success(path, out);
   made.otherwise = out.refusal(status::not_found, is_get);
   made.path = out.add(path);
@@ -351,9 +253,7 @@ reply answer(std::string_view input, std::int64_t now, const Open& open,
       refuse(found);
       return made;
     }
-    const bool is_plain = left == blanks::allowed && asked.range.empty() &&
-                          asked.if_none_match.empty() && asked.if_modified_since.empty();
-    if (is_plain) {
+    if (left == blanks::allowed && !asked.depends_on_file) {
       detail::send_whole_file(asked, path.view(), out, made);
       return made;
     }
@@ -361,7 +261,7 @@ reply answer(std::string_view input, std::int64_t now, const Open& open,
     if (file.modified < 0) {
       refuse(status::not_found);
     } else {
-      detail::send_known_file(asked, path.view(), file, out, made);
+      detail::send_known_file(asked, path.view(), file, now, out, made);
     }
   }
   return made;

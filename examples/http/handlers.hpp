@@ -22,6 +22,7 @@
 #include <virtine/virtine.hpp>
 
 #include "connection.hpp"
+#include "date.hpp"
 #include "directory.hpp"
 #include "http.hpp"
 #include "server.hpp"
@@ -45,10 +46,29 @@ inline bool fill(std::string& to, std::uint32_t at, std::size_t width, std::stri
   return true;
 }
 
-/// Does what a guest's reply says, as far as it may: it is about this connection, and files below
-/// this directory. `file` is what was opened for the guest.
-inline verdict carry_out(const reply& made, const directory& files, opened_file file,
-                         connection& link) {
+/// Fills in what the guest left blank about `file` at the time `now`. Returns false if that is not
+/// possible.
+inline bool fill_in(std::string& text, const reply& made, const file_info& file, std::int64_t now) {
+  std::array<char, tag_width + 1> tag;
+  std::snprintf(tag.data(), tag.size(), "%016llx-%016llx",
+                static_cast<unsigned long long>(file.changed),
+                static_cast<unsigned long long>(file.size));
+  const date modified(last_modified(file, now));
+  const piece& dropped = made.if_settled;
+  if (!fill(text, made.size_at, size_width, std::to_string(file.size)) ||
+      !fill(text, made.tag_at, tag_width, std::string_view(tag.data(), tag_width)) ||
+      !fill(text, made.date_at, date_width, modified.view()) || dropped.size > text.size() ||
+      dropped.begin > text.size() - dropped.size) {
+    return false;
+  }
+  if (!is_settled(file, now)) text.erase(dropped.begin, dropped.size);
+  return true;
+}
+
+/// Does what a guest's reply says that was made at the time `now`, as far as it may: it is about
+/// this connection, and files below this directory. `file` is what was opened for the guest.
+inline verdict carry_out(const reply& made, std::int64_t now, const directory& files,
+                         opened_file file, connection& link) {
   if (made.consumed == 0) return verdict::incomplete;
   const auto text = find_piece(made, made.text);
   const auto path = find_piece(made, made.path);
@@ -65,14 +85,7 @@ inline verdict carry_out(const reply& made, const directory& files, opened_file 
     }
   }
   std::string sent(*text);
-  std::array<char, tag_width + 1> tag;
-  std::snprintf(tag.data(), tag.size(), "%016llx-%016llx",
-                static_cast<unsigned long long>(file.info.modified),
-                static_cast<unsigned long long>(file.info.size));
-  if (!fill(sent, made.size_at, size_width, std::to_string(file.info.size)) ||
-      !fill(sent, made.tag_at, tag_width, std::string_view(tag.data(), tag_width))) {
-    return verdict::failed;
-  }
+  if (!fill_in(sent, made, file.info, now)) return verdict::failed;
   link.send(sent);
   if (made.file_size > 0 && made.file_begin < file.info.size) {
     link.send_file(std::move(file.fd), made.file_begin,
@@ -112,19 +125,21 @@ class isolated {
 
   struct outcome {
     virtine::result<reply> made;
+    std::int64_t now;
     opened_file file;
   };
 
   outcome operator()(const connection& link) {
     *file_ = {};
-    auto made = answer_.with({.timeout = request_timeout, .hypercalls = 1})
-                    .try_call(link.input(), std::time(nullptr));
-    return {std::move(made), std::move(*file_)};
+    const std::int64_t now = std::time(nullptr);
+    auto made =
+        answer_.with({.timeout = request_timeout, .hypercalls = 1}).try_call(link.input(), now);
+    return {std::move(made), now, std::move(*file_)};
   }
 
   verdict operator()(outcome& of, connection& link) const {
     if (!of.made) return apologise(of.made.why(), link);
-    return carry_out(*of.made, files_, std::move(of.file), link);
+    return carry_out(*of.made, of.now, files_, std::move(of.file), link);
   }
 
  private:

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cstdint>
 #include <ctime>
 #include <string_view>
 #include <utility>
@@ -20,12 +21,13 @@ class not_isolated {
 
   struct outcome {
     reply made;
+    std::int64_t now = std::time(nullptr);
     opened_file file;
   };
 
   outcome operator()(const connection& link) const {
     outcome of;
-    of.made = answer(link.input(), std::time(nullptr), [&](std::string_view path) {
+    of.made = answer(link.input(), of.now, [&](std::string_view path) {
       of.file = files_.find(path);
       return of.file.info;
     });
@@ -33,7 +35,7 @@ class not_isolated {
   }
 
   verdict operator()(outcome& of, connection& link) const {
-    return carry_out(of.made, files_, std::move(of.file), link);
+    return carry_out(of.made, of.now, files_, std::move(of.file), link);
   }
 
  private:

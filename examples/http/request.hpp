@@ -23,6 +23,7 @@ enum class status : std::uint16_t {
   bad_request = 400,
   not_found = 404,
   method_not_allowed = 405,
+  precondition_failed = 412,
   content_too_large = 413,
   uri_too_long = 414,
   range_not_satisfiable = 416,
@@ -39,10 +40,8 @@ struct request {
   std::string_view target;
   bool keeps_alive = true;
   bool has_body = false;
-  std::string_view range;
-  std::string_view if_range;
-  std::string_view if_none_match;
-  std::string_view if_modified_since;
+  bool depends_on_file = false;  ///< Has a Range field, or one whose name begins with "If-".
+  std::string_view fields;       ///< All of them, for take_field().
 };
 
 inline constexpr std::size_t most_line = 4096;
@@ -100,6 +99,21 @@ inline constexpr std::string_view take_element(std::string_view& list) {
   return element;
 }
 
+struct field {
+  std::string_view name;
+  std::string_view value;
+};
+
+/// Takes the first field off the fields of a request that was parsed.
+inline constexpr field take_field(std::string_view& fields) {
+  const std::size_t end = fields.find("\r\n");
+  const std::string_view line = fields.substr(0, end);
+  fields.remove_prefix(end == std::string_view::npos ? fields.size() : end + 2);
+  const std::size_t colon = line.find(':');
+  if (colon == std::string_view::npos) return {};
+  return {line.substr(0, colon), trim(line.substr(colon + 1))};
+}
+
 namespace detail {
 
 /// Reads a request line by line.
@@ -112,6 +126,7 @@ class request_parser {
     while (input_.substr(at_).starts_with("\r\n")) at_ += 2;
     const auto first = take_line(status::uri_too_long);
     if (!first || !parse_first(*first)) return out_;
+    fields_ = at_;
     for (std::size_t fields = 0;; ++fields) {
       const auto line = take_line(status::header_fields_too_large);
       if (!line) return out_;
@@ -189,14 +204,8 @@ class request_parser {
       is_encoded_ = true;
     } else if (is_same(name, "connection")) {
       for (std::string_view list = value; !list.empty();) take_option(take_element(list));
-    } else if (is_same(name, "range")) {
-      out_.range = ++ranges_ == 1 ? value : std::string_view{};  // Two are as good as none.
-    } else if (is_same(name, "if-range")) {
-      out_.if_range = value;
-    } else if (is_same(name, "if-none-match")) {
-      out_.if_none_match = value;
-    } else if (is_same(name, "if-modified-since")) {
-      out_.if_modified_since = value;
+    } else if (is_same(name, "range") || is_same(name.substr(0, 3), "if-")) {
+      out_.depends_on_file = true;
     }
 #ifdef HTTP_PLANTED_BUG
     if (is_same(name, "x-trace")) planted_bug(value);
@@ -216,6 +225,7 @@ class request_parser {
     out_.has_body |= is_encoded_;
     if (closes_) out_.keeps_alive = false;
     out_.size = at_;
+    out_.fields = input_.substr(fields_, at_ - fields_ - 2);  // Without the empty line.
     return out_;
   }
 
@@ -227,7 +237,7 @@ class request_parser {
   bool closes_ = false;
   unsigned hosts_ = 0;
   unsigned lengths_ = 0;
-  unsigned ranges_ = 0;
+  std::size_t fields_ = 0;  // Where they begin.
 };
 
 }  // namespace detail

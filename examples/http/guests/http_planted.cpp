@@ -10,6 +10,7 @@
 
 #include "../handler.hpp"
 #include "../http.hpp"
+#include "../text.hpp"
 
 namespace {
 
@@ -71,7 +72,7 @@ extern "C" [[noreturn, gnu::force_align_arg_pointer]] void attack() {
   const http::file_info opened = call<http::open_file>(field("X-Open: "));
 
   http::reply made;
-  http::detail::text_builder out(made.room);
+  http::text_builder out(made.room);
   out << "HTTP/1.1 200 OK\r\nX-Found: " << found
       << "\r\nX-Opened: " << std::string_view(opened.modified < 0 ? "no" : "yes")
       << "\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
@@ -86,6 +87,8 @@ extern "C" [[noreturn, gnu::force_align_arg_pointer]] void attack() {
   if (wish == "lie about the text") made.text = {UINT32_MAX, UINT32_MAX};
   if (wish == "lie about the path") made.path = {2000, UINT32_MAX - 100};
   if (wish == "lie about the blank") made.size_at = UINT32_MAX - 3;
+  if (wish == "lie about the date") made.date_at = made.text.size - 28;
+  if (wish == "lie about the settled") made.if_settled = {8, UINT32_MAX};
   if (wish == "lie about the file") {
     made.path = {};
     made.file_begin = UINT64_MAX - 1;

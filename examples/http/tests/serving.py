@@ -11,6 +11,7 @@ import resource
 import socket
 import subprocess
 import tempfile
+import time
 
 SKIPPED = 77
 LONG = 30  # Seconds after which something hangs.
@@ -49,8 +50,25 @@ class Server:
                 link.shutdown(socket.SHUT_WR)
             return receive_all(link)
 
+    def wait_for_validators(self, *names):
+        """Waits until the server says what tells these files' contents from others."""
+        begin = time.monotonic()
+        for name in names:
+            request = f"GET /{name} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+            while "etag" not in Reply(self.ask(request)).fields:
+                assert time.monotonic() - begin < LONG, f"{name} never gets an entity tag"
+                time.sleep(0.05)
+
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def sockets(self):
+        """How many there are: other descriptors come and go with the machines of a pool."""
+        count = 0
+        for name in os.listdir(f"/proc/{self.process.pid}/fd"):
+            with contextlib.suppress(FileNotFoundError):
+                count += os.readlink(f"/proc/{self.process.pid}/fd/{name}").startswith("socket:")
+        return count
 
     def end(self):
         """Stops the server; returns what it wrote about requests that failed."""
