@@ -28,6 +28,7 @@
 #include <virtine/kvm/fd.hpp>
 #include <virtine/kvm/system.hpp>
 #include <virtine/kvm/vm.hpp>
+#include <virtine/out_of_memory.hpp>
 #include <virtine/result.hpp>
 #include <virtine/runner.hpp>
 #include <virtine/stop.hpp>
@@ -55,48 +56,7 @@ class bare_machine final : public guest_access {
 
   /// Creates a machine by hand: zeroed memory, RIP 0. Load something, set_registers(), run().
   static result<std::unique_ptr<bare_machine>> create(const bare_options& options) {
-    if (options.mode == x86::cpu_mode::user64 || options.memory < load_address ||
-        options.memory % x86::page_size != 0) {
-      return error{.code = errc::out_of_range,
-                   .operation =
-                       "a bare machine needs a bare mode and at least 32 KiB of memory in "
-                       "whole pages; its memory is",
-                   .detail = options.memory};
-    }
-    auto guard = watchdog::shared();
-    if (!guard) return guard.why();
-    auto system = kvm::system::shared();
-    if (!system) return system.why();
-    if (!(*system)->has(kvm::capability::x86_msr_filter)) {
-      return error{.code = errc::no_kvm,
-                   .operation = "bare machines need KVM_CAP_X86_MSR_FILTER (Linux 5.10)"};
-    }
-    auto memory = kvm::mapping::anonymous(options.memory);
-    if (!memory) return memory.why();
-    auto vm = (*system)->create_vm();
-    if (!vm) return vm.why();
-    // Real mode on Intel processors without unrestricted guest mode needs this (api.rst, 4.29).
-    if (auto set = vm->set_tss_addr(0xfffbd000); !set) return set.why();
-    // A guest at CPL 0 could hide values for the next call in MSRs that no reset lists, or have the
-    // kernel write to its memory through KVM's own. These are all it gets; reset() sets them.
-    constexpr std::array<std::uint32_t, 3> open{msr_efer, msr_fs_base, msr_gs_base};
-    if (auto set = vm->set_msr_filter(open); !set) return set.why();
-    // Sound: memory is declared before the VM in the machine, and so outlives it.
-    const kvm_userspace_memory_region region{
-        .slot = 0,
-        .flags = 0,
-        .guest_phys_addr = 0,
-        .memory_size = options.memory,
-        .userspace_addr = reinterpret_cast<std::uint64_t>(memory->bytes().data())};
-    if (auto set = vm->set_user_memory_region(region); !set) return set.why();
-    auto vcpu = vm->create_vcpu(0, (*system)->vcpu_mmap_size());
-    if (!vcpu) return vcpu.why();
-    const guest_cpu cpu = guest_cpu::of(**system);
-    if (auto set = cpu.set_up(*vcpu, **system); !set) return set.why();
-    std::unique_ptr<bare_machine> made(new bare_machine(
-        options, cpu, *std::move(memory), *std::move(vm), *std::move(vcpu), *std::move(guard)));
-    if (auto reset = made->reset_registers(); !reset) return reset.why();
-    return made;
+    return detail::or_out_of_memory([&] { return make(options); });
   }
 
   /// Creates a machine of a bare image, which must outlive it.
@@ -124,16 +84,18 @@ class bare_machine final : public guest_access {
   result<void> load_file(guest_address address, const std::string& path) {
     const kvm::fd file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
     if (!file) return kvm::explain("the file to load cannot be opened", errno);
-    std::vector<std::byte> content;
-    std::array<std::byte, x86::page_size> part;
-    for (;;) {
-      const ::ssize_t got = ::read(file.get(), part.data(), part.size());
-      if (got < 0) return kvm::explain("read", errno);
-      if (got == 0) break;
-      content.insert(content.end(), part.begin(), part.begin() + got);
-      if (content.size() > memory_.size()) break;  // load() will refuse it.
-    }
-    return load(address, content);
+    return detail::or_out_of_memory([&]() -> result<void> {
+      std::vector<std::byte> content;
+      std::array<std::byte, x86::page_size> part;
+      for (;;) {
+        const ::ssize_t got = ::read(file.get(), part.data(), part.size());
+        if (got < 0) return kvm::explain("read", errno);
+        if (got == 0) break;
+        content.insert(content.end(), part.begin(), part.begin() + got);
+        if (content.size() > memory_.size()) break;  // load() will refuse it.
+      }
+      return load(address, content);
+    });
   }
 
   /// Returns a view of all of the guest's memory; the host may write through it while the guest is
@@ -222,6 +184,51 @@ class bare_machine final : public guest_access {
   static constexpr std::uint32_t msr_fs_base = 0xc0000100;
   static constexpr std::uint32_t msr_gs_base = 0xc0000101;
   static constexpr std::uint32_t msr_kernel_gs_base = 0xc0000102;
+
+  static result<std::unique_ptr<bare_machine>> make(const bare_options& options) {
+    if (options.mode == x86::cpu_mode::user64 || options.memory < load_address ||
+        options.memory % x86::page_size != 0) {
+      return error{.code = errc::out_of_range,
+                   .operation =
+                       "a bare machine needs a bare mode and at least 32 KiB of memory in "
+                       "whole pages; its memory is",
+                   .detail = options.memory};
+    }
+    auto guard = watchdog::shared();
+    if (!guard) return guard.why();
+    auto system = kvm::system::shared();
+    if (!system) return system.why();
+    if (!(*system)->has(kvm::capability::x86_msr_filter)) {
+      return error{.code = errc::no_kvm,
+                   .operation = "bare machines need KVM_CAP_X86_MSR_FILTER (Linux 5.10)"};
+    }
+    auto memory = kvm::mapping::anonymous(options.memory);
+    if (!memory) return memory.why();
+    auto vm = (*system)->create_vm();
+    if (!vm) return vm.why();
+    // Real mode on Intel processors without unrestricted guest mode needs this (api.rst, 4.29).
+    if (auto set = vm->set_tss_addr(0xfffbd000); !set) return set.why();
+    // A guest at CPL 0 could hide values for the next call in MSRs that no reset lists, or have the
+    // kernel write to its memory through KVM's own. These are all it gets; reset() sets them.
+    constexpr std::array<std::uint32_t, 3> open{msr_efer, msr_fs_base, msr_gs_base};
+    if (auto set = vm->set_msr_filter(open); !set) return set.why();
+    // Sound: memory is declared before the VM in the machine, and so outlives it.
+    const kvm_userspace_memory_region region{
+        .slot = 0,
+        .flags = 0,
+        .guest_phys_addr = 0,
+        .memory_size = options.memory,
+        .userspace_addr = reinterpret_cast<std::uint64_t>(memory->bytes().data())};
+    if (auto set = vm->set_user_memory_region(region); !set) return set.why();
+    auto vcpu = vm->create_vcpu(0, (*system)->vcpu_mmap_size());
+    if (!vcpu) return vcpu.why();
+    const guest_cpu cpu = guest_cpu::of(**system);
+    if (auto set = cpu.set_up(*vcpu, **system); !set) return set.why();
+    std::unique_ptr<bare_machine> made(new bare_machine(
+        options, cpu, *std::move(memory), *std::move(vm), *std::move(vcpu), *std::move(guard)));
+    if (auto reset = made->reset_registers(); !reset) return reset.why();
+    return made;
+  }
 
   bare_machine(const bare_options& options, const guest_cpu& cpu, kvm::mapping memory, kvm::vm vm,
                kvm::vcpu vcpu, std::shared_ptr<watchdog> guard)

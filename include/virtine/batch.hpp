@@ -20,6 +20,7 @@
 #include <virtine/guest_memory.hpp>
 #include <virtine/image.hpp>
 #include <virtine/marshal.hpp>
+#include <virtine/out_of_memory.hpp>
 #include <virtine/result.hpp>
 #include <virtine/x86/loops.hpp>
 
@@ -91,14 +92,21 @@ class replies {
  public:
   using taken = std::vector<R>;
 
-  void reserve(std::size_t count) { values_.reserve(count); }
+  result<void> reserve(std::size_t count) {
+    return or_out_of_memory([&]() -> result<void> {
+      values_.reserve(count);
+      return {};
+    });
+  }
   [[nodiscard]] std::size_t size() const { return values_.size(); }
 
   /// Adds a reply; one that failed is returned with the number of its job.
   result<void> add(result<R> reply) {
     if (!reply) return of_job(reply.why(), size());
-    values_.push_back(*std::move(reply));
-    return {};
+    return or_out_of_memory([&]() -> result<void> {
+      values_.push_back(*std::move(reply));
+      return {};
+    });
   }
 
   result<taken> take() && { return std::move(values_); }
@@ -111,7 +119,7 @@ class replies<void> {
  public:
   using taken = void;
 
-  void reserve(std::size_t) {}
+  static result<void> reserve(std::size_t) { return {}; }
   [[nodiscard]] std::size_t size() const { return count_; }
 
   result<void> add(const result<void>& reply) {

@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <new>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -346,12 +347,34 @@ inline std::string to_string(const error& e) {
 /// The exception of the throwing calls; carries the error that try_call would have returned.
 class failure : public std::runtime_error {
  public:
-  explicit failure(const error& why) : std::runtime_error(to_string(why)), why_(why) {}
+  explicit failure(const error& why) : failure(why, text_of(why)) {}
 
   /// Returns what went wrong.
   [[nodiscard]] const error& why() const noexcept { return why_; }
 
+  /// Returns to_string(why()), or less where there was no memory for that.
+  [[nodiscard]] const char* what() const noexcept override {
+    const char* const text = std::runtime_error::what();
+    if (*text != '\0') return text;
+    return why_.operation != nullptr ? why_.operation : name(why_.code);
+  }
+
  private:
+  // An empty text takes no memory.
+  failure(const error& why, const std::runtime_error& text) : std::runtime_error(text), why_(why) {}
+
+  static std::runtime_error text_of(const error& why) {
+#ifdef __cpp_exceptions
+    try {
+      return std::runtime_error(to_string(why));
+    } catch (const std::bad_alloc&) {
+      return std::runtime_error("");
+    }
+#else
+    return std::runtime_error(to_string(why));
+#endif
+  }
+
   error why_;
 };
 

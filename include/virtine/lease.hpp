@@ -7,6 +7,7 @@
 #include <memory>
 #include <utility>
 
+#include <virtine/process.hpp>
 #include <virtine/result.hpp>
 
 namespace virtine {
@@ -20,14 +21,22 @@ class lease {
       : owner_(std::exchange(other.owner_, nullptr)),
         machine_(std::move(other.machine_)),
         temporary_(other.temporary_),
-        waited_(other.waited_) {}
+        waited_(other.waited_),
+        home_(other.home_) {}
   lease& operator=(lease&&) = delete;
   ~lease() {
-    if (owner_ != nullptr) owner_->discard(std::move(machine_), temporary_);
+    if (owner_ == nullptr) return;
+    if (home_.forked()) {
+      // The owner has lent nothing in this process, and a thread that is gone may be at work on it.
+      static_cast<void>(machine_.release());
+    } else {
+      owner_->discard(std::move(machine_), temporary_);
+    }
   }
 
   /// Destroys the machine and takes a new one in its place. On failure there is none.
   result<void> replace() {
+    if (home_.forked()) return detail::of_a_parent("the machine of a call that a parent made");
     auto made = owner_->renew(machine_);
     if (!made) std::exchange(owner_, nullptr)->discard(nullptr, temporary_);
     return made;
@@ -45,7 +54,7 @@ class lease {
   /// Returns the machine, if there is one, to its owner, which wipes it. `arguments_used`: see
   /// machine::restore.
   void give_back(std::size_t arguments_used) {
-    if (owner_ == nullptr) [[unlikely]]
+    if (owner_ == nullptr || home_.forked()) [[unlikely]]
       return;
     Owner& owner = *std::exchange(owner_, nullptr);
     if (temporary_) return owner.discard(std::move(machine_), true);
@@ -68,6 +77,7 @@ class lease {
   std::unique_ptr<Machine> machine_;
   bool temporary_;  // To be destroyed after its call.
   std::chrono::nanoseconds waited_;
+  home_process home_;
 };
 
 }  // namespace virtine

@@ -11,7 +11,6 @@
 #include <memory>
 #include <span>
 #include <utility>
-#include <vector>
 
 #include <virtine/fault_report.hpp>
 #include <virtine/guest_access.hpp>
@@ -19,12 +18,14 @@
 #include <virtine/guest_memory.hpp>
 #include <virtine/kvm/system.hpp>
 #include <virtine/kvm/vm.hpp>
+#include <virtine/out_of_memory.hpp>
 #include <virtine/result.hpp>
 #include <virtine/runner.hpp>
 #include <virtine/shared_snapshot.hpp>
 #include <virtine/snapshot.hpp>
 #include <virtine/stop.hpp>
 #include <virtine/system_call.hpp>
+#include <virtine/write_set.hpp>
 #include <virtine/x86/trampoline.hpp>
 
 namespace virtine {
@@ -32,12 +33,6 @@ namespace virtine {
 namespace gdb {
 class debugged_machine;
 }
-
-/// A page that a guest may have written.
-struct written_page {
-  std::uint64_t address = 0;
-  bool was_zero = false;  ///< Whether the snapshot has nothing but zeros there.
-};
 
 /// A machine of a user64 image. One thread at a time may use it. A call is: write to arguments(),
 /// enter(), serve hypercalls and resume() until it is done, read the reply, restore(). Any error
@@ -55,25 +50,7 @@ class machine : public guest_access {
   /// Creates a machine, or what is made of one, whose calls begin as `from` has it.
   template <std::derived_from<machine> Machine = machine>
   static result<std::unique_ptr<Machine>> create(std::shared_ptr<const snapshot> from) {
-    auto guard = watchdog::shared();
-    if (!guard) return guard.why();
-    auto system = kvm::system::shared();
-    if (!system) return system.why();
-    auto memory = from->map_private();
-    if (!memory) return memory.why();
-    auto vm = (*system)->create_vm();
-    if (!vm) return vm.why();
-    auto vcpu = vm->create_vcpu(0, (*system)->vcpu_mmap_size());
-    if (!vcpu) return vcpu.why();
-    const guest_cpu cpu = guest_cpu::of(**system);
-    if (from->image().thread_pointer != 0 && !cpu.wrfsbase) {
-      return error{.code = errc::no_kvm, .operation = "FSGSBASE, for the image's thread pointer"};
-    }
-    if (auto set = cpu.set_up(*vcpu, **system); !set) return set.why();
-    std::unique_ptr<Machine> made(new Machine(std::move(from), cpu, *std::move(memory),
-                                              *std::move(vm), *std::move(vcpu), *std::move(guard)));
-    if (auto given = made->give_memory(); !given) return given.why();
-    return made;
+    return detail::or_out_of_memory([&] { return make<Machine>(std::move(from)); });
   }
 
   /// Returns the memory for the call frame and what it refers to, all zeros after a restore().
@@ -145,13 +122,13 @@ class machine : public guest_access {
   [[nodiscard]] bool poisoned() const { return poisoned_; }
 
   /// Returns the pages that a restore covers: all that can have been written.
-  [[nodiscard]] std::span<const written_page> write_set() const { return write_set_; }
+  [[nodiscard]] std::span<const written_page> write_set() const { return write_set_.pages(); }
 
   /// Makes the memory what it was before the first call. `arguments_used` is how much of
   /// arguments() the host has written at most. Costs a copy, or zeroing, of each page in the write
   /// set.
   void restore(std::size_t arguments_used) {
-    for (const written_page& page : write_set_) {
+    for (const written_page& page : write_set_.pages()) {
       if (page.was_zero) {
         std::memset(host(page.address), 0, x86::page_size);
       } else {
@@ -206,8 +183,9 @@ class machine : public guest_access {
         cpu_(cpu),
         memory_(std::move(memory)),
         vm_(std::move(vm)),
-        runner_(std::move(vcpu), std::move(guard)) {
-    for (std::uint64_t page : snapshot::hot_pages(where_)) remember(page);
+        runner_(std::move(vcpu), std::move(guard)),
+        write_set_(where_) {
+    for (std::uint64_t page : snapshot::hot_pages(where_)) write_set_.add(page, pristine(page));
     sregs_ = cpu_.special_registers(x86::cpu_mode::user64);
     sregs_.cr3 = where_.tables;
     sregs_.gdt = {.base = x86::gdt_address, .limit = x86::gdt_limit, .padding = {}};
@@ -216,6 +194,29 @@ class machine : public guest_access {
     cpu_state.set_valid(KVM_SYNC_X86_REGS);
     cpu_state.synced_sregs() = sregs_;
     cpu_state.mark_dirty(KVM_SYNC_X86_SREGS);
+  }
+
+  template <class Machine>
+  static result<std::unique_ptr<Machine>> make(std::shared_ptr<const snapshot> from) {
+    auto guard = watchdog::shared();
+    if (!guard) return guard.why();
+    auto system = kvm::system::shared();
+    if (!system) return system.why();
+    auto memory = from->map_private();
+    if (!memory) return memory.why();
+    auto vm = (*system)->create_vm();
+    if (!vm) return vm.why();
+    auto vcpu = vm->create_vcpu(0, (*system)->vcpu_mmap_size());
+    if (!vcpu) return vcpu.why();
+    const guest_cpu cpu = guest_cpu::of(**system);
+    if (from->image().thread_pointer != 0 && !cpu.wrfsbase) {
+      return error{.code = errc::no_kvm, .operation = "FSGSBASE, for the image's thread pointer"};
+    }
+    if (auto set = cpu.set_up(*vcpu, **system); !set) return set.why();
+    std::unique_ptr<Machine> made(new Machine(std::move(from), cpu, *std::move(memory),
+                                              *std::move(vm), *std::move(vcpu), *std::move(guard)));
+    if (auto given = made->give_memory(); !given) return given.why();
+    return made;
   }
 
   [[nodiscard]] kvm::vcpu& vcpu() { return runner_.vcpu(); }
@@ -263,16 +264,8 @@ class machine : public guest_access {
     const auto entry = x86::walk(tables(), where_.tables, page);
     if (!entry || !where_.is_writable(page)) return false;
     if (entry->writable) return true;
-    remember(page);
+    write_set_.add(page, pristine(page));
     return x86::make_writable(tables(), where_.tables, page);
-  }
-
-  void remember(std::uint64_t page) {
-    const std::byte* const bytes = pristine(page);
-    // All zeros if the first is and each equals the one before it.
-    const bool zeros =
-        bytes[0] == std::byte{0} && std::memcmp(bytes, bytes + 1, x86::page_size - 1) == 0;
-    write_set_.push_back({.address = page, .was_zero = zeros});
   }
 
   /// Adds the page of a first write and, if the guest goes through its memory page by page, as many
@@ -385,7 +378,7 @@ class machine : public guest_access {
   kvm::mapping memory_;  // Before vm_: it must be mapped as long as the VM exists.
   kvm::vm vm_;
   runner runner_;
-  std::vector<written_page> write_set_;
+  virtine::write_set write_set_;
   std::uint64_t ahead_ = 1;      // How many pages the last first write added.
   std::uint64_t next_up_ = 0;    // The page above those,
   std::uint64_t next_down_ = 0;  // and the one below.

@@ -52,6 +52,11 @@ class marshaller<R(A...)> {
   /// Returns how many of these bytes read() checks before it takes them for good.
   [[nodiscard]] std::size_t reply_size() const { return checks_outputs ? used_ : layout::size; }
 
+  /// Returns what reply_size() is at most for calls that fit into `size` bytes.
+  [[nodiscard]] static constexpr std::size_t most_of_a_reply(std::size_t size) {
+    return checks_outputs ? size : layout::size;
+  }
+
   /// Writes the frame to `area`, which the guest has at `base`. Fails with
   /// errc::arguments_too_large, and writes nothing, if it does not fit.
   result<void> write(std::span<std::byte> area, guest_address base) const {

@@ -5,6 +5,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <condition_variable>
 #include <cstdint>
@@ -17,6 +18,8 @@
 
 #include <virtine/kvm/explain.hpp>
 #include <virtine/kvm/fd.hpp>
+#include <virtine/out_of_memory.hpp>
+#include <virtine/process.hpp>
 #include <virtine/result.hpp>
 #include <virtine/workers.hpp>
 
@@ -35,24 +38,21 @@ class outcome {
     std::lock_guard lock(mutex_);
     reply_ = std::move(reply);
     thrown_ = std::move(thrown);
-    done_ = true;
+    done_.store(true, std::memory_order_release);
     signal();
     changed_.notify_all();
   }
 
-  [[nodiscard]] bool done() {
-    std::lock_guard lock(mutex_);
-    return done_;
-  }
+  [[nodiscard]] bool done() const { return done_.load(std::memory_order_acquire); }
 
   void wait() {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return done_; });
+    changed_.wait(lock, [this] { return done(); });
   }
 
-  /// Once done(). An exception is given away, so that it ends where it is caught.
+  /// Once done(); without a lock, as nothing changes any more but by who asks. An exception is
+  /// given away, so that it ends where it is caught.
   result<R> reply() {
-    std::lock_guard lock(mutex_);
 #ifdef __cpp_exceptions
     if (thrown_) {
       reply_.emplace(error{.code = errc::machine_failure, .operation = "a handler threw"});
@@ -67,9 +67,16 @@ class outcome {
     if (!event_) {
       event_ = kvm::fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
       if (!event_) return kvm::explain("eventfd", errno);
-      if (done_) signal();
+      if (done()) signal();
     }
     return event_.get();
+  }
+
+  /// Keeps this for good, in a child of fork: threads that are gone there may wait in it, or have
+  /// locked what it consists of. `self` is what holds it.
+  void leave_behind(std::shared_ptr<outcome> self) {
+    event_ = kvm::fd();
+    left_behind_ = std::move(self);
   }
 
   std::stop_source cancelling;
@@ -86,7 +93,8 @@ class outcome {
   std::optional<result<R>> reply_;  // Guarded by mutex_, as are all below.
   std::exception_ptr thrown_;
   kvm::fd event_;
-  bool done_ = false;
+  std::atomic<bool> done_{false};
+  std::shared_ptr<outcome> left_behind_;  // Holds itself.
 };
 
 /// A call as work. Keeps itself until it has run.
@@ -134,26 +142,39 @@ class pending_call final : public outcome<R>, public work {
 
 /// A call that runs, or will, on another thread. Its destructor waits for it: cancel() before if
 /// the result is of no interest. What spans among the arguments refer to must live until the call
-/// is done. One thread at a time may use it.
+/// is done. One thread at a time may use it. In a child of fork it has the result if the call was
+/// done at the fork; else it is done there with errc::machine_failure, as nobody runs the call.
 template <class R>
 class [[nodiscard]] pending {
  public:
   /// Runs `call`, which takes a stop_token and returns result<R>, on one of `on`. A thread that
-  /// cannot be started makes it fail with errc::kvm_call.
+  /// cannot be started makes it fail with errc::kvm_call, and so does a lack of memory.
   template <class Call>
   static pending start(workers& on, const std::stop_token& stop, Call call) {
-    auto made = std::make_shared<detail::pending_call<R, Call>>(std::move(call), stop);
+    std::shared_ptr<detail::pending_call<R, Call>> made;
+    const auto ready = detail::or_out_of_memory([&]() -> result<void> {
+      made = std::make_shared<detail::pending_call<R, Call>>(std::move(call), stop);
+      return {};
+    });
+    if (!ready) return pending(nullptr);
     if (auto started = made->start(on, made); !started) made->set(started.why(), nullptr);
     return pending(std::move(made));
   }
 
   pending(pending&& other) noexcept = default;
   pending& operator=(pending&& other) noexcept {
-    const pending old(std::exchange(state_, std::move(other.state_)));
+    const pending old(std::move(*this));
+    state_ = std::move(other.state_);
+    home_ = other.home_;
     return *this;
   }
   ~pending() {
-    if (state_) state_->wait();
+    if (!state_) return;
+    if (home_.forked()) {
+      state_->leave_behind(state_);
+    } else {
+      state_->wait();
+    }
   }
 
 #ifdef __cpp_exceptions
@@ -166,36 +187,46 @@ class [[nodiscard]] pending {
   /// Waits for the call; returns its result or what went wrong. Throws what a handler threw, once;
   /// from then on the error is errc::machine_failure.
   [[nodiscard]] result<R> try_get() {
-    state_->wait();
+    wait();
+    if (!state_) return detail::out_of_memory();
+    if (!state_->done()) return not_ours();
     return state_->reply();
   }
 
   /// Waits until the call is done.
   void wait() {
-    state_->wait();
+    if (!ready()) state_->wait();
   }
 
   /// Returns whether the call is done, so that nothing here waits.
   [[nodiscard]] bool ready() {
-    return state_->done();
+    return !state_ || state_->done() || home_.forked();
   }
 
   /// Makes the call fail with errc::cancelled, unless it is done before; see call_options::stop.
   /// One that no thread has taken up yet is done when a thread gets to it.
   void cancel() {
-    state_->cancelling.request_stop();
+    if (!ready()) state_->cancelling.request_stop();
   }
 
   /// Returns a descriptor that becomes readable when the call is done, and stays so; for poll and
-  /// epoll. It is closed with this object. Fails with errc::kvm_call if there can be no more.
+  /// epoll. It is closed with this object. Fails with errc::kvm_call if there can be no more, and
+  /// in a child of fork with errc::machine_failure.
   [[nodiscard]] result<int> event_fd() {
+    if (!state_) return detail::out_of_memory();
+    if (home_.forked()) return not_ours();
     return state_->event_fd();
   }
 
  private:
   explicit pending(std::shared_ptr<detail::outcome<R>> state) : state_(std::move(state)) {}
 
-  std::shared_ptr<detail::outcome<R>> state_;  // Null only after a move from here.
+  static error not_ours() {
+    return detail::of_a_parent("a call that the parent of this process made before the fork");
+  }
+
+  std::shared_ptr<detail::outcome<R>> state_;  // Null after a move from here, or without memory.
+  home_process home_;
 };
 
 }  // namespace virtine

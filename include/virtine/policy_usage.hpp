@@ -3,11 +3,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -60,52 +59,55 @@ class counter {
   std::atomic<std::uint64_t> value_{0};
 };
 
-/// What was denied, and how often. Any thread may add to it; a copy begins empty.
+/// What was denied, and how often. Any thread may add to it, without a lock or an allocation, which
+/// a guest could make fail; a copy begins empty.
 class denial_log {
  public:
   /// Guests choose numbers freely, so that so many are told apart and the rest are counted as one.
   static constexpr std::size_t most = 64;
 
   denial_log() = default;
-  denial_log(const denial_log&) {}
-  denial_log& operator=(const denial_log&) { return *this; }
+  denial_log(const denial_log&) noexcept {}
+  denial_log& operator=(const denial_log&) noexcept { return *this; }
 
   void add(bool is_system_call, std::uint32_t number) {
-    std::lock_guard lock(guard_);
-    const auto found = std::find_if(entries_.begin(), entries_.end(), [&](const entry& each) {
-      return each.is_system_call == is_system_call && each.number == number;
-    });
-    if (found != entries_.end()) {
-      ++found->count;
-    } else if (entries_.size() < most) {
-      entries_.push_back({is_system_call, number, 1});
-    } else {
-      ++others_;
+    const std::uint64_t wanted = taken | (is_system_call ? system_call_bit : 0) | number;
+    for (entry& each : entries_) {
+      std::uint64_t found = 0;
+      // Entries are taken in order and never given up, so that none is taken twice.
+      if (each.what.compare_exchange_strong(found, wanted) || found == wanted) {
+        return each.count.add_one();
+      }
     }
+    others_.add_one();
   }
 
   [[nodiscard]] std::vector<policy_usage::of_request> list() const {
-    std::lock_guard lock(guard_);
     std::vector<policy_usage::of_request> out;
     for (const entry& each : entries_) {
-      const char* const name = each.is_system_call ? system_call_name(each.number) : "hypercall";
-      const bool numbered = !each.is_system_call || std::string(name) == "unknown";
-      out.push_back({numbered ? name + (' ' + std::to_string(each.number)) : name, each.count});
+      const std::uint64_t what = each.what.load();
+      if (what == 0) break;
+      const auto number = static_cast<std::uint32_t>(what);
+      const bool is_system_call = (what & system_call_bit) != 0;
+      const char* const name = is_system_call ? system_call_name(number) : "hypercall";
+      const bool numbered = !is_system_call || std::string(name) == "unknown";
+      out.push_back({numbered ? name + (' ' + std::to_string(number)) : name, each.count.value()});
     }
-    if (others_ != 0) out.push_back({"others", others_});
+    if (others_.value() != 0) out.push_back({"others", others_.value()});
     return out;
   }
 
  private:
+  static constexpr std::uint64_t taken = std::uint64_t{1} << 63;
+  static constexpr std::uint64_t system_call_bit = std::uint64_t{1} << 32;
+
   struct entry {
-    bool is_system_call;
-    std::uint32_t number;
-    std::uint64_t count;
+    std::atomic<std::uint64_t> what{0};
+    counter count;
   };
 
-  mutable std::mutex guard_;
-  std::vector<entry> entries_;  // Guarded by guard_.
-  std::uint64_t others_ = 0;    // Guarded by guard_.
+  std::array<entry, most> entries_;
+  counter others_;
 };
 
 }  // namespace detail

@@ -21,9 +21,9 @@
 #include <virtine/deadline.hpp>
 #include <virtine/guest_memory.hpp>
 #include <virtine/machine.hpp>
+#include <virtine/process.hpp>
 #include <virtine/result.hpp>
 #include <virtine/stop.hpp>
-#include <virtine/workers.hpp>
 #include <virtine/x86/loops.hpp>
 
 namespace virtine::detail {
@@ -72,7 +72,7 @@ class resident {
   /// Gets the guest out, at once if it keeps to the loop, and within a tenth of a second if not.
   /// The machine is then poisoned or can be restored. Waits for a handler that runs.
   ~resident() {
-    if (thread_.get_deleter().forked()) return;  // Where there is no thread to wait for.
+    if (thread_.get_deleter().home.forked()) return;  // Where there is no thread to wait for.
     auto current = state::idle;
     if (state_.compare_exchange_strong(current, state::closing)) {
       state_.notify_one();
@@ -97,6 +97,12 @@ class resident {
     return {};
   }
 
+  /// Fails in a child of fork, where the guest's thread is not. Any thread may ask.
+  [[nodiscard]] result<void> check_home() const {
+    if (thread_.get_deleter().home.forked()) return not_ours();
+    return {};
+  }
+
   /// Makes a call whose frame is written, while check_usable(). Any failure is final. Rethrows what
   /// a handler has thrown.
   result<void> call(run_gate::time_point until, const std::stop_token& stop,
@@ -117,10 +123,7 @@ class resident {
       if (answered != number - 1) return halt("the guest answered a call that was not made");
       if (state_.load(std::memory_order_acquire) == state::ended) return collect();
       if (stop.stop_requested()) machine_.guest_runner().interrupt(errc::cancelled);
-      if (waiting.pause() && thread_.get_deleter().forked()) {
-        failed_ = error{.code = errc::machine_failure, .operation = "the session of a parent"};
-        return *failed_;
-      }
+      if (waiting.pause() && thread_.get_deleter().home.forked()) return not_ours();
     }
     current = state::calling;
     if (!state_.compare_exchange_strong(current, state::idle)) {
@@ -145,6 +148,10 @@ class resident {
   };
 
   // Of the thread that calls.
+
+  static error not_ours() {
+    return of_a_parent("a session that the parent of this process opened before the fork");
+  }
 
   [[nodiscard]] std::atomic_ref<std::uint64_t> shared(std::size_t offset) {
     // Sound: eight aligned bytes of guest memory, which host and guest use as a number only.
@@ -264,7 +271,13 @@ class resident {
   std::atomic<std::uint64_t> asked_{0};  // The number of the last call; written while idle.
   std::atomic<run_gate::time_point> until_{run_gate::time_point{}};  // Of that call.
   std::atomic<state> state_{state::idle};
-  // Last: it starts when the rest is ready. In a child of fork its handle may be another's.
+  // Last: the thread starts when the rest is ready. In a child of fork its handle may be another's.
+  struct unless_forked {
+    home_process home;
+    void operator()(std::thread* it) const {
+      if (!home.forked()) delete it;
+    }
+  };
   std::unique_ptr<std::thread, unless_forked> thread_;
 };
 

@@ -29,6 +29,8 @@
 #include <virtine/kvm/uapi.hpp>
 #include <virtine/layout.hpp>
 #include <virtine/machine.hpp>
+#include <virtine/out_of_memory.hpp>
+#include <virtine/posix/quiet_signals.hpp>
 #include <virtine/result.hpp>
 #include <virtine/shared_snapshot.hpp>
 #include <virtine/snapshot.hpp>
@@ -96,6 +98,7 @@ inline std::uint64_t digest_of(std::span<const std::uint64_t> pages,
 
 /// Writes all of `bytes` to a file.
 inline result<void> write_all(const kvm::fd& file, std::span<const std::byte> bytes) {
+  const posix::detail::quiet_signals quiet;  // RLIMIT_FSIZE ends in a signal, too.
   while (!bytes.empty()) {
     const ::ssize_t written = ::write(file.get(), bytes.data(), bytes.size());
     if (written < 0 && errno == EINTR) continue;
@@ -221,11 +224,13 @@ concept snapshot_image = guest_image<T> && T::description.mode ==
 /// errc::kvm_call if the file cannot be written.
 template <snapshot_image Image>
 result<void> save_snapshot(const std::string& path) {
-  auto processor = detail::processor_digest();
-  if (!processor) return processor.why();
-  auto from = shared_snapshot<machine>(Image::description);
-  if (!from) return from.why();
-  return detail::write_snapshot(**from, *processor, path);
+  return detail::or_out_of_memory([&]() -> result<void> {
+    auto processor = detail::processor_digest();
+    if (!processor) return processor.why();
+    auto from = shared_snapshot<machine>(Image::description);
+    if (!from) return from.why();
+    return detail::write_snapshot(**from, *processor, path);
+  });
 }
 
 /// Makes the file at `path` the process's snapshot of Image: machines that are made from now on
@@ -234,16 +239,18 @@ result<void> save_snapshot(const std::string& path) {
 /// library, on such a host, or is not as it was saved; with errc::kvm_call if it cannot be read.
 template <snapshot_image Image>
 result<std::shared_ptr<const snapshot>> load_snapshot(const std::string& path) {
-  auto processor = detail::processor_digest();
-  if (!processor) return processor.why();
-  auto data = detail::read_snapshot(Image::description, *processor, path);
-  if (!data) return data.why();
-  auto made = snapshot::create(Image::description, *data);
-  if (!made) return made;
-  detail::snapshot_place& place = detail::place_of(Image::description);
-  std::lock_guard lock(place.guard);
-  place.made = *made;
-  return made;
+  return detail::or_out_of_memory([&]() -> result<std::shared_ptr<const snapshot>> {
+    auto processor = detail::processor_digest();
+    if (!processor) return processor.why();
+    auto data = detail::read_snapshot(Image::description, *processor, path);
+    if (!data) return data.why();
+    auto made = snapshot::create(Image::description, *data);
+    if (!made) return made;
+    detail::held_snapshot& held = detail::place_of(Image::description).held();
+    std::lock_guard lock(held.guard);
+    held.set(*made);
+    return made;
+  });
 }
 
 }  // namespace virtine

@@ -17,6 +17,7 @@
 #include <virtine/batch.hpp>
 #include <virtine/deadline.hpp>
 #include <virtine/marshal.hpp>
+#include <virtine/out_of_memory.hpp>
 #include <virtine/resident.hpp>
 #include <virtine/result.hpp>
 #include <virtine/serve.hpp>
@@ -120,24 +121,26 @@ class session<R(A...), Named, Policy> {
 
   /// Has the guest stay, on a thread of its own.
   result<void> settle(function& fn) {
-    const auto stay = [&] {
+    const auto stay = [&]() -> result<void> {
+      // What a call copies of its reply, so that no call allocates.
+      reply_.reserve(marshaller::most_of_a_reply((*lent_)->arguments().size()));
       guest_.emplace(**lent_, entry::address, frame_offset,
                      [this, &fn](machine& stopped, stop why) {
                        return detail::serve(stopped, why, fn.policy_, open_);
                      });
+      return {};
     };
 #ifdef __cpp_exceptions
     try {
-      stay();
+      return detail::or_out_of_memory(stay);
     } catch (const std::system_error& why) {
       return error{.code = errc::kvm_call,
                    .os_error = why.code().value(),
                    .operation = "no thread can be started for the session's guest"};
     }
 #else
-    stay();
+    return stay();
 #endif
-    return {};
   }
 
   /// The right to make a call, while no other is under way.
@@ -159,6 +162,8 @@ class session<R(A...), Named, Policy> {
 
   result<R> call(const call_options& options, const A&... arguments) {
     if (!opened_) return opened_.why();
+    // First, because a turn that another thread had at a fork never ends in the child.
+    if (auto ours = guest_->check_home(); !ours) return ours.why();
     const turn mine(in_use_);
     if (!mine) return error{.code = errc::session_in_use};
     if (auto usable = guest_->check_usable(); !usable) return usable.why();
@@ -175,7 +180,7 @@ class session<R(A...), Named, Policy> {
     if (!called) return called.why();
     // What is looked at is copied once before: the guest runs, and could change it in between.
     const std::size_t size = marshalled.reply_size();
-    if (reply_.size() < size) reply_.resize(size);
+    if (reply_.size() < size) reply_.resize(size);  // Within what settle() has reserved.
     std::memcpy(reply_.data(), guest_->frame().data(), size);
     std::atomic_signal_fence(std::memory_order_seq_cst);
     return marshalled.read(reply_, guest_->frame());

@@ -4,18 +4,21 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
-#include <list>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <utility>
 #include <vector>
 
 #include <virtine/deadline.hpp>
 #include <virtine/guest_memory.hpp>
 #include <virtine/image.hpp>
+#include <virtine/out_of_memory.hpp>
+#include <virtine/process.hpp>
 #include <virtine/result.hpp>
 #include <virtine/runner.hpp>
 #include <virtine/snapshot.hpp>
@@ -93,40 +96,74 @@ result<std::shared_ptr<const snapshot>> run_initialiser(
 
 namespace detail {
 
-/// Where the snapshot of an image is found as long as somebody holds it.
+/// The snapshot of an image, as long as somebody holds it.
+struct held_snapshot {
+  std::mutex guard;
+  std::weak_ptr<const snapshot> made;  // Guarded by `guard`.
+  std::atomic<bool> settled{true};     // False while `made` changes.
+
+  /// What a child of fork has: its parent's, which takes the child nothing to share.
+  static void begin_anew(void* place, held_snapshot& inherited) {
+    std::weak_ptr<const snapshot> made;
+    // Not looked at if another thread was changing it.
+    if (inherited.settled.load()) made = inherited.made;
+    (new (place) held_snapshot)->made = std::move(made);
+  }
+
+  void set(const std::shared_ptr<const snapshot>& to) {
+    settled.store(false);
+    made = to;
+    settled.store(true);
+  }
+};
+
+/// Where the snapshot of an image is found.
 struct snapshot_place {
   explicit snapshot_place(const image_description& of) : image(&of) {}
 
-  const image_description* image;
-  std::mutex guard;
-  std::weak_ptr<const snapshot> made;  // Guarded by `guard`.
+  held_snapshot& held() { return held_.get(held_snapshot::begin_anew); }
+
+  const image_description* const image;
+  snapshot_place* next = nullptr;
+
+ private:
+  per_process<held_snapshot> held_;
 };
 
 /// Returns the process's place for the snapshot of `image`.
 inline snapshot_place& place_of(const image_description& image) {
-  static std::mutex guard;
-  // Never destroyed, because machines in static storage may be made until the process ends.
-  static auto& all = *new std::list<snapshot_place>;
-  std::lock_guard lock(guard);
-  for (snapshot_place& each : all) {
-    if (each.image == &image) return each;
+  // Never destroyed, because machines in static storage may be made until the process ends. Without
+  // a lock, which a thread that is gone could hold in a child of fork.
+  static constinit std::atomic<snapshot_place*> all{nullptr};
+  std::unique_ptr<snapshot_place> added;
+  for (;;) {
+    snapshot_place* const first = all.load(std::memory_order_acquire);
+    for (snapshot_place* each = first; each != nullptr; each = each->next) {
+      if (each->image == &image) return *each;
+    }
+    if (!added) added = std::make_unique<snapshot_place>(image);
+    added->next = first;
+    snapshot_place* expected = first;
+    if (all.compare_exchange_strong(expected, added.get())) return *added.release();
   }
-  return all.emplace_back(image);
 }
 
 }  // namespace detail
 
 /// Returns the process's snapshot of `image`. If no machine holds one it is made, by running the
-/// initialiser if there is one; who asks for it meanwhile waits. A failure is not remembered.
+/// initialiser if there is one; who asks for it meanwhile waits. A failure is not remembered. A
+/// child of fork shares its parent's.
 template <class Machine>
 result<std::shared_ptr<const snapshot>> shared_snapshot(const image_description& image) {
-  detail::snapshot_place& place = detail::place_of(image);
-  std::lock_guard lock(place.guard);
-  if (auto made = place.made.lock()) return made;
-  auto made = snapshot::create(image);
-  if (made && image.init != 0) made = run_initialiser<Machine>(*made);
-  if (made) place.made = *made;
-  return made;
+  return detail::or_out_of_memory([&]() -> result<std::shared_ptr<const snapshot>> {
+    detail::held_snapshot& held = detail::place_of(image).held();
+    std::lock_guard lock(held.guard);
+    if (auto made = held.made.lock()) return made;
+    auto made = snapshot::create(image);
+    if (made && image.init != 0) made = run_initialiser<Machine>(*made);
+    if (made) held.set(*made);
+    return made;
+  });
 }
 
 }  // namespace virtine

@@ -8,7 +8,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <memory>
 #include <span>
 #include <utility>
@@ -17,6 +16,7 @@
 #include <virtine/image.hpp>
 #include <virtine/kvm/mapping.hpp>
 #include <virtine/layout.hpp>
+#include <virtine/posix/quiet_signals.hpp>
 #include <virtine/result.hpp>
 #include <virtine/x86/descriptors.hpp>
 #include <virtine/x86/page_table.hpp>
@@ -52,14 +52,11 @@ class snapshot {
     }
     const virtine::layout where = layout_of(image);
     const std::size_t size = where.end - layout::begin;
+    // The kernel sends SIGXFSZ where a file would outgrow RLIMIT_FSIZE, and also fails the call.
+    const posix::detail::quiet_signals quiet;
     auto file = kvm::create_memfd("virtine-snapshot", size);
     if (!file) return file.why();
-    {
-      auto writable = kvm::mapping::of(*file, size, kvm::sharing::shared);
-      if (!writable) return writable.why();
-      auto filled = fill(image, where, data, writable->bytes());
-      if (!filled) return filled.why();
-    }
+    if (auto filled = fill(image, where, data, *file); !filled) return filled.why();
     auto sealed = kvm::seal(*file);
     if (!sealed) return sealed.why();
     auto pristine = kvm::mapping::of(*file, size, kvm::sharing::private_, PROT_READ);
@@ -99,18 +96,15 @@ class snapshot {
         pristine_(std::move(pristine)) {}
 
   static result<void> fill(const image_description& image, const virtine::layout& where,
-                           const initialised_data& data, std::span<std::byte> memory) {
-    const auto put = [&](std::uint64_t address, const void* from, std::size_t size) {
-      if (size != 0) std::memcpy(memory.data() + (address - layout::begin), from, size);
+                           const initialised_data& data, const kvm::fd& file) {
+    result<void> written;
+    const auto put = [&](std::uint64_t address, std::span<const std::byte> bytes) {
+      if (written) written = kvm::write_at(file, bytes, address - layout::begin);
     };
-    const auto put_page = [&](std::uint64_t address, const x86::page& from) {
-      put(address, from.data(), from.size());
-    };
-    put_page(x86::tables_page, x86::tables_page_bytes(where.trap_stack_top()));
-    put_page(x86::trap_stub_page, x86::trap_stubs);
-    put_page(x86::trampoline_page,
-             x86::trampoline_bytes(where.call_address(), image.thread_pointer));
-    for (const segment& s : image.segments) put(s.address, s.content.data(), s.content.size());
+    put(x86::tables_page, x86::tables_page_bytes(where.trap_stack_top()));
+    put(x86::trap_stub_page, x86::trap_stubs);
+    put(x86::trampoline_page, x86::trampoline_bytes(where.call_address(), image.thread_pointer));
+    for (const segment& s : image.segments) put(s.address, std::as_bytes(std::span(s.content)));
 
     // These may come from a file, so they are held against the map before any is used.
     if (data.content.size() != data.pages.size() * x86::page_size) {
@@ -125,13 +119,15 @@ class snapshot {
                      .operation = "a page of the snapshot is none of the image's data",
                      .detail = page};
       }
-      put(page, data.content.data() + i * x86::page_size, x86::page_size);
+      put(page, std::span(data.content).subspan(i * x86::page_size, x86::page_size));
       next = page + x86::page_size;
     }
 
     // Built with every writable page writable, then all of them made read-only: the first write to
     // each traps, and only what has trapped can have been written (machine::restore).
-    std::span<std::byte> tables = memory.subspan(where.tables - layout::begin);
+    auto memory = kvm::mapping::anonymous(where.end - where.tables);
+    if (!memory) return memory.why();
+    const std::span<std::byte> tables = memory->bytes();
     auto read_only = where.mappings;
     for (x86::mapping& m : read_only) m.writable = m.writable && !m.user;
     const auto built = x86::build_page_tables(tables, where.tables,
@@ -143,7 +139,8 @@ class snapshot {
     }
     // Two pages that every call writes are writable from the start, and always restored.
     for (std::uint64_t page : hot_pages(where)) x86::make_writable(tables, where.tables, page);
-    return {};
+    put(where.tables, tables);
+    return written;
   }
 
   const image_description& image_;

@@ -21,6 +21,7 @@
 #include <virtine/layout.hpp>
 #include <virtine/machine_like.hpp>
 #include <virtine/marshal.hpp>
+#include <virtine/out_of_memory.hpp>
 #include <virtine/pending.hpp>
 #include <virtine/policy.hpp>
 #include <virtine/pool.hpp>
@@ -104,7 +105,8 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
   }
 #endif
 
-  /// Calls the function; returns its result or what went wrong.
+  /// Calls the function; returns its result or what went wrong, a lack of memory too. Throws only
+  /// what a handler throws.
   [[nodiscard]] result<R> try_call(A... arguments) {
     return call({}, arguments...);
   }
@@ -119,7 +121,8 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
 
   /// Calls the function once for each element of `jobs`: its argument, or a tuple of all of them.
   /// Each call finds a fresh state, as by try_call; one that fails does not stop the others.
-  /// Returns their results in the same order. Holds one machine all the while.
+  /// Returns their results in the same order. Holds one machine all the while. Throws failure only
+  /// if there is no memory for the results themselves.
   template <std::ranges::input_range Jobs>
   [[nodiscard]] std::vector<result<R>> each(Jobs&& jobs) {
     return call_each({}, jobs);
@@ -211,10 +214,11 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
   std::vector<result<R>> call_each(const call_options& options, Jobs& jobs) {
     static_cast<void>(detail::check_job<std::ranges::range_reference_t<Jobs>, A...>{});
     std::vector<result<R>> results;
-    if constexpr (std::ranges::sized_range<Jobs>) results.reserve(std::ranges::size(jobs));
+    if constexpr (std::ranges::sized_range<Jobs>) make_room(results, std::ranges::size(jobs));
     std::optional<lease> lent;
     std::size_t used = 0;
     for (auto&& job : jobs) {
+      if (results.size() == results.capacity()) make_room(results, 2 * results.size() + 1);
       results.push_back(detail::with_arguments<A...>(job, [&](const A&... arguments) -> result<R> {
         const marshaller marshalled(arguments...);
         auto limits = ready(lent, used, options.timeout, options.stop);
@@ -227,12 +231,26 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
     return results;
   }
 
+  /// There is no result yet in which a lack of memory could be told, so it is thrown.
+  static void make_room(std::vector<result<R>>& results, std::size_t count) {
+#ifdef __cpp_exceptions
+    detail::or_out_of_memory([&]() -> result<void> {
+      results.reserve(count);
+      return {};
+    }).value();
+#else
+    results.reserve(count);
+#endif
+  }
+
   template <class Jobs>
   result<batch_results> call_together(const call_options& options, Jobs& jobs) {
     static_cast<void>(detail::check_job<std::ranges::range_reference_t<Jobs>, A...>{});
     static_cast<void>(detail::check_loop<image>{});
     detail::replies<R> replies;
-    if constexpr (std::ranges::sized_range<Jobs>) replies.reserve(std::ranges::size(jobs));
+    if constexpr (std::ranges::sized_range<Jobs>) {
+      if (auto room = replies.reserve(std::ranges::size(jobs)); !room) return room.why();
+    }
     const auto until = deadline_after(options.timeout);
     auto rest = options.timeout;
     std::optional<lease> lent;

@@ -3,49 +3,17 @@
 #pragma once
 
 #include <pthread.h>
-#include <sys/types.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <condition_variable>
 #include <cstddef>
 #include <mutex>
 #include <vector>
 
+#include <virtine/out_of_memory.hpp>
 #include <virtine/result.hpp>
 
 namespace virtine {
-
-/// Destroys what threads wait in or run for, but not in a child of fork: there the threads are
-/// gone, and a condition variable that they left in use would be waited for.
-class unless_forked {
- public:
-  [[nodiscard]] bool forked() const { return process_ != getpid(); }
-  template <class T>
-  void operator()(T* it) const {
-    if (!forked()) delete it;
-  }
-
- private:
-  pid_t process_ = getpid();
-};
-
-namespace detail {
-/// Runs `body` where nobody could catch what it throws. Returns what it does; false if it throws.
-template <class Body>
-bool quietly(Body body) {
-#ifdef __cpp_exceptions
-  try {
-    return body();
-  } catch (...) {
-    return false;
-  }
-#else
-  return body();
-#endif
-}
-}  // namespace detail
 
 /// Something to be run once. Its owner keeps it until run() begins, which may destroy it.
 class work {
@@ -64,29 +32,20 @@ class work {
 };
 
 /// Runs work in the order in which it came, on threads that are started when they are first needed.
-/// To be held by a std::unique_ptr with unless_forked.
+/// A child of fork has none of them, and may not even destroy this: hold it in a per_process.
 class workers {
  public:
   /// At most `most` threads, but one at least and a thousand at most.
-  explicit workers(std::size_t most) : most_(std::clamp<std::size_t>(most, 1, 1000)) {
-    threads_.reserve(most_);
-  }
+  explicit workers(std::size_t most) : most_(std::clamp<std::size_t>(most, 1, 1000)) {}
   workers(const workers&) = delete;
   workers& operator=(const workers&) = delete;
   ~workers() { finish(); }
 
-  /// Queues `what`. Fails only if there is no thread and none can be started, and in a child of
-  /// fork. Does not throw.
+  /// Queues `what`. Fails only if there is no thread and none can be started. Does not throw.
   result<void> submit(work& what) {
-    // Before the lock, which a thread of the parent may have held.
-    if (process_ != getpid()) {
-      return error{.code = errc::kvm_call,
-                   .os_error = EIO,
-                   .operation = "a fork does not copy the pool's threads; make pools after it"};
-    }
     std::lock_guard lock(mutex_);
     if (queued_ >= waiting_ && threads_.size() < most_ && !finishing_) {
-      auto started = start();
+      auto started = detail::or_out_of_memory([this] { return start(); });
       if (!started && threads_.empty()) return started;
     }
     what.next_ = nullptr;
@@ -113,6 +72,7 @@ class workers {
  private:
   /// Not std::thread, whose constructor can only throw.
   result<void> start() {
+    threads_.reserve(threads_.size() + 1);
     pthread_t started{};
     const auto enter = [](void* self) -> void* {
       static_cast<workers*>(self)->serve();
@@ -146,7 +106,6 @@ class workers {
     }
   }
 
-  const pid_t process_ = getpid();
   const std::size_t most_;
   std::mutex mutex_;
   std::condition_variable wake_;

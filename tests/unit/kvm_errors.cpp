@@ -236,7 +236,9 @@ TEST_CASE("explain knows the remedies and leaves the rest alone", "[kvm]") {
                row{"KVM_CREATE_VCPU", ENFILE, errc::kvm_call, "fs.file-max"},
                row{"mmap", ENOMEM, errc::kvm_call, "vm.max_map_count"},
                row{"KVM_GET_API_VERSION", ENOTTY, errc::no_kvm, "not the KVM device"},
-               row{"KVM_RUN", EIO, errc::kvm_call, "after a fork"},
+               row{"KVM_RUN", EIO, errc::kvm_call, "child of fork"},
+               row{"ftruncate", EFBIG, errc::kvm_call, "ulimit -f"},
+               row{"pwrite", EFBIG, errc::kvm_call, "ulimit -f"},
                row{"KVM_RUN", EINTR, errc::kvm_call, "KVM_RUN"},
                row{"KVM_SET_SREGS", EINVAL, errc::kvm_call, "KVM_SET_SREGS"});
   const error why = kvm::explain(expected.operation, expected.os_error);

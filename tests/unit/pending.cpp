@@ -31,7 +31,7 @@ bool is_readable(int descriptor, int milliseconds) {
 
 // Calls that stay where they are until they are let go.
 struct latched {
-  std::unique_ptr<workers, unless_forked> crew{new workers(2)};
+  std::unique_ptr<workers> crew{new workers(2)};
   std::atomic<bool> open = false;
 
   pending<int> start(int value) {
@@ -77,7 +77,7 @@ TEST_CASE("a descriptor becomes readable when the call is done", "[pending]") {
 }
 
 TEST_CASE("what a call fails with is its result", "[pending]") {
-  const std::unique_ptr<workers, unless_forked> crew(new workers(1));
+  const std::unique_ptr<workers> crew(new workers(1));
   auto failed = pending<int>::start(*crew, {}, [](const std::stop_token&) -> result<int> {
     return error{.code = errc::guest_fault};
   });
@@ -92,7 +92,7 @@ TEST_CASE("what a call fails with is its result", "[pending]") {
 }
 
 TEST_CASE("a call is cancelled by its pending and by the caller's token", "[pending]") {
-  const std::unique_ptr<workers, unless_forked> crew(new workers(1));
+  const std::unique_ptr<workers> crew(new workers(1));
   const auto until_stopped = [](const std::stop_token& stop) -> result<void> {
     while (!stop.stop_requested()) std::this_thread::yield();
     return error{.code = errc::cancelled};
@@ -137,7 +137,7 @@ TEST_CASE("a pending can be moved", "[pending]") {
 }
 
 TEST_CASE("a result outlives the threads that it came from", "[pending]") {
-  std::unique_ptr<workers, unless_forked> crew(new workers(1));
+  std::unique_ptr<workers> crew(new workers(1));
   auto one =
       pending<int>::start(*crew, {}, [](const std::stop_token&) -> result<int> { return 1; });
   crew.reset();
@@ -152,7 +152,7 @@ TEST_CASE("without a thread a call fails and says so", "[pending]") {
   REQUIRE(pthread_attr_init(&huge) == 0);
   REQUIRE(pthread_attr_setstacksize(&huge, std::size_t{1} << 47) == 0);
   REQUIRE(pthread_setattr_default_np(&huge) == 0);
-  const std::unique_ptr<workers, unless_forked> crew(new workers(1));
+  const std::unique_ptr<workers> crew(new workers(1));
   auto never =
       pending<int>::start(*crew, {}, [](const std::stop_token&) -> result<int> { return 1; });
   REQUIRE(pthread_setattr_default_np(&before) == 0);

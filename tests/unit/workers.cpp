@@ -27,7 +27,7 @@ using namespace virtine;
 
 namespace {
 
-using crew = std::unique_ptr<workers, unless_forked>;
+using crew = std::unique_ptr<workers>;
 
 struct job final : work {
   std::function<void()> body;
@@ -97,30 +97,6 @@ TEST_CASE("threads that nobody needs are not started, however many there may be"
   none->finish();
   none->finish();
   CHECK(threads() == before);
-}
-
-TEST_CASE("a child of fork is refused the threads of its parent", "[workers]") {
-  const crew one(new workers(1));
-  job first;
-  std::atomic<bool> ran = false;
-  first.body = [&] {
-    ran = true;
-    ran.notify_one();
-  };
-  REQUIRE(one->submit(first));
-  ran.wait(false);
-  const pid_t child = ::fork();
-  REQUIRE(child >= 0);
-  if (child == 0) {
-    ::alarm(10);  // For a child that would hang.
-    job second;
-    const auto refused = one->submit(second);
-    ::_exit(!refused && refused.why().os_error == EIO ? 42 : 1);
-  }
-  int status = 0;
-  REQUIRE(::waitpid(child, &status, 0) == child);
-  CHECK(WIFEXITED(status));
-  CHECK(WEXITSTATUS(status) == 42);
 }
 
 TEST_CASE("a thread that cannot be started is an error value", "[workers]") {

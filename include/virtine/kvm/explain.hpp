@@ -63,8 +63,12 @@ inline constexpr std::array remedies{
            "KVM_CREATE_VM is refused; allow ioctls on /dev/kvm in the security policy (SELinux, "
            "AppArmor, seccomp)"},
     remedy{"KVM_RUN", EIO, errc::kvm_call,
-           "KVM_RUN is refused, as it is for machines of the parent after a fork; make pools after "
-           "forking"},
+           "KVM_RUN is refused, as it is in a child of fork for what its parent has made; make "
+           "another machine, as pools do by themselves"},
+    remedy{
+        "", EFBIG, errc::kvm_call,
+        "this process may not make a file as large as an image's memory; raise the limit (ulimit "
+        "-f)"},
     remedy{"KVM_CREATE_VM", ENOMEM, errc::kvm_call,
            "KVM_CREATE_VM is out of memory; raise the memory limit (ulimit -v, the cgroup's "
            "memory.max) or keep fewer machines"},

@@ -95,6 +95,21 @@ inline result<fd> create_memfd(const char* name, std::size_t size) {
   return file;
 }
 
+/// Writes all of `bytes` to a file at `offset`. Unlike a shared mapping it leaves nothing that a
+/// fork could copy, and a lack of memory is an error and no signal.
+inline result<void> write_at(const fd& file, std::span<const std::byte> bytes, std::size_t offset) {
+  while (!bytes.empty()) {
+    // Sound: the kernel reads as many bytes as there are.
+    const ::ssize_t written =
+        ::pwrite(file.get(), bytes.data(), bytes.size(), static_cast<::off_t>(offset));
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return explain("pwrite", errno);
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+    offset += static_cast<std::size_t>(written);
+  }
+  return {};
+}
+
 /// Makes the contents and the size of a memory file unchangeable for good. Fails with EBUSY while a
 /// writable shared mapping of it exists; private mappings stay writable for themselves.
 inline result<void> seal(const fd& file) {

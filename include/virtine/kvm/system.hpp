@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <utility>
 
 #include <virtine/error.hpp>
@@ -21,6 +22,7 @@
 #include <virtine/kvm/fd.hpp>
 #include <virtine/kvm/uapi.hpp>
 #include <virtine/kvm/vm.hpp>
+#include <virtine/out_of_memory.hpp>
 #include <virtine/result.hpp>
 
 namespace virtine::kvm {
@@ -38,9 +40,11 @@ class system {
 
   /// Checks an open KVM device and takes it. Fails as open() does.
   static result<system> from(fd&& device) {
-    system made(std::move(device));
-    if (result<void> asked = made.ask(); !asked) return asked.why();
-    return made;
+    return virtine::detail::or_out_of_memory([&]() -> result<system> {
+      system made(std::move(device));
+      if (result<void> asked = made.ask(); !asked) return asked.why();
+      return made;
+    });
   }
 
   /// Returns the process's one system, opened at first use and never closed. Thread-safe, and
@@ -52,7 +56,8 @@ class system {
     if (const system* found = existing.load(std::memory_order_acquire)) return found;
     result<system> opened = open();
     if (!opened) return opened.why();
-    auto made = std::make_unique<const system>(*std::move(opened));
+    std::unique_ptr<const system> made(new (std::nothrow) const system(*std::move(opened)));
+    if (!made) return virtine::detail::out_of_memory();
     const system* first = nullptr;
     if (existing.compare_exchange_strong(first, made.get(), std::memory_order_acq_rel,
                                          std::memory_order_acquire))

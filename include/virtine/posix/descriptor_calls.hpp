@@ -239,11 +239,12 @@ inline answer list_directory(const request& r, open_file& file) {
   const std::size_t room = std::min<std::uint64_t>(r.arguments[2] & 0xffffffff, 32768);
   if (!r.guest.read(r.address(1), room)) return fails(file.grant, EFAULT);
   const auto buffer = std::make_unique<std::byte[]>(room);
+  std::vector<std::byte> out(room);  // Before the directory is read, which goes on where it was.
   // Sound: there are `room` bytes.
   const long got = ::syscall(SYS_getdents64, file.file(), buffer.get(), room);
   if (got < 0) return fails(file.grant, errno);
   const std::span entries(buffer.get(), static_cast<std::size_t>(got));
-  std::vector<std::byte> out(entries.size());
+  out.resize(entries.size());
   for (std::size_t at = 0; at < entries.size();) {
     const auto entry = entries.subspan(at);
     const std::size_t size = x86::load<std::uint16_t>(entry, 16);

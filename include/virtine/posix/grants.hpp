@@ -27,6 +27,7 @@
 #include <virtine/posix/paths.hpp>
 #include <virtine/posix/rights.hpp>
 #include <virtine/posix/system_calls.hpp>
+#include <virtine/process.hpp>
 #include <virtine/result.hpp>
 
 namespace virtine::posix {
@@ -133,8 +134,8 @@ output_grant output(Sink sink, std::uint64_t most) {
 /// turns; read it when none runs.
 inline output_grant output(std::string& text, std::uint64_t most) {
   return output(
-      [&text, guard = std::make_shared<std::mutex>()](std::string_view more) {
-        const std::lock_guard lock(*guard);
+      [&text, guard = std::make_shared<per_process<std::mutex>>()](std::string_view more) {
+        const std::lock_guard lock(guard->get());
         text += more;
       },
       most);

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -124,9 +125,16 @@ class call_state {
 
   /// Gives a guest that makes its first system call what it has from the start.
   void begin(const detail::rights& granted) {
-    if (std::exchange(begun_, true)) return;
+    if (begun_) return;
     using kind = detail::open_file::kind;
+    // All that can fail comes first, so that a guest which is told so can try again.
     written_.resize(granted.directories.size());
+    std::size_t numbers = granted.output ? 3 : 0;
+    for (const auto& each : granted.descriptors) {
+      numbers = std::max(numbers, static_cast<std::size_t>(each.number) + 1);
+    }
+    files_.reserve(numbers);
+    begun_ = true;
     if (granted.output) {
       for (const std::size_t number : {1U, 2U}) {
         put(number, {.what = kind::output, .writes = true, .grant = granted.output->grant});

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <cstring>
 #include <ctime>
+#include <new>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -154,8 +155,23 @@ class system_calls {
 
   detail::rights granted;
 
-  /// Answers `call` of a guest that has `open` open.
+  /// Answers `call` of a guest that has `open` open; with ENOMEM, as a kernel would, if the host
+  /// has no memory for it.
   system_call_answer serve(const system_call& call, guest_access& guest, state& open) const {
+#ifdef __cpp_exceptions
+    try {
+      return serve_with_memory(call, guest, open);
+    } catch (const std::bad_alloc&) {
+      return detail::constant(-ENOMEM);
+    }
+#else
+    return serve_with_memory(call, guest, open);
+#endif
+  }
+
+ private:
+  system_call_answer serve_with_memory(const system_call& call, guest_access& guest,
+                                       state& open) const {
     open.begin(granted);
     const detail::request r{granted, open, guest, call.arguments};
     if (const auto served = detail::serve_descriptor(r, call.number)) return *served;
