@@ -50,8 +50,8 @@ def source_lines(way):
             if item not in written:
                 written[item] = pathlib.Path(directory) / f"{len(written)}.o"
                 written[item].write_bytes(item.data)
-            said = run([tool, "-s", "-j", item.sections[step.section].name, "-e", written[item],
-                        hex(step.offset)]).stdout
+            said = run([tool, "-s", f"--section={item.sections[step.section].name}", "-e",
+                        written[item], hex(step.offset)]).stdout
             found = re.match(r"[^?:\s]+:[1-9][0-9]*", said)
             lines.append(found[0] if found else "")
     return lines

@@ -6,11 +6,11 @@ import pathlib
 import sys
 
 from .failure import Failure
-from .files import parse_dependencies
+from .files import as_argument, check_source, parse_dependencies
 from .rust import RustCompiler
 from .single_source import stand_in
 from .toolchain import Toolchain
-from .tools import find_tool, run
+from .tools import find_tool, printable, run
 
 CLANG_FLAGS = """
     --target=x86_64-linux-musl -nostdinc -DVIRTINE_GUEST=1 -fno-pic -fno-pie -mcmodel=small
@@ -48,12 +48,8 @@ class Compiler:
 
     def compile(self, source):
         """Returns the object of a source of the image."""
+        check_source(source)
         source = pathlib.Path(source)
-        try:
-            with open(source, "rb"):
-                pass
-        except OSError as why:
-            raise Failure(f"{source} cannot be read: {why.strerror}") from why
         given = self.options.given
         defines = [f"-D{text}" for text in given.define]
         if source.suffix in (".o", ".a"):
@@ -69,6 +65,9 @@ class Compiler:
                           "are written in nasm")
         if source.suffix == ".rs":
             return self.compile_rust(source)
+        if source.name.startswith("@"):
+            # Wherever it is: clang gives the last part of the name to itself.
+            raise Failure(f"{source} has a name that clang takes for a file of options; rename it")
         standard = self.options.c_standard if source.suffix == ".c" else self.options.cxx_standard
         folder = stand_in(source, self.options, self.directory)
         include = [folder, *given.include]
@@ -76,7 +75,7 @@ class Compiler:
         # The host's compiler sees all of such a file, too, and warns of what its user wants to know.
         quiet = ["-w"] if folder else []
         return self.compile_c(source, [f"-std={standard}", f"-O{given.optimise}", *debug, *defines,
-                                       *quiet, *(f"-I{path}" for path in include if path)])
+                                       *quiet, *(f"-I{as_argument(path)}" for path in include if path)])
 
     def runtime(self, source):
         """Returns the object of one of the runtime's own sources."""
@@ -96,7 +95,8 @@ class Compiler:
 
     def object_of(self, source):
         self.count += 1
-        return self.directory / f"{self.count}_{source.stem}.o"
+        # Not the whole of a name that is as long as names can be.
+        return self.directory / f"{self.count}_{source.stem[:40]}.o"
 
     def compile_c(self, source, arguments):
         out = self.object_of(source)
@@ -107,8 +107,8 @@ class Compiler:
         command += ["-isystem", self.installation.runtime / "include"]
         command += [*(self.toolchain.cxx_headers if cxx else []), *self.toolchain.c_headers]
         command += ["-MD", "-MF", rule, "-MT", "x"]
-        self.report(source, run(command + ["-c", source, "-o", out]))
-        self.dependencies += [path for path in parse_dependencies(rule.read_text())
+        self.report(source, run(command + ["-c", as_argument(source), "-o", out]))
+        self.dependencies += [path for path in parse_dependencies(rule.read_bytes())
                               if not path.startswith(f"{self.directory}/")]
         return out
 
@@ -126,17 +126,17 @@ class Compiler:
         nasm = find_tool(["nasm"], "nasm")
         command = [nasm, "-f", "elf64", f"-DVIRTINE_BITS={self.options.mode_traits.bits}"]
         # nasm takes what -i says as a prefix of the file name.
-        command += [f"-i{path}/" for path in (*include, self.installation.runtime)]
-        command += [*arguments, source]
+        command += [f"-i{path}/" for path in (*include, self.installation.runtime) if path]
+        command += [*arguments, as_argument(source)]
         self.report(source, run(command + ["-o", out]))
         # By itself, because with -MD nasm 2.16 does not tell what it included.
-        rule = run(command + ["-M", "-MT", "x"])
-        self.report(source, rule)
-        self.dependencies += parse_dependencies(rule.stdout)
+        rule = out.with_suffix(".d")
+        self.report(source, run(command + ["-M", "-MT", "x", "-MF", rule]))
+        self.dependencies += parse_dependencies(rule.read_bytes())
         return out
 
     def report(self, source, done):
-        sys.stderr.write(done.stderr)
+        sys.stderr.write(printable(done.stderr))
         if done.returncode == 0:
             return
         raise Failure(f"{source} does not compile")

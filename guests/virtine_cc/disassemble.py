@@ -5,7 +5,7 @@
 import sys
 
 from .failure import Failure
-from .tools import run
+from .tools import printable, run
 
 TRIPLES = {"real16": "i386-unknown-unknown-code16", "protected32": "i386-unknown-unknown"}
 
@@ -20,4 +20,4 @@ def disassemble(objdump, elf, options):
     if done.returncode != 0:
         raise Failure(f"the image cannot be disassembled: {done.stderr.strip()}")
     # What comes before says where the file was while this ran.
-    sys.stdout.write(done.stdout[done.stdout.index("Disassembly"):])
+    sys.stdout.write(printable(done.stdout[done.stdout.find("Disassembly"):]))

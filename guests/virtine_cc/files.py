@@ -1,62 +1,76 @@
-# Files that are written whole or not at all, and rules for make.
-# Must not know what is in them.
+# Names of files, as users and tools take them, and rules for make.
+# Must not know what is in the files.
 # SPDX-License-Identifier: MIT
 
 import os
-import pathlib
 import re
-import shutil
-import tempfile
+import stat
 
 from .failure import Failure
 
 
-def remove(path):
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        pass
+def check_arguments(words):
+    """Fails if a word of the command line could be taken for more than one by a reader of what we
+    write: a name with the end of a line in it makes a rule for make of its own."""
+    for word in words:
+        if re.search(r"[\x00-\x1f\x7f]", word):
+            raise Failure(f"{word!r} has control characters; no name or value can have any")
 
 
-def write_atomically(path, content):
-    """Writes a file that others see whole or not at all."""
-    path = pathlib.Path(path)
-    temporary = None
+def check_source(path):
+    """Fails if a source is not a file that can be read, and read again."""
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with open(handle, "wb") as file:
-            file.write(content if isinstance(content, bytes) else content.encode())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
-    except BaseException as why:
-        if temporary:
-            remove(temporary)
-        if isinstance(why, OSError):
-            raise Failure(f"{path} cannot be written: {why.strerror}") from why
-        raise
+        if stat.S_ISREG(os.stat(path).st_mode):
+            with open(path, "rb"):
+                return
+        why = "Is a directory" if os.path.isdir(path) else (
+            "it is not a file, which can be read several times; copy it to one")
+    except OSError as error:
+        why = error.strerror
+    raise Failure(f"{path} cannot be read: {why}")
+
+
+def as_argument(path):
+    """Returns a path as tools take it for one: not for an option, nor for a file of options."""
+    path = str(path)
+    return f"./{path}" if path.startswith(("-", "@")) else path
+
+
+def quote(path, special):
+    """Returns a path as it stands in a rule. What make or ninja cannot be told in one way that both
+    understand, or would run as a command, is an error."""
+    path = os.fsdecode(path)
+    if re.search(rf"[\x00-\x1f\x7f;|{special}]|\\([ #:%\\]|$)|[ :]$|\(.*\)$", path):
+        raise Failure(f"--depfile cannot name {path!r}: make would take characters of the name for "
+                      "its own; rename the file")
+    if re.match(r"[~= #:]", path):
+        path = f"./{path}"
+    return re.sub(r"([ #:])", r"\\\1", path.replace("$", "$$"))
 
 
 def depfile_text(out, dependencies):
-    def quote(path):
-        return re.sub(r"([ #\\])", r"\\\1", str(path).replace("$", "$$"))
-
-    unique = dict.fromkeys(str(path) for path in dependencies)
-    return f"{quote(out)}: \\\n  " + " \\\n  ".join(map(quote, unique)) + "\n"
-
-
-def parse_dependencies(text):
-    """Returns the prerequisites of the one rule in `text`, as clang and nasm write it."""
-    text = text.replace("\\\n", " ").partition(": ")[2]
-    words = re.findall(r"(?:\\[ #\\]|\$\$|[^\s])+", text)
-    return [re.sub(r"\\([ #])", r"\1", word).replace("$$", "$") for word in words]
+    """Returns a rule for make and ninja, as bytes."""
+    unique = dict.fromkeys(map(os.fsdecode, dependencies))
+    for path in unique:
+        if not os.path.exists(path):  # Clang writes / for \ in names.
+            raise Failure(f"--depfile cannot name {path!r}, which is not there; if a file has a "
+                          "backslash in its name, rename it")
+    words = [quote(out, "%=&"), *(quote(path, "") for path in unique)]
+    return os.fsencode(f"{words[0]}: \\\n  " + " \\\n  ".join(words[1:]) + "\n")
 
 
-def keep(directory, files):
-    try:
-        os.makedirs(directory, exist_ok=True)
-        for file in files:
-            shutil.copy(file, directory)
-    except OSError as why:
-        raise Failure(f"--keep {directory} cannot be written: {why.strerror}") from why
+def parse_dependencies(rule):
+    """Returns the prerequisites of the one rule in bytes, as clang and nasm write it for the target
+    `x`."""
+    text = os.fsdecode(rule).replace("\\\n", " ").partition(":")[2]
+    words = re.findall(r"(?:\\+[ #]|\$\$|\S)+", text)
+    # Before a space, backslashes of the name stand twice.
+    return [re.sub(r"(\\*)\\([ #])", lambda found: found[1][len(found[1]) // 2:] + found[2]
+                   if found[2] == " " else found[0][:-2] + "#", word).replace("$$", "$")
+            for word in words]
+
+
+def parse_rust_dependencies(rule):
+    """Returns what rustc read, for each of which its rules, as bytes, have an empty one."""
+    return [line[:-1].replace("\\ ", " ") for line in os.fsdecode(rule).split("\n")
+            if line.endswith(":") and not line.startswith("# env-dep:")]

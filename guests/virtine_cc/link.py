@@ -9,11 +9,11 @@ from .chains import chain
 from .constructors import is_constructor
 from .failure import Failure
 from .rewrite import rewrite
-from .tools import demangle_names, run
+from .tools import demangle_names, printable, run
 
 LLD_FLAGS = """
     -static --no-dynamic-linker --gc-sections --orphan-handling=error --fatal-warnings
-    --error-limit=0 --color-diagnostics=never -z noexecstack -z max-page-size=4096 --eh-frame-hdr
+    --no-dependent-libraries --error-limit=0 --color-diagnostics=never -z noexecstack -z max-page-size=4096 --eh-frame-hdr
 """.split()
 
 
@@ -33,7 +33,7 @@ def write_objects(program, compiler):
         return section.name.startswith(".fini_array")
 
     for number, item in enumerate(reach.objects):
-        path = directory / f"{number}_{re.sub(r'[^A-Za-z0-9_.]', '_', item.name)}"
+        path = directory / f"{number}_{re.sub(r'[^A-Za-z0-9_.]', '_', item.name)[-40:]}"
         path.write_bytes(item.without(lambda section, item=item: unwanted(item, section)))
         written.append(path)
         if item.from_libc:
@@ -80,5 +80,5 @@ def link(lld, objects, roots, script, out, base, symbols=()):
     duplicate = sorted(set(re.findall(r"duplicate symbol: (.*)", done.stderr)))
     if duplicate:
         raise Failure(f"these functions or variables are defined twice: {', '.join(duplicate)}")
-    sys.stderr.write(done.stderr)
+    sys.stderr.write(printable(done.stderr))
     raise Failure("the image does not link")

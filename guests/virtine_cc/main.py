@@ -2,19 +2,21 @@
 # Must not know how any of them is done.
 # SPDX-License-Identifier: MIT
 
+import argparse
+import contextlib
 import os
 import pathlib
-import re
 import signal
 import sys
 import tempfile
+import traceback
 
 from .compile import Compiler
 from .disassemble import disassemble
 from .elf import Object
 from .explain import explain
 from .failure import Failure
-from .files import depfile_text, keep, remove, write_atomically
+from .files import check_arguments, depfile_text
 from .header import render
 from .image import ENTRY_PREFIX, FLUSHING_PREFIX, Image
 from .imports import imports_of
@@ -23,52 +25,51 @@ from .link import check_missing, link, write_objects
 from .needs import HOOKS, Program, choose
 from .objects import INITIALISER, collect_exports
 from .options import Options, make_parser
+from .outputs import Outputs, keep
 from .reach import Reach
 from .single_source import marked_names, read_markers
 from .suppliers import Suppliers
+from .tools import printable
 from .unavailable import check_available
 
 
-def compile_only(options, installation):
+def write_results(compiler, text, out, depfile):
+    if depfile:
+        depfile.write(depfile_text(out.path, compiler.dependencies))
+    out.write(text)
+
+
+def compile_only(compiler, _outputs, out, depfile):
     """Writes the object of one source, from which images can be built later."""
-    given = options.given
+    given = compiler.options.given
     if len(given.sources) != 1:
         raise Failure(f"-c compiles one source, but {len(given.sources)} are given")
-    with tempfile.TemporaryDirectory(prefix="virtine-cc-") as directory:
-        compiler = Compiler(options, installation, pathlib.Path(directory))
-        made = compiler.compile(given.sources[0])
-        if given.depfile:
-            write_atomically(given.depfile, depfile_text(given.out, compiler.dependencies))
-        write_atomically(given.out, made.read_bytes())
+    made = compiler.compile(given.sources[0])
+    write_results(compiler, made.read_bytes(), out, depfile)
 
 
-def build(options, installation):
-    given = options.given
-    with tempfile.TemporaryDirectory(prefix="virtine-cc-") as directory:
-        compiler = Compiler(options, installation, pathlib.Path(directory))
-        paths = [compiler.compile(source) for source in given.sources]
-        sources = [source for source, path in zip(given.sources, paths) if path.suffix != ".a"]
-        archives = [path for path in paths if path.suffix == ".a"] + compiler.archives
-        objects = [Object(source, path.read_bytes())
-                   for source, path in zip(given.sources, paths) if path.suffix != ".a"]
-        markers = read_markers(objects)
-        exports, has_initialiser = collect_exports(objects, sources, marked_names(markers),
-                                                   options)
-        elf = compiler.directory / f"{options.name}.elf"
-        if options.bare:
-            image = link_bare(compiler, objects, exports, elf)
-        else:
-            roots = [INITIALISER] if has_initialiser else []
-            image = link_user64(compiler, objects, archives, exports, roots, elf)
-        text = render(image, exports, markers, options, installation.version())
-        if given.keep:
-            keep(given.keep, [elf, elf.with_suffix(".map"),
-                              *(path for path in paths if path.suffix != ".a")])
-        if given.depfile:
-            write_atomically(given.depfile, depfile_text(given.out, compiler.dependencies))
-        write_atomically(given.out, text)
-        if given.disassemble:
-            disassemble(compiler.toolchain.objdump, elf, options)
+def build(compiler, outputs, out, depfile):
+    options, given = compiler.options, compiler.options.given
+    paths = [compiler.compile(source) for source in given.sources]
+    sources = [source for source, path in zip(given.sources, paths) if path.suffix != ".a"]
+    archives = [path for path in paths if path.suffix == ".a"] + compiler.archives
+    objects = [Object(source, path.read_bytes())
+               for source, path in zip(given.sources, paths) if path.suffix != ".a"]
+    markers = read_markers(objects)
+    exports, has_initialiser = collect_exports(objects, sources, marked_names(markers), options)
+    elf = compiler.directory / f"{options.name[:40]}.elf"
+    if options.bare:
+        image = link_bare(compiler, objects, exports, elf)
+    else:
+        roots = [INITIALISER] if has_initialiser else []
+        image = link_user64(compiler, objects, archives, exports, roots, elf)
+    text = render(image, exports, markers, options, compiler.installation.version())
+    if given.keep:
+        made = [path for path in paths if compiler.directory in path.parents]
+        keep(given.keep, [elf, elf.with_suffix(".map"), *made], outputs)
+    write_results(compiler, text.encode(), out, depfile)
+    if given.disassemble:
+        disassemble(compiler.toolchain.objdump, elf, options)
 
 
 def script_of(compiler):
@@ -111,26 +112,51 @@ def link_user64(compiler, objects, archives, exports, roots, elf):
     if image.imports:
         image.entry_imports = imports_of(reach, exports)
     if compiler.options.given.explain:
-        print(explain(reach, image, compiler.options), end="")
+        print(printable(explain(reach, image, compiler.options)), end="")
     return image
 
 
+@contextlib.contextmanager
+def workspace():
+    """Yields a folder for what is between sources and outputs, which nobody else can look into."""
+    try:
+        made = tempfile.TemporaryDirectory(prefix="virtine-cc-")
+    except OSError as why:
+        raise Failure(f"there is no folder for temporary files: {why.strerror}; name one by TMPDIR"
+                      ) from why
+    with made as directory:
+        if printable(directory, lines=False) != directory:
+            raise Failure("the folder for temporary files has control characters in its name; name "
+                          "another by TMPDIR")
+        yield pathlib.Path(directory)
+
+
 def remove_stale(arguments):
-    """Removes the outputs of an earlier run, so that none outlives a failure of this one."""
-    outputs = {}
-    for index, word in enumerate(arguments):
-        match = re.fullmatch(r"(?s)-o(.+)|--depfile=(.+)", word)
-        if match:
-            outputs[index] = match[1] or match[2]
-        elif word in ("-o", "--depfile") and index + 1 < len(arguments):
-            outputs[index + 1] = arguments[index + 1]
-    inputs = [word for index, word in enumerate(arguments)
-              if index not in outputs and os.path.isfile(word)]
-    for path in outputs.values():
-        if os.path.isfile(path):
-            if any(os.path.samefile(path, word) for word in inputs):
-                raise Failure(f"{path} is both read and written; give the output another name")
-            remove(path)
+    """Removes the outputs of an earlier run, so that none outlives a failure of this one, also of
+    one whose command line is wrong."""
+    given = argparse.Namespace(out=None, depfile=None)
+    with contextlib.suppress(Failure):
+        make_parser("").parse_intermixed_args(arguments, given)
+    inputs = [word for before, word in zip(["", *arguments], arguments)
+              if before not in ("-o", "--depfile")]
+    for path in filter(None, (given.out, given.depfile)):
+        with contextlib.suppress(Failure):
+            Outputs(inputs).add(path)
+
+
+def run(program, arguments):
+    installation = Installation(program)
+    given = make_parser(installation.version()).parse_intermixed_args(arguments)
+    check_arguments(arguments)
+    options = Options(given)
+    with Outputs(given.sources) as outputs:
+        out = outputs.add(given.out)
+        depfile = outputs.add(given.depfile) if given.depfile else None
+        with workspace() as directory:
+            compiler = Compiler(options, installation, directory)
+            (compile_only if given.compile_only else build)(compiler, outputs, out, depfile)
+            # Here rather than at the end of Python, where it is too late to say what went wrong.
+            sys.stdout.flush()
 
 
 def stop(number, _frame):
@@ -138,20 +164,38 @@ def stop(number, _frame):
     sys.exit(128 + number)
 
 
+def open_standard_streams():
+    """Opens those that are closed: a file that got the number of one would have in it what is
+    said."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False, encoding="utf-8")
+    sys.stderr = sys.stderr or open(2, "w", closefd=False, encoding="utf-8")
+    # Names of files need not be text.
+    sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def main(program, arguments):
     """Runs virtine-cc, which is the file `program`; returns its exit status."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
+    open_standard_streams()
     try:
-        remove_stale(arguments)
-        installation = Installation(program)
-        given = make_parser(installation.version()).parse_intermixed_args(arguments)
-        (compile_only if given.compile_only else build)(Options(given), installation)
+        run(program, arguments)
+        return 0
     except Failure as why:
-        print(f"virtine-cc: error: {why}", file=sys.stderr)
-        return 1
+        said = str(why)
+    except OSError as why:
+        said = f"{why.filename or 'what was made'} cannot be read or written: {why.strerror}"
     except Exception as why:  # pylint: disable=broad-except
         # Whatever it is, a build has to see one line and a status, and no output.
-        print(f"virtine-cc: error: {type(why).__name__}: {why}", file=sys.stderr)
-        return 1
-    return 0
+        at = traceback.extract_tb(why.__traceback__)[-1]
+        said = (f"internal error: {type(why).__name__}: {why} (at {pathlib.Path(at.filename).name}:"
+                f"{at.lineno}); this is a fault of virtine-cc: please report it, with the command "
+                "and its sources")
+    remove_stale(arguments)
+    print("virtine-cc: error:", printable(said, lines=False), file=sys.stderr)
+    return 1

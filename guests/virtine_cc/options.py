@@ -108,7 +108,8 @@ class Options:
         self.mode = given.mode
         self.bare = given.mode != "user64"
         self.mode_traits = MODES[given.mode]
-        check_identifier(self.name, "the image name")
+        if not given.compile_only:
+            check_identifier(self.name, "the image name")
 
         if given.boot and self.mode not in ("protected32", "long64"):
             raise Failure(f"--boot does not go with --mode {self.mode}: the boot code leads from "
@@ -129,6 +130,12 @@ class Options:
         if not re.fullmatch(r"[0-3gsz]|fast", given.optimise):
             raise Failure(f"-O{given.optimise} is unknown; use -O0 to -O3, -Og, -Os, -Oz or "
                           "-Ofast")
+        for define in given.define:
+            if not re.fullmatch(r"[A-Za-z_]\w*(\([^=]*\))?(=.*)?", define, re.ASCII):
+                raise Failure(f"-D {define!r} is not NAME or NAME=VALUE")
+        for option in ("out", "depfile", "keep"):
+            if getattr(given, option) == "":
+                raise Failure(f"{'-o' if option == 'out' else '--' + option} is given without a name")
         self.cxx_standard, self.c_standard = "c++20", "gnu17"
         for standard in given.std:
             if "++" in standard:

@@ -6,7 +6,7 @@ import re
 
 from .elf import Archive
 from .failure import Failure
-from .files import parse_dependencies
+from .files import as_argument, parse_rust_dependencies
 from .tools import find_tool, run
 
 RUSTC_FLAGS = """
@@ -33,24 +33,25 @@ class RustCompiler:
         files that were read."""
         library = self.directory / "libvirtine.rlib"
         if not library.exists():
-            report(self.source, self.run(self.source, "virtine", "lib", f"link={library}"))
-        archive, rule = out.with_suffix(".a"), out.with_suffix(".d")
+            report(self.source, self.run(self.source, "virtine", "lib", "link", self.directory))
         # Otherwise rustc makes a name from the file's, which need not be one.
-        name = re.sub(r"\W", "_", f"guest_{source.stem}")
-        report(source, self.run(source, name, "staticlib", f"link={archive},dep-info={rule}",
+        name = re.sub(r"[^a-z0-9]+", "_", f"guest_{source.stem[:40]}".lower()).rstrip("_")
+        # What it writes is called after that, because --emit=link=PATH ends at a comma of the path.
+        folder = out.with_suffix("")
+        folder.mkdir()
+        report(source, self.run(source, name, "staticlib", "link,dep-info", folder,
                                 "--extern", f"virtine={library}"))
+        archive, rule = folder / f"lib{name}.a", folder / f"{name}.d"
         # The crate's own, which the linker would not take from an archive: nothing asks for it.
         found = Archive(archive)
         out.write_bytes(found.member(min(found.index.values())).data)
-        # There is a rule for each file that was made, and then one for each that was read.
-        first = rule.read_text().partition("\n")[0]
-        return archive, [self.source, *parse_dependencies(first)]
+        return archive, [self.source, *parse_rust_dependencies(rule.read_bytes())]
 
-    def run(self, source, name, kind, emit, *arguments):
+    def run(self, source, name, kind, emit, folder, *arguments):
         # rustc's own temporary files have fixed names: where it is run, as it has them without
         # --out-dir, they are those of another run at the same time too.
         done = run([self.rustc, *self.flags, "--crate-type", kind, "--crate-name", name,
-                    "--out-dir", self.directory, "--emit", emit, *arguments, source])
+                    "--out-dir", folder, "--emit", emit, *arguments, as_argument(source)])
         if "`panic_impl`" in done.stderr:
             raise Failure(f"{source} uses Rust's std, which needs an operating system; begin it "
                           "with #![no_std]")

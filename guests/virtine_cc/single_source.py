@@ -3,6 +3,7 @@
 # Must not know what the functions are.
 # SPDX-License-Identifier: MIT
 
+import os
 import pathlib
 import re
 
@@ -23,6 +24,10 @@ def stand_in(source, options, directory):
              if name.parts == out.parts[-len(name.parts):]]
     if not names:
         return None
+    for name in names:
+        if name.is_absolute():
+            raise Failure(f"{source} includes its header by the path {name}; include it by its name, "
+                          f"\"{name.name}\"")
     # So deep that no ".." of a name leads out of the directory, which is removed.
     deep = max(name.parts.count("..") for name in names)
     folder = directory.joinpath("stand_in", *["in"] * deep)
@@ -30,21 +35,21 @@ def stand_in(source, options, directory):
     sources = dict.fromkeys(pathlib.PurePath(path).name for path in options.given.sources)
     files = "".join(f"""
 template <>
-struct virtine::detail::source_image<virtine::detail::source_key({literal(name.encode())})> {{
+struct virtine::detail::source_image<virtine::detail::source_key({literal(os.fsencode(name))})> {{
   using image = ::guests::{options.name};
 }};
 """ for name in sources)
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"""#pragma once
+        path.write_bytes(f"""#pragma once
 #include <virtine/source_image.hpp>
 namespace guests {{
 struct {options.name} : ::virtine::detail::stand_in_image {{
   using image = {options.name};
 }};
 }}
-{files}""", encoding="utf-8")
+{files}""".encode())
     return folder
 
 

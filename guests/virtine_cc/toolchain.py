@@ -34,7 +34,8 @@ class Toolchain:
         """The folders of musl's headers and of its libraries."""
         chosen = os.environ.get("VIRTINE_MUSL")
         if chosen:
-            return pathlib.Path(chosen) / "include", pathlib.Path(chosen) / "lib"
+            chosen = pathlib.Path(chosen).absolute()
+            return chosen / "include", chosen / "lib"
         return tuple(map(pathlib.Path, MUSL_PLACES))
 
     @functools.cached_property

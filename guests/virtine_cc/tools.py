@@ -28,10 +28,29 @@ def with_versions(name):
     return [name] + [f"{name}-{version}" for version in range(19, 13, -1)]
 
 
-def run(command):
-    return subprocess.run([str(word) for word in command], stdin=subprocess.DEVNULL,
+# What is made depends on the command line alone: not on these, which tools take options and
+# folders from, or write to.
+IGNORED = re.compile(r"""CPATH|C(PLUS)?_INCLUDE_PATH|OBJC(PLUS)?_INCLUDE_PATH|COMPILER_PATH
+    |LIBRARY_PATH|GCC_EXEC_PREFIX|DEPENDENCIES_OUTPUT|SUNPRO_DEPENDENCIES|CCC_\w+|CC_(PRINT|LOG)_\w+
+    |QA_OVERRIDE_GCC3_OPTIONS|CLANG_CRASH_\w+|FORCE_CLANG_\w+|LLD_\w+|NASMENV|GNUTARGET""",
+                     re.VERBOSE)
+
+
+def run(command, text=None):
+    """Runs a command, to which `text` is given to read."""
+    environment = {name: value for name, value in os.environ.items()
+                   if not IGNORED.fullmatch(name)}
+    return subprocess.run([str(word) for word in command], input=text or "",
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
-                          errors="replace", check=False)
+                          errors="replace", check=False, env=environment)
+
+
+def printable(text, lines=True):
+    """Returns a text without what moves a terminal's cursor, which names that others chose can
+    have; the ends of lines stay if it has `lines`."""
+    kept = "\n\t" if lines else ""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda each: each[0] if each[0] in kept else
+                  f"\\x{ord(each[0]):02x}", text)
 
 
 def import_elftools():
@@ -48,8 +67,7 @@ def demangle_names(names):
     tool = shutil.which("c++filt") or shutil.which("llvm-cxxfilt")
     if not tool or not any(name.startswith(("_Z", "_R")) for name in names):
         return names
-    found = subprocess.run([tool], input="\n".join(names), stdout=subprocess.PIPE,
-                           encoding="utf-8", check=False).stdout.splitlines()
+    found = run([tool], "\n".join(names)).stdout.split("\n")
     return found if len(found) == len(names) else names
 
 

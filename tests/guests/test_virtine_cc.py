@@ -840,6 +840,7 @@ class Failures(Case):
                               env={**os.environ, "TMPDIR": str(self.temporary),
                                    "VIRTINE_CLANG": str(slow)}) as process:
             while not (self.directory / "started").exists():
+                self.assertIsNone(process.poll())
                 time.sleep(0.01)
             self.assertNotEqual(os.listdir(self.temporary), [])
             process.send_signal(signal.SIGTERM)
