@@ -72,13 +72,13 @@ inline int floor_prepare(floor_guest* guest) {
   namespace map = floor_map;
   namespace x86 = virtine::x86;
   namespace requests = virtine::kvm::requests;
-  auto system = virtine::kvm::system::shared();
-  if (!system) {
-    errno = system.why().os_error != 0 ? system.why().os_error : ENOTSUP;
+  const auto shared = virtine::guest_cpu::shared();
+  if (!shared) {
+    errno = shared.why().os_error != 0 ? shared.why().os_error : ENOTSUP;
     return -1;
   }
-  const auto cpu = virtine::guest_cpu::of(**system);
-  guest->cpuid = &(*system)->supported_cpuid();
+  const virtine::guest_cpu& cpu = **shared;
+  guest->cpuid = cpu.cpuid.get();
   guest->xcrs.nr_xcrs = cpu.xcr0 != 0 ? 1 : 0;
   guest->xcrs.xcrs[0].value = cpu.xcr0;
   guest->sregs = cpu.special_registers(x86::cpu_mode::user64);

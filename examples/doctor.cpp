@@ -151,7 +151,12 @@ void examine_limits() {
 
 void examine_guest_cpu(const virtine::kvm::system& system) {
   section("what guests get");
-  const auto cpu = virtine::guest_cpu::of(system);
+  const auto found = virtine::guest_cpu::of(system);
+  if (!found) {
+    line("cannot be told", virtine::to_string(found.why()));
+    return;
+  }
+  const virtine::guest_cpu& cpu = *found;
   const auto has = [&](std::uint64_t bits) { return (cpu.xcr0 & bits) == bits; };
   char xcr0[32];
   std::snprintf(xcr0, sizeof xcr0, "0x%llx", static_cast<unsigned long long>(cpu.xcr0));

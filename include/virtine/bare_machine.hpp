@@ -202,6 +202,8 @@ class bare_machine final : public guest_access {
       return error{.code = errc::no_kvm,
                    .operation = "bare machines need KVM_CAP_X86_MSR_FILTER (Linux 5.10)"};
     }
+    auto cpu = guest_cpu::shared();
+    if (!cpu) return cpu.why();
     auto memory = kvm::mapping::anonymous(options.memory);
     if (!memory) return memory.why();
     auto vm = (*system)->create_vm();
@@ -222,10 +224,9 @@ class bare_machine final : public guest_access {
     if (auto set = vm->set_user_memory_region(region); !set) return set.why();
     auto vcpu = vm->create_vcpu(0, (*system)->vcpu_mmap_size());
     if (!vcpu) return vcpu.why();
-    const guest_cpu cpu = guest_cpu::of(**system);
-    if (auto set = cpu.set_up(*vcpu, **system); !set) return set.why();
+    if (auto set = (*cpu)->set_up(*vcpu); !set) return set.why();
     std::unique_ptr<bare_machine> made(new bare_machine(
-        options, cpu, *std::move(memory), *std::move(vm), *std::move(vcpu), *std::move(guard)));
+        options, **cpu, *std::move(memory), *std::move(vm), *std::move(vcpu), *std::move(guard)));
     if (auto reset = made->reset_registers(); !reset) return reset.why();
     return made;
   }
@@ -350,7 +351,7 @@ class bare_machine final : public guest_access {
 
   bare_options options_;
   const image_description* image_ = nullptr;
-  guest_cpu cpu_;
+  const guest_cpu& cpu_;
   kvm::mapping memory_;  // Before vm_: it must be mapped as long as the VM exists.
   kvm::vm vm_;
   runner runner_;

@@ -5,10 +5,17 @@
 
 #include <sys/auxv.h>
 
+#include <atomic>
 #include <cstdint>
+#include <memory>
+#include <new>
+#include <utility>
 
+#include <virtine/extended_state.hpp>
+#include <virtine/guest_cpuid.hpp>
 #include <virtine/kvm/system.hpp>
 #include <virtine/kvm/vcpu.hpp>
+#include <virtine/out_of_memory.hpp>
 #include <virtine/result.hpp>
 #include <virtine/x86/cpu_mode.hpp>
 #include <virtine/x86/descriptors.hpp>
@@ -16,36 +23,41 @@
 
 namespace virtine {
 
-/// What guests of this host have. The same for all of them, so computed once per process.
+/// What guests of this host have. The same for all of them, so shared() computes it once.
 struct guest_cpu {
   x86::cpu_features features;
   std::uint64_t xcr0 = 0;  ///< 0 if there is no XSAVE.
   std::uint8_t task_type = x86::busy_task;
   x86::vector_wipe wipe = x86::vector_wipe::fxrstor;
   bool wrfsbase = false;  ///< Whether guests can set the base of FS, as a thread pointer takes.
+  std::unique_ptr<const kvm::cpuid_table> cpuid;  ///< What CPUID tells them.
 
-  /// Derives it from what KVM supports.
-  static guest_cpu of(const kvm::system& system) {
-    guest_cpu cpu;
-    const auto& cpuid = system.supported_cpuid();
-    if (const auto* leaf = cpuid.find(7, 0)) cpu.features.fsgsbase = (leaf->ebx & 1) != 0;
-    // The host's own word counts as well, because the same software KVM as below hides this bit.
+  /// Derives it from what KVM supports, on this processor. Fails with errc::no_kvm, which names a
+  /// part of the processor's state, if calls could not be wiped of it.
+  static result<guest_cpu> of(const kvm::system& system) {
+    // The host's own word counts as well, because one software KVM hides the bit.
     constexpr unsigned long hwcap2_fsgsbase = 2;
-    cpu.wrfsbase = cpu.features.fsgsbase || (::getauxval(AT_HWCAP2) & hwcap2_fsgsbase) != 0;
+    return detail::or_out_of_memory([&] {
+      return of(system.supported_cpuid(), processor_state::of(system.supported_cpuid()),
+                (::getauxval(AT_HWCAP2) & hwcap2_fsgsbase) != 0);
+    });
+  }
+
+  /// The same of what KVM supports, on a processor of that `state`, which has or lacks FSGSBASE.
+  static result<guest_cpu> of(const kvm::cpuid_table& supported, const processor_state& state,
+                              bool native_fsgsbase) {
+    if (auto wipeable = state.check_wipeable(); !wipeable) return wipeable.why();
+    guest_cpu cpu;
+    // Not on the stack: fibers that make a first call have small ones.
+    cpu.cpuid.reset(new kvm::cpuid_table(guest_cpuid(supported)));
+    if (const auto* leaf = supported.find(7, 0)) cpu.features.fsgsbase = (leaf->ebx & 1) != 0;
+    cpu.wrfsbase = cpu.features.fsgsbase || native_fsgsbase;
     // Leaf 13 decides, not the XSAVE bit of leaf 1: one software KVM hides the bit although its
     // guests run on all of the host's vector state, which the trampoline must be able to wipe.
-    if (const auto* leaf = cpuid.find(0xd, 0); leaf != nullptr && (leaf->eax & 3) == 3) {
-      // x87 and SSE, AVX, and AVX-512 if all three parts of it are there (SDM vol. 1, 13.3). Not
-      // PKRU, MPX or AMX: nothing in a guest could set them up.
-      constexpr std::uint64_t avx = 1 << 2;
-      constexpr std::uint64_t avx512 = 7 << 5;
-      cpu.features.osxsave = true;
-      cpu.wipe = x86::vector_wipe::fninit_xrstor;
-      cpu.xcr0 = 3;
-      if ((leaf->eax & avx) != 0) cpu.xcr0 |= avx;
-      if ((leaf->eax & avx) != 0 && (leaf->eax & avx512) == avx512) cpu.xcr0 |= avx512;
-    }
-    if (const auto* leaf = cpuid.find(0, 0)) {
+    cpu.xcr0 = guest_xcr0(state.offered);
+    cpu.features.osxsave = cpu.xcr0 != 0;
+    if (cpu.features.osxsave) cpu.wipe = x86::vector_wipe::fninit_xrstor;
+    if (const auto* leaf = supported.find(0, 0)) {
       constexpr std::uint32_t amd = 0x68747541;    // "Auth" of AuthenticAMD
       constexpr std::uint32_t hygon = 0x6f677948;  // "Hygo" of HygonGenuine
       constexpr std::uint32_t intel = 0x756e6547;  // "Genu" of GenuineIntel
@@ -54,7 +66,7 @@ struct guest_cpu {
       if (leaf->ebx == amd || leaf->ebx == hygon) cpu.task_type = x86::available_task;
       // Intel's XRSTOR loads the x87 pointers always (SDM vol. 1, 13.8), AMD's where CPUID says so
       // (APM vol. 3, Fn8000_0008_EBX, RstrFpErrPtrs).
-      const auto* amd_features = cpuid.find(0x80000008, 0);
+      const auto* amd_features = supported.find(0x80000008, 0);
       const bool loads_pointers =
           leaf->ebx == intel || (amd_features != nullptr && (amd_features->ebx & 1 << 2) != 0);
       if (cpu.features.osxsave && loads_pointers) cpu.wipe = x86::vector_wipe::xrstor;
@@ -62,9 +74,37 @@ struct guest_cpu {
     return cpu;
   }
 
+  /// Returns what all guests of this process have, computed at first use. Thread-safe, and without
+  /// a lock or system call once it exists. Fails as kvm::system::open() and of() do; a failure is
+  /// not remembered.
+  static result<const guest_cpu*> shared() {
+    // Never destroyed, because machines in static storage may be used until the process ends.
+    static std::atomic<const guest_cpu*> existing{nullptr};
+    if (const guest_cpu* found = existing.load(std::memory_order_acquire)) return found;
+    auto system = kvm::system::shared();
+    if (!system) return system.why();
+    auto found = of(**system);
+    if (!found) return found.why();
+    std::unique_ptr<const guest_cpu> made(new (std::nothrow) guest_cpu(*std::move(found)));
+    if (made == nullptr) return detail::out_of_memory();
+    const guest_cpu* first = nullptr;
+    if (existing.compare_exchange_strong(first, made.get(), std::memory_order_acq_rel,
+                                         std::memory_order_acquire))
+      return made.release();
+    return first;
+  }
+
+  /// Returns the error of an image that has a thread pointer, where guests lack `wrfsbase`.
+  static error no_wrfsbase() {
+    return {.code = errc::no_kvm,
+            .operation =
+                "the image has thread-local variables, which take FSGSBASE, and this "
+                "processor or its host's kernel lacks it"};
+  }
+
   /// Tells a new vCPU its features. Two ioctls.
-  result<void> set_up(kvm::vcpu& vcpu, const kvm::system& system) const {
-    if (auto set = vcpu.set_cpuid2(system.supported_cpuid()); !set) return set;
+  result<void> set_up(kvm::vcpu& vcpu) const {
+    if (auto set = vcpu.set_cpuid2(*cpuid); !set) return set;
     if (xcr0 == 0) return {};
     kvm_xcrs xcrs{};
     xcrs.nr_xcrs = 1;

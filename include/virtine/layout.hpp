@@ -37,7 +37,7 @@ struct layout {
   std::uint64_t tables = 0;      ///< The page tables; mapped nowhere.
   std::uint64_t end = 0;
 
-  std::array<x86::mapping, max_segments + 6> mappings{};
+  std::array<x86::mapping, max_segments + 7> mappings{};
   std::size_t mapping_count = 0;
 
   [[nodiscard]] constexpr std::span<const x86::mapping> mapped() const {
@@ -103,6 +103,9 @@ constexpr layout layout_of(const image_description& image) {
   map(x86::tables_page, x86::tables_page + x86::page_size, false, false, false);
   map(x86::trap_stub_page, x86::trap_stub_page + x86::page_size, false, true, false);
   map(x86::trampoline_page, x86::trampoline_page + x86::page_size, false, true, true);
+  // All of init_state_room: without these zeros the XRSTOR of each call faults on processors whose
+  // state ends beyond the trampoline's page, as that of AMX does.
+  map(x86::trampoline_page + x86::page_size, x86::image_base, false, false, true);
 
   made.shared_end = x86::image_base;
   std::uint64_t at = x86::image_base;

@@ -202,18 +202,17 @@ class machine : public guest_access {
     if (!guard) return guard.why();
     auto system = kvm::system::shared();
     if (!system) return system.why();
+    auto cpu = guest_cpu::shared();
+    if (!cpu) return cpu.why();
+    if (from->image().thread_pointer != 0 && !(*cpu)->wrfsbase) return guest_cpu::no_wrfsbase();
     auto memory = from->map_private();
     if (!memory) return memory.why();
     auto vm = (*system)->create_vm();
     if (!vm) return vm.why();
     auto vcpu = vm->create_vcpu(0, (*system)->vcpu_mmap_size());
     if (!vcpu) return vcpu.why();
-    const guest_cpu cpu = guest_cpu::of(**system);
-    if (from->image().thread_pointer != 0 && !cpu.wrfsbase) {
-      return error{.code = errc::no_kvm, .operation = "FSGSBASE, for the image's thread pointer"};
-    }
-    if (auto set = cpu.set_up(*vcpu, **system); !set) return set.why();
-    std::unique_ptr<Machine> made(new Machine(std::move(from), cpu, *std::move(memory),
+    if (auto set = (*cpu)->set_up(*vcpu); !set) return set.why();
+    std::unique_ptr<Machine> made(new Machine(std::move(from), **cpu, *std::move(memory),
                                               *std::move(vm), *std::move(vcpu), *std::move(guard)));
     if (auto given = made->give_memory(); !given) return given.why();
     return made;
@@ -373,7 +372,7 @@ class machine : public guest_access {
 
   std::shared_ptr<const snapshot> from_;
   const layout& where_;
-  guest_cpu cpu_;
+  const guest_cpu& cpu_;
   kvm_sregs sregs_{};
   kvm::mapping memory_;  // Before vm_: it must be mapped as long as the VM exists.
   kvm::vm vm_;

@@ -25,7 +25,6 @@
 #include <virtine/image.hpp>
 #include <virtine/kvm/explain.hpp>
 #include <virtine/kvm/fd.hpp>
-#include <virtine/kvm/system.hpp>
 #include <virtine/kvm/uapi.hpp>
 #include <virtine/layout.hpp>
 #include <virtine/machine.hpp>
@@ -206,9 +205,9 @@ inline result<initialised_data> read_snapshot(const image_description& image,
 
 /// Returns the digest of this host's processor as guests see it.
 inline result<std::uint64_t> processor_digest() {
-  auto system = kvm::system::shared();
-  if (!system) return system.why();
-  return digest_of((*system)->supported_cpuid(), guest_cpu::of(**system).xcr0);
+  auto cpu = guest_cpu::shared();
+  if (!cpu) return cpu.why();
+  return digest_of(*(*cpu)->cpuid, (*cpu)->xcr0);
 }
 
 }  // namespace detail

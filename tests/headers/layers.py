@@ -18,12 +18,12 @@ RANKS = [
     "bytes signature hypercall entropy environment checks frame x86/user64 "
     "guest/call guest/arguments guest/entry guest",
     "x86/bytes x86/code_writer x86/cpu_mode x86/descriptors x86/loops x86/page_table "
-    "x86/ending x86/trampoline x86/trap "
+    "x86/ending x86/processor x86/trampoline x86/trap "
     "out_of_memory process kvm/uapi kvm/explain kvm/fd kvm/mapping kvm/capability kvm/exit",
     "kvm/vcpu kvm/vm kvm/system image",
     "digest source_image guest_memory guest_access tainted object_bytes layout write_set "
-    "fault_report posix/quiet_signals snapshot guest_cpu grant system_call_names policy_usage "
-    "system_call stop allow policy "
+    "fault_report posix/quiet_signals snapshot extended_state guest_cpuid guest_cpu grant "
+    "system_call_names policy_usage system_call stop allow policy "
     "allow_entropy posix/rights posix/request posix/paths "
     "posix/descriptor_calls posix/path_calls posix/system_calls posix/grants posix "
     "pool_options slots workers pending",

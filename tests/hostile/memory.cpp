@@ -41,10 +41,9 @@ TEST_CASE("H1: the first 64 KiB cannot be read, written or called", "[hostile]")
 
 TEST_CASE("H2: there is no memory but the image's, the arguments and the stack", "[hostile]") {
   arena a;
-  // Between the trampoline and the image, above the page tables, where other systems have
-  // programs, and the last byte of the lower half.
-  for (const word address : {word{0x13000}, word{0x1ff00}, where.end, word{0x400000}, word{1} << 32,
-                             word{0x7ffff7ff0000}, word{0x7ffffffffff0}}) {
+  // Above the page tables, where other systems have programs, and the last byte of the lower half.
+  for (const word address :
+       {where.end, word{0x400000}, word{1} << 32, word{0x7ffff7ff0000}, word{0x7ffffffffff0}}) {
     expect_no_access(a, fault_kind::unmapped_access, address);
     a.expect(fetch_fault(fault_kind::unmapped_access, address), "call_it", address);
   }
@@ -54,15 +53,24 @@ TEST_CASE("H3: code, constants and the trampoline cannot be changed", "[hostile]
   arena a;
   for (const word address :
        {code, address_of("good"), constants, constants + 0xff8, word{virtine::x86::trampoline_page},
-        word{virtine::x86::trampoline_page + virtine::x86::init_state_offset}}) {
+        word{virtine::x86::trampoline_page + virtine::x86::init_state_offset},
+        word{virtine::x86::trampoline_page + virtine::x86::page_size}, word{0x18008},
+        word{virtine::x86::image_base - 8}}) {
     expect_read_only(a, address);
+  }
+  // The rest of what the trampoline restores from: nothing but zeros, for all to read.
+  for (word address = virtine::x86::trampoline_page + virtine::x86::page_size;
+       address < virtine::x86::image_base; address += 0xff8) {
+    a.expect(returned(0), "read", address);
   }
 }
 
 TEST_CASE("H4: what can be written cannot be executed, and constants neither", "[hostile]") {
   arena a;
   for (const word address :
-       {code_in_data, zeros, where.arguments, where.stack, where.stack_top() - 64, constants}) {
+       {code_in_data, zeros, where.arguments, where.stack, where.stack_top() - 64, constants,
+        word{virtine::x86::trampoline_page + virtine::x86::page_size},
+        word{virtine::x86::image_base - 16}}) {
     a.expect(fetch_fault(fault_kind::execute_data, address), "call_it", address);
     a.expect(fetch_fault(fault_kind::execute_data, address), "jump_to", address);
     a.expect(fetch_fault(fault_kind::execute_data, address), "return_to", address);

@@ -100,8 +100,8 @@ class system {
   /// Returns the size of a vCPU's kvm_run mapping.
   [[nodiscard]] std::size_t vcpu_mmap_size() const noexcept { return vcpu_mmap_size_; }
 
-  /// Returns what this host can offer a guest through CPUID, fit for vcpu::set_cpuid2: without AMX,
-  /// whose state does not fit an xsave_area.
+  /// Returns what this host's KVM can offer a guest through CPUID; guest_cpuid() says how much of it
+  /// guests get.
   [[nodiscard]] const cpuid_table& supported_cpuid() const noexcept { return *supported_cpuid_; }
 
  private:
@@ -136,7 +136,6 @@ class system {
     const result<int> listed =
         call(device_.get(), requests::get_supported_cpuid, *supported_cpuid_);
     if (!listed) return listed.why();
-    supported_cpuid_->withhold_tile_data();
     return {};
   }
 

@@ -40,22 +40,9 @@ struct cpuid_table {
     return xsave != nullptr && (xsave->eax & tile_xstate) != 0;
   }
 
-  /// Takes AMX out of the table.
-  constexpr void withhold_tile_data() {
-    if (auto* xsave = find(0xd)) xsave->eax &= ~tile_xstate;
-    if (auto* features = find(7)) features->edx &= ~amx_edx;
-    if (auto* features = find(7, 1)) {
-      features->eax &= ~amx_fp16_eax;
-      features->edx &= ~amx_complex_edx;
-    }
-  }
-
  private:
-  // SDM vol. 1, 13.1 and vol. 2, CPUID leaves 7 and 0DH.
+  // SDM vol. 1, 13.1.
   static constexpr std::uint32_t tile_xstate = 1U << 17 | 1U << 18;
-  static constexpr std::uint32_t amx_edx = 1U << 22 | 1U << 24 | 1U << 25;
-  static constexpr std::uint32_t amx_fp16_eax = 1U << 21;
-  static constexpr std::uint32_t amx_complex_edx = 1U << 8;
 
   template <class Table>
   static constexpr auto find_in(Table& table, std::uint32_t function, std::uint32_t index)

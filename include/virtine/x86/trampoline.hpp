@@ -20,6 +20,9 @@ inline constexpr std::size_t thread_pointer_offset = 0x1f0;  ///< The base of FS
 inline constexpr std::size_t call_address_offset = 0x1f8;    ///< The value of RSP at each entry.
 inline constexpr std::size_t init_state_offset = 0x200;      ///< What the entries restore from.
 inline constexpr std::size_t init_state_size = 512 + 64;     ///< Legacy area and XSAVE header.
+/// Bytes from the init state to the image. XRSTOR loads nothing from behind the header, because
+/// XSTATE_BV is 0, but touches as much as the components of XCR0 take, whatever those are.
+inline constexpr std::size_t init_state_room = image_base - (trampoline_page + init_state_offset);
 
 /// How an entry wipes x87 and vector state: what the processor and its host need.
 enum class vector_wipe : std::uint8_t {
