@@ -7,6 +7,7 @@
 #include <array>
 #include <cstddef>
 #include <cstring>
+#include <string_view>
 
 #include "context.hpp"
 
@@ -21,10 +22,12 @@ class cbc : public context {
       OSSL_PARAM_size_t(OSSL_CIPHER_PARAM_KEYLEN, nullptr),
       OSSL_PARAM_size_t(OSSL_CIPHER_PARAM_IVLEN, nullptr),
       OSSL_PARAM_uint(OSSL_CIPHER_PARAM_PADDING, nullptr),
+      OSSL_PARAM_uint(OSSL_CIPHER_PARAM_NUM, nullptr),
       OSSL_PARAM_octet_string(OSSL_CIPHER_PARAM_IV, nullptr, 0),
       OSSL_PARAM_octet_string(OSSL_CIPHER_PARAM_UPDATED_IV, nullptr, 0),
       OSSL_PARAM_END};
   inline static const OSSL_PARAM settable[] = {OSSL_PARAM_uint(OSSL_CIPHER_PARAM_PADDING, nullptr),
+                                               OSSL_PARAM_uint(OSSL_CIPHER_PARAM_NUM, nullptr),
                                                OSSL_PARAM_END};
 
   using context::context;
@@ -33,19 +36,21 @@ class cbc : public context {
   bool init(bool encrypts, const unsigned char* key, const unsigned char* iv, std::size_t iv_size) {
     set_direction(encrypts);
     held_size_ = 0;
+    number_ = 0;
     if (iv != nullptr) {
       if (iv_size != block) return fail(reason::usage, "the IV is not of 16 bytes");
       std::memcpy(iv_.data(), iv, block);
+      has_iv_ = true;
     }
-    chain_ = iv_;
+    if (has_iv_) chain_ = iv_;
     if (key == nullptr && !has_key()) return true;
     std::array<unsigned char, cipher::key_size + block> text;
     if (key == nullptr) {
-      std::memcpy(text.data(), iv_.data(), block);
+      std::memcpy(text.data(), chain_.data(), block);
       return run(operation::cbc_iv, as_bytes(text.data(), block));
     }
     std::memcpy(text.data(), key, cipher::key_size);
-    std::memcpy(text.data() + cipher::key_size, iv_.data(), block);
+    std::memcpy(text.data() + cipher::key_size, chain_.data(), block);
     return set_key(operation::cbc_key, as_bytes(text.data(), text.size()));
   }
 
@@ -53,11 +58,13 @@ class cbc : public context {
               std::size_t in_size) {
     out_size = 0;
     if (!has_key()) return fail(reason::usage, "there is no key");
-    if (in_size == 0) return true;
     std::size_t size = (held_size_ + in_size) / block * block;
     // The last block may be padding, so that only the end will tell what of it is text.
-    if (!encrypts() && pads_ && size == held_size_ + in_size) size -= block;
-    if (size > room) return fail(reason::usage, "no room for the output");
+    if (!encrypts() && pads_ && size != 0 && size == held_size_ + in_size) size -= block;
+    if (size > room || (size != 0 && out == nullptr)) {
+      return fail(reason::usage, "no room for the output");
+    }
+    if (in_size != 0 && in == nullptr) return fail(reason::usage, "there is no text");
     if (size == 0) {
       hold(held_size_, in, in_size);
       return true;
@@ -77,10 +84,9 @@ class cbc : public context {
   bool finish(unsigned char* out, std::size_t& out_size, std::size_t room) {
     out_size = 0;
     if (!has_key()) return fail(reason::usage, "there is no key");
-    if (!pads_) {
-      return held_size_ == 0 || fail(reason::usage, "the text is not of whole blocks");
-    }
+    if (!pads_ && held_size_ == 0) return true;
     if (encrypts()) {
+      if (!pads_) return fail(reason::usage, "the text is not of whole blocks");
       if (room < block) return fail(reason::usage, "no room for the output");
       const std::size_t padding = block - held_size_;
       std::memset(held_.data() + held_size_, static_cast<int>(padding), padding);
@@ -91,14 +97,14 @@ class cbc : public context {
       return true;
     }
     if (held_size_ != block) return fail(reason::usage, "the text is not of whole blocks");
-    held_size_ = 0;
     if (!crypt(held_.data(), block)) return false;
-    const std::size_t padding = held_[block - 1];
-    bool right = padding >= 1 && padding <= block;
+    const std::size_t padding = pads_ ? held_[block - 1] : 0;
+    bool right = padding <= block && (padding != 0 || !pads_);
     for (std::size_t i = 1; right && i < padding; ++i) right = held_[block - 1 - i] == padding;
     if (!right) return fail(reason::bad_decrypt, "the padding is not right");
     if (room < block - padding) return fail(reason::usage, "no room for the output");
     std::memcpy(out, held_.data(), block - padding);
+    held_size_ = 0;
     out_size = block - padding;
     return true;
   }
@@ -106,11 +112,15 @@ class cbc : public context {
   /// Does whole blocks, without padding.
   bool once(unsigned char* out, std::size_t& out_size, std::size_t room, const unsigned char* in,
             std::size_t in_size) {
+    out_size = 0;
     if (!has_key()) return fail(reason::usage, "there is no key");
     if (room < in_size) return fail(reason::usage, "no room for the output");
     if (in_size % block != 0) return fail(reason::usage, "the text is not of whole blocks");
-    std::memmove(out, in, in_size);
-    if (in_size != 0 && !crypt(out, in_size)) return false;
+    if (in_size != 0) {
+      if (in == nullptr || out == nullptr) return fail(reason::usage, "there is no text");
+      std::memmove(out, in, in_size);
+      if (!crypt(out, in_size)) return false;
+    }
     out_size = in_size;
     return true;
   }
@@ -128,11 +138,16 @@ class cbc : public context {
     if (OSSL_PARAM_locate_const(given, OSSL_CIPHER_PARAM_TLS_VERSION) != nullptr) {
       return fail(reason::usage, "there is no TLS before 1.3");
     }
-    const OSSL_PARAM* const padding = OSSL_PARAM_locate_const(given, OSSL_CIPHER_PARAM_PADDING);
-    if (padding == nullptr) return true;
-    unsigned value = 0;
-    if (OSSL_PARAM_get_uint(padding, &value) == 0) return false;
-    pads_ = value != 0;
+    for (; given->key != nullptr; ++given) {
+      const std::string_view name = given->key;
+      if (name == OSSL_CIPHER_PARAM_PADDING) {
+        unsigned value = 0;
+        if (!expect_parameter(OSSL_PARAM_get_uint(given, &value))) return false;
+        pads_ = value != 0;
+      } else if (name == OSSL_CIPHER_PARAM_NUM) {
+        if (!expect_parameter(OSSL_PARAM_get_uint(given, &number_))) return false;
+      }
+    }
     return true;
   }
 
@@ -140,17 +155,23 @@ class cbc : public context {
   bool get_one(OSSL_PARAM& wanted) const {
     const std::string_view name = wanted.key;
     if (name == OSSL_CIPHER_PARAM_KEYLEN) {
-      return OSSL_PARAM_set_size_t(&wanted, cipher::key_size) != 0;
+      return expect_parameter(OSSL_PARAM_set_size_t(&wanted, cipher::key_size));
     }
-    if (name == OSSL_CIPHER_PARAM_IVLEN) return OSSL_PARAM_set_size_t(&wanted, block) != 0;
-    if (name == OSSL_CIPHER_PARAM_PADDING) return OSSL_PARAM_set_uint(&wanted, pads_) != 0;
-    if (name == OSSL_CIPHER_PARAM_IV) return set_octets(&wanted, iv_.data(), block);
-    if (name == OSSL_CIPHER_PARAM_UPDATED_IV) return set_octets(&wanted, chain_.data(), block);
+    if (name == OSSL_CIPHER_PARAM_IVLEN)
+      return expect_parameter(OSSL_PARAM_set_size_t(&wanted, block));
+    if (name == OSSL_CIPHER_PARAM_PADDING)
+      return expect_parameter(OSSL_PARAM_set_uint(&wanted, pads_));
+    if (name == OSSL_CIPHER_PARAM_NUM)
+      return expect_parameter(OSSL_PARAM_set_uint(&wanted, number_));
+    if (name == OSSL_CIPHER_PARAM_IV)
+      return expect_parameter(set_octets(&wanted, iv_.data(), block));
+    if (name == OSSL_CIPHER_PARAM_UPDATED_IV)
+      return expect_parameter(set_octets(&wanted, chain_.data(), block));
     return true;
   }
 
   void hold(std::size_t at, const unsigned char* from, std::size_t size) {
-    std::memcpy(held_.data() + at, from, size);
+    if (size != 0) std::memcpy(held_.data() + at, from, size);
     held_size_ = at + size;
   }
 
@@ -165,6 +186,8 @@ class cbc : public context {
   }
 
   bool pads_ = true;
+  bool has_iv_ = false;
+  unsigned number_ = 0;  // Which means nothing with CBC, and is kept for who set it.
   std::array<unsigned char, block> held_{};  // Text that has yet to be done,
   std::size_t held_size_ = 0;                // and how much.
   std::array<unsigned char, block> iv_{};    // What init() goes back to.

@@ -100,6 +100,10 @@ class context {
   context& operator=(const context&) = delete;
 
   bool fail(reason why, const char* what) const { return instance_.fail(why, what); }
+  /// For what OpenSSL returns when it sets or gets a parameter.
+  bool expect_parameter(int done) const {
+    return done != 0 || fail(reason::usage, "a parameter is of another type or size");
+  }
 
  protected:
   [[nodiscard]] bool has_key() const { return isolated_ != nullptr; }
@@ -146,9 +150,18 @@ inline bytes as_bytes(unsigned char* data, std::size_t size) {
 }
 
 /// Answers a request for a string of octets, which OpenSSL makes in two ways.
-inline bool set_octets(OSSL_PARAM* wanted, const unsigned char* data, std::size_t size) {
-  return OSSL_PARAM_set_octet_ptr(wanted, data, size) != 0 ||
-         OSSL_PARAM_set_octet_string(wanted, data, size) != 0;
+inline int set_octets(OSSL_PARAM* wanted, const unsigned char* data, std::size_t size) {
+  return wanted->data_type == OSSL_PARAM_OCTET_PTR
+             ? OSSL_PARAM_set_octet_ptr(wanted, data, size)
+             : OSSL_PARAM_set_octet_string(wanted, data, size);
+}
+
+/// Says whether `given` would set another size of the key than there is.
+inline bool changes_key_size(const OSSL_PARAM* given) {
+  const OSSL_PARAM* const size =
+      given == nullptr ? nullptr : OSSL_PARAM_locate_const(given, OSSL_CIPHER_PARAM_KEYLEN);
+  std::size_t value = 0;
+  return size != nullptr && (OSSL_PARAM_get_size_t(size, &value) == 0 || value != cipher::key_size);
 }
 
 /// The constants of a cipher.
@@ -178,6 +191,11 @@ class functions {
     return quietly(its, [&] { return f(its); });
   }
 
+  static bool set_all(Cipher& its, const OSSL_PARAM* given) {
+    if (changes_key_size(given)) return its.fail(reason::usage, "the key is of 16 bytes");
+    return its.set(given);
+  }
+
   static void* make(void* of) {
     auto& its = *static_cast<instance*>(of);
     return quietly(its, [&] { return new Cipher(its, Form); });
@@ -193,7 +211,7 @@ class functions {
       if (key != nullptr && key_size != cipher::key_size) {
         return its.fail(reason::usage, "the key is not of 16 bytes");
       }
-      return its.init(encrypts, key, iv, iv_size) && its.set(given);
+      return its.init(encrypts, key, iv, iv_size) && set_all(its, given);
     });
   }
   static int encrypt_init(void* context, const unsigned char* key, std::size_t key_size,
@@ -219,7 +237,7 @@ class functions {
     return on(context, [&](Cipher& its) { return its.get(wanted); });
   }
   static int set(void* context, const OSSL_PARAM* given) {
-    return on(context, [&](Cipher& its) { return its.set(given); });
+    return on(context, [&](Cipher& its) { return set_all(its, given); });
   }
 
   static int get_traits(OSSL_PARAM* wanted) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <openssl/evp.h>
+#include <openssl/rand.h>
 
 #include <algorithm>
 #include <array>
@@ -26,6 +27,7 @@ class gcm : public context {
       OSSL_PARAM_octet_string(OSSL_CIPHER_PARAM_IV, nullptr, 0),
       OSSL_PARAM_octet_string(OSSL_CIPHER_PARAM_UPDATED_IV, nullptr, 0),
       OSSL_PARAM_octet_string(OSSL_CIPHER_PARAM_AEAD_TAG, nullptr, 0),
+      OSSL_PARAM_size_t(OSSL_CIPHER_PARAM_AEAD_TLS1_AAD_PAD, nullptr),
       OSSL_PARAM_END};
   inline static const OSSL_PARAM settable[] = {
       OSSL_PARAM_size_t(OSSL_CIPHER_PARAM_IVLEN, nullptr),
@@ -34,8 +36,6 @@ class gcm : public context {
   using context::context;
 
   bool init(bool encrypts, const unsigned char* key, const unsigned char* iv, std::size_t iv_size) {
-    // A tag to compare with may have been given before the IV.
-    if (encrypts || this->encrypts()) tag_size_ = 0;
     set_direction(encrypts);
     if (iv != nullptr) {
       if (iv_size == 0 || iv_size > iv_max) return fail(reason::usage, "no IV can be so long");
@@ -54,23 +54,14 @@ class gcm : public context {
               std::size_t in_size) {
     out_size = 0;
     if (in_size == 0) return true;
-    if (!begin()) return false;
-    if (out == nullptr) return authenticate(in, in_size);
-    if (in_size > room) return fail(reason::usage, "no room for the output");
-    has_text_ = true;
-    if (out != in) std::memmove(out, in, in_size);
-    if (!run(encrypts() ? operation::gcm_encrypt : operation::gcm_decrypt,
-             as_bytes(out, in_size))) {
-      return false;
-    }
-    out_size = in_size;
-    return true;
+    if (in == nullptr) return finish(out, out_size, room);
+    return once(out, out_size, room, in, in_size);
   }
 
   bool finish(unsigned char*, std::size_t& out_size, std::size_t) {
     out_size = 0;
-    if (!encrypts() && tag_size_ == 0) return fail(reason::usage, "there is no tag to compare");
     if (!begin()) return false;
+    if (!encrypts() && tag_size_ == 0) return fail(reason::usage, "there is no tag to compare");
     std::array<unsigned char, tag_max> tag{};
     const bool made = run(operation::gcm_tag, as_bytes(tag.data(), tag.size()));
     state_ = state::used;
@@ -82,13 +73,30 @@ class gcm : public context {
     }
     const bool right = CRYPTO_memcmp(tag.data(), tag_.data(), tag_size_) == 0;
     OPENSSL_cleanse(tag.data(), tag.size());  // That of a message that nobody else could make.
-    tag_size_ = 0;
     return right || fail(reason::bad_tag, "the message is not as it was encrypted");
   }
 
+  /// Authenticates what has no place to go to, and ends the message if there is no text, as
+  /// OpenSSL's own does; `out_size` is `in_size` in any case.
   bool once(unsigned char* out, std::size_t& out_size, std::size_t room, const unsigned char* in,
             std::size_t in_size) {
-    return in == nullptr ? finish(out, out_size, room) : update(out, out_size, room, in, in_size);
+    out_size = 0;
+    if (in == nullptr) {
+      if (!finish(out, out_size, room)) return false;
+    } else if (!begin()) {
+      return false;
+    } else if (out == nullptr) {
+      if (!authenticate(in, in_size)) return false;
+    } else if (in_size > room) {
+      return fail(reason::usage, "no room for the output");
+    } else if (in_size != 0) {
+      has_text_ = true;
+      if (out != in) std::memmove(out, in, in_size);
+      const auto what = encrypts() ? operation::gcm_encrypt : operation::gcm_decrypt;
+      if (!run(what, as_bytes(out, in_size))) return false;
+    }
+    out_size = in_size;
+    return true;
   }
 
   bool get(OSSL_PARAM* wanted) const {
@@ -103,9 +111,9 @@ class gcm : public context {
       const std::string_view name = given->key;
       if (name == OSSL_CIPHER_PARAM_IVLEN) {
         std::size_t size = 0;
-        if (OSSL_PARAM_get_size_t(given, &size) == 0) return false;
+        if (!expect_parameter(OSSL_PARAM_get_size_t(given, &size))) return false;
         if (size == 0 || size > iv_max) return fail(reason::usage, "no IV can be so long");
-        if (size != iv_size_) state_ = state::none;
+        if (size != iv_size_ && state_ != state::none) state_ = state::used;  // It is no IV now.
         iv_size_ = size;
       } else if (name == OSSL_CIPHER_PARAM_AEAD_TAG) {
         if (given->data == nullptr || encrypts() || given->data_size == 0 ||
@@ -115,7 +123,8 @@ class gcm : public context {
         std::memcpy(tag_.data(), given->data, given->data_size);
         tag_size_ = given->data_size;
       } else if (name == OSSL_CIPHER_PARAM_AEAD_TLS1_AAD ||
-                 name == OSSL_CIPHER_PARAM_AEAD_TLS1_IV_FIXED) {
+                 name == OSSL_CIPHER_PARAM_AEAD_TLS1_IV_FIXED ||
+                 name == OSSL_CIPHER_PARAM_AEAD_TLS1_SET_IV_INV) {
         return fail(reason::usage, "there is no TLS before 1.3");
       }
     }
@@ -129,14 +138,24 @@ class gcm : public context {
   bool begin() {
     if (!has_key()) return fail(reason::usage, "there is no key");
     // One IV must not serve for two messages.
-    if (state_ == state::none || state_ == state::used) {
-      return fail(reason::usage, "there is no IV, or it was used");
-    }
+    if (state_ == state::used) return fail(reason::usage, "the IV was used, or is of another size");
+    if (state_ == state::none && !make_iv()) return false;
     if (state_ == state::begun) return true;
     auto text = iv_;
     if (!run(operation::gcm_iv, as_bytes(text.data(), iv_size_))) return false;
     state_ = state::begun;
     has_text_ = false;
+    return true;
+  }
+
+  /// Makes an IV at random, if one is needed to encrypt and nobody gave one.
+  bool make_iv() {
+    constexpr std::size_t least = 12;  // Of fewer bytes two could be the same.
+    if (!encrypts() || iv_size_ < least ||
+        RAND_bytes(iv_.data(), static_cast<int>(iv_size_)) <= 0) {
+      return fail(reason::usage, "there is no IV");
+    }
+    state_ = state::given;
     return true;
   }
 
@@ -156,19 +175,27 @@ class gcm : public context {
   bool get_one(OSSL_PARAM& wanted) const {
     const std::string_view name = wanted.key;
     if (name == OSSL_CIPHER_PARAM_KEYLEN) {
-      return OSSL_PARAM_set_size_t(&wanted, cipher::key_size) != 0;
+      return expect_parameter(OSSL_PARAM_set_size_t(&wanted, cipher::key_size));
     }
-    if (name == OSSL_CIPHER_PARAM_IVLEN) return OSSL_PARAM_set_size_t(&wanted, iv_size_) != 0;
+    if (name == OSSL_CIPHER_PARAM_IVLEN)
+      return expect_parameter(OSSL_PARAM_set_size_t(&wanted, iv_size_));
     if (name == OSSL_CIPHER_PARAM_AEAD_TAGLEN) {
-      return OSSL_PARAM_set_size_t(&wanted, tag_size_ != 0 ? tag_size_ : tag_max) != 0;
+      return expect_parameter(OSSL_PARAM_set_size_t(&wanted, tag_size_ != 0 ? tag_size_ : tag_max));
     }
     if (name == OSSL_CIPHER_PARAM_IV || name == OSSL_CIPHER_PARAM_UPDATED_IV) {
-      return state_ != state::none && set_octets(&wanted, iv_.data(), iv_size_);
+      if (state_ == state::none) return fail(reason::usage, "there is no IV");
+      return expect_parameter(set_octets(&wanted, iv_.data(), iv_size_));
     }
     if (name == OSSL_CIPHER_PARAM_AEAD_TAG) {
-      const bool possible = encrypts() && wanted.data_size <= tag_size_ && wanted.data_size != 0;
-      return possible ? OSSL_PARAM_set_octet_string(&wanted, tag_.data(), wanted.data_size) != 0
-                      : fail(reason::usage, "there is no tag yet, or none so long");
+      const bool possible =
+          encrypts() && tag_size_ != 0 && wanted.data_size <= tag_max && wanted.data_size != 0;
+      if (!possible) return fail(reason::usage, "there is no tag yet, or none so long");
+      return expect_parameter(OSSL_PARAM_set_octet_string(&wanted, tag_.data(), wanted.data_size));
+    }
+    if (name == OSSL_CIPHER_PARAM_AEAD_TLS1_AAD_PAD)
+      return expect_parameter(OSSL_PARAM_set_size_t(&wanted, 0));
+    if (name == OSSL_CIPHER_PARAM_AEAD_TLS1_GET_IV_GEN) {
+      return fail(reason::usage, "there is no TLS before 1.3");
     }
     return true;
   }
@@ -177,8 +204,8 @@ class gcm : public context {
   bool has_text_ = false;
   std::array<unsigned char, iv_max> iv_{};
   std::size_t iv_size_ = constants.iv_size;
-  std::array<unsigned char, tag_max> tag_{};
-  std::size_t tag_size_ = 0;  // 0: there is none.
+  std::array<unsigned char, tag_max> tag_{};  // The last that was made or given,
+  std::size_t tag_size_ = 0;                  // and how much of it; 0: there is none.
 };
 
 }  // namespace provider
