@@ -24,7 +24,7 @@ RANKS = [
     "digest source_image guest_memory guest_access tainted object_bytes layout write_set "
     "fault_report posix/quiet_signals snapshot extended_state guest_cpuid guest_cpu grant "
     "system_call_names policy_usage system_call stop allow policy "
-    "allow_entropy posix/rights posix/request posix/paths "
+    "allow_entropy posix/rights posix/request posix/host_files posix/no_wait posix/paths "
     "posix/descriptor_calls posix/path_calls posix/system_calls posix/grants posix "
     "pool_options slots workers pending",
     "deadline runner shared_snapshot machine resident bare_machine "

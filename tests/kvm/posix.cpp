@@ -3,8 +3,13 @@
 #include "catch.hpp"
 
 #include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <array>
@@ -379,7 +384,16 @@ TEST_CASE("a grant to read is none to write", "[posix]") {
 }
 
 TEST_CASE("a given descriptor that is none is an error, and no wait", "[posix]") {
-  auto fn = function(policy{posix::descriptor<3>(-1, posix::reading_and_writing)});
+  CHECK_THROWS_AS(posix::descriptor<3>(-1, posix::reading), failure);
+  const auto refused = posix::try_descriptor<3>(-1, posix::reading);
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(to_string(refused.why()) ==
+        "kvm_call: a descriptor that a policy grants cannot be used: Bad file descriptor");
+  // It is closed after it was granted, and its number is one that nothing else gets.
+  const kvm::fd low(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  kvm::fd closed(::fcntl(low.get(), F_DUPFD_CLOEXEC, 500));
+  auto fn = function(policy{posix::descriptor<3>(closed.get(), posix::reading_and_writing)});
+  closed = {};
   script what;
   const auto memory = what.room(8);
   what.add(SYS_read, {3, memory, 8});
@@ -447,6 +461,83 @@ TEST_CASE("given descriptors are read and written as far as they were given", "[
   const auto ended = limited.try_call(std::span(waits.calls), std::span(waits.memory));
   REQUIRE_FALSE(ended.has_value());
   CHECK(ended.why().code == errc::timed_out);
+}
+
+TEST_CASE("a message that is given in pieces is sent as one, and taken as one", "[posix]") {
+  std::array<int, 2> pair{};
+  REQUIRE(::socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair.data()) == 0);
+  const kvm::fd ours(pair[0]);
+  const kvm::fd theirs(pair[1]);
+  auto fn = function(policy{posix::descriptor<3>(theirs.get(), posix::reading_and_writing)});
+  script what;
+  const auto long_one = what.bytes(std::string(20000, 'm'));
+  const auto head = what.text("head");
+  what.add(SYS_writev, {3, what.vectors({{head, 4}, {head, 0}, {long_one, 20000}}), 3});
+  const auto first = what.room(4);
+  const auto rest = what.room(16);
+  const std::size_t reads = what.calls.size() + 2;
+  what.add(SYS_readv, {3, what.vectors({{first, 4}, {rest, 16}}), 2});
+  REQUIRE(::send(ours.get(), "long message", 12, 0) == 12);
+  run(fn, what);
+  CHECK(what[3] == 20004);
+  CHECK(what.at(first, 4) == "long");
+  CHECK(what.at(rest, 9) == std::string(" message\x5a"));
+  CHECK(what[reads] == 12);
+  std::string got(30000, '.');
+  CHECK(::recv(ours.get(), got.data(), got.size(), 0) == 20004);
+  CHECK(got.substr(0, 20004) == "head" + std::string(20000, 'm'));
+}
+
+TEST_CASE("a terminal can be given, and stops no host in the background", "[posix]") {
+  const kvm::fd master(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
+  REQUIRE(master);
+  REQUIRE(::grantpt(master.get()) == 0);
+  REQUIRE(::unlockpt(master.get()) == 0);
+  std::array<char, 64> name{};
+  REQUIRE(::ptsname_r(master.get(), name.data(), name.size()) == 0);
+  const kvm::fd terminal(::open(name.data(), O_RDWR | O_NOCTTY | O_CLOEXEC));
+  REQUIRE(terminal);
+  auto fn = function(policy{posix::descriptor<0>(terminal.get(), posix::reading),
+                            posix::descriptor<1>(terminal.get(), posix::writing)});
+  script what;
+  const auto to = what.room(16);
+  what.add(SYS_read, {0, to, 16});
+  what.add(SYS_write, {1, what.text("hello"), 5});
+  REQUIRE(::write(master.get(), "line\n", 5) == 5);
+  run(fn, what);
+  CHECK(what[0] == 5);
+  CHECK(what.at(to, 5) == "line\n");
+  CHECK(what[1] == 5);
+
+  const pid_t child = ::fork();
+  if (child == 0) {
+    // A session whose terminal it is, with another group of processes in front.
+    ::setsid();
+    const int own = ::open(name.data(), O_RDWR);
+    const pid_t front = ::fork();
+    if (front == 0) {
+      ::setpgid(0, 0);
+      for (;;) ::pause();
+    }
+    ::setpgid(front, front);
+    const bool there = ::tcsetpgrp(own, front) == 0;
+    const pid_t behind = ::fork();
+    if (behind == 0) {
+      ::setpgid(0, 0);
+      char byte = 0;
+      iovec one{.iov_base = &byte, .iov_len = 1};
+      ::_exit(posix::detail::move_now(own, std::span(&one, 1), {}, false) == -EIO ? 0 : 1);
+    }
+    int status = 0;
+    ::waitpid(behind, &status, WUNTRACED);
+    ::kill(behind, SIGKILL);
+    ::kill(front, SIGKILL);
+    ::_exit(there && WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : 1);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 0);
 }
 
 TEST_CASE("what the host may do with a given descriptor, its guest may not", "[posix]") {

@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,6 +22,7 @@
 #include <string_view>
 #include <vector>
 
+#include <virtine/posix/no_wait.hpp>
 #include <virtine/posix/quiet_signals.hpp>
 #include <virtine/posix/request.hpp>
 #include <virtine/posix/rights.hpp>
@@ -36,9 +38,6 @@ struct piece {
   std::uint64_t length = 0;
 };
 
-/// Where in a file: at its own position, or at this one.
-using position = std::optional<std::int64_t>;
-
 /// Returns how much of the pieces is moved by one call.
 inline std::uint64_t total_of(std::span<const piece> pieces) {
   std::uint64_t total = 0;
@@ -48,31 +47,39 @@ inline std::uint64_t total_of(std::span<const piece> pieces) {
   return total;
 }
 
-/// Waits a little until a given descriptor, which may be a pipe or a socket, can be used without
-/// blocking for long. Returns whether it can.
-inline bool ready(const open_file& file, short what) {
-  if (file.what != kind::given || file.file() < 0) return true;
-  constexpr int milliseconds = 10;
-  pollfd wanted{.fd = file.file(), .events = what, .revents = 0};
-  return ::poll(&wanted, 1, milliseconds) > 0;  // A signal has only cut the wait short.
+/// Answers with what a transfer made. One that was interrupted is to be asked for again, as the
+/// guest must not know of the host's signals, and so is one that would have had to wait, after a
+/// little while: the call's deadline is looked at between.
+inline answer transferred(const open_file& file, std::int64_t made, short events) {
+  if (made >= 0) return gives(file.grant, made);
+  if (made == -ENOSPC) return refuses(file.grant, ENOSPC);
+  if (made != -EINTR && made != -EAGAIN) return fails(file.grant, static_cast<int>(-made));
+  if (made == -EAGAIN && file.what == kind::given) {
+    constexpr int milliseconds = 10;
+    pollfd wanted{.fd = file.file(), .events = events, .revents = 0};
+    ::poll(&wanted, 1, milliseconds);  // How it ends does not matter.
+  }
+  return {.again = true, .grant = file.grant};
 }
 
-/// Asks for the call again if it was interrupted: the guest must not know of the host's signals.
-inline answer again_if_interrupted(std::size_t grant, std::int64_t made) {
-  if (made == -EINTR || made == -EAGAIN) return {.again = true, .grant = grant};
-  return gives(grant, made);
+/// Returns the guest's bytes as the kernel is told of them.
+inline iovec vector_of(std::span<const std::byte> bytes) {
+  // Sound: they are only read.
+  return {.iov_base = const_cast<std::byte*>(bytes.data()), .iov_len = bytes.size()};
 }
 
 inline answer read_file(const request& r, open_file& file, std::span<const piece> to, position at) {
   if (!file.reads) return refuses(file.grant, EBADF);
   if (file.what == kind::directory) return fails(file.grant, EISDIR);
-  if (!ready(file, POLLIN)) return {.again = true, .grant = file.grant};
   const std::uint64_t size = total_of(to);
+  if (size == 0) return gives(file.grant, 0);
   const auto buffer = std::make_unique_for_overwrite<std::byte[]>(size);
-  // Sound: there are `size` bytes.
-  const ssize_t got =
-      at ? ::pread(file.file(), buffer.get(), size, *at) : ::read(file.file(), buffer.get(), size);
-  if (got < 0) return again_if_interrupted(file.grant, -errno);
+  iovec whole{.iov_base = buffer.get(), .iov_len = size};
+  const std::span one(&whole, 1);
+  const std::int64_t got = file.what == kind::given
+                               ? move_now(file.file(), one, at, false)
+                               : or_errno(move_waiting(file.file(), one, at, false));
+  if (got < 0) return transferred(file, got, POLLIN);
   std::span<const std::byte> rest(buffer.get(), static_cast<std::size_t>(got));
   for (const piece& each : to) {
     const auto part = rest.first(std::min<std::uint64_t>(rest.size(), each.length));
@@ -92,58 +99,70 @@ inline std::uint64_t gap_before(const open_file& file, position at) {
   return static_cast<std::uint64_t>(std::max<std::int64_t>(begin - status.st_size, 0));
 }
 
-/// Writes some of the bytes, of which there are any. Returns how many, or a negative errno.
-inline std::int64_t write_piece(const request& r, open_file& file, std::span<const std::byte> bytes,
+/// Hands bytes to the sink of the outputs. Returns how many, or a negative errno.
+inline std::int64_t write_output(const request& r, std::span<const std::byte> bytes) {
+  const output_right& out = *r.granted.output;
+  std::uint64_t& used = r.open.output_written();
+  const std::size_t fits = std::min<std::uint64_t>(bytes.size(), out.most - used);
+  if (fits == 0) return -ENOSPC;
+  used += fits;
+  // Sound: bytes are characters.
+  out.sink({reinterpret_cast<const char*>(bytes.data()), fits});
+  return static_cast<std::int64_t>(fits);
+}
+
+/// Writes to a file below a granted directory. Returns how many bytes, or a negative errno.
+inline std::int64_t write_below(const request& r, open_file& file, std::span<const std::byte> bytes,
                                 position at) {
-  if (file.what == kind::output) {
-    const output_right& out = *r.granted.output;
-    std::uint64_t& used = r.open.output_written();
-    const std::size_t fits = std::min<std::uint64_t>(bytes.size(), out.most - used);
-    if (fits == 0 && !bytes.empty()) return -ENOSPC;
-    used += fits;
-    // Sound: bytes are characters.
-    if (fits != 0) out.sink({reinterpret_cast<const char*>(bytes.data()), fits});
-    return static_cast<std::int64_t>(fits);
-  }
-  std::size_t fits = bytes.size();
-  std::uint64_t gap = 0;
-  std::uint64_t* used = nullptr;
-  if (file.what == kind::file) {
-    used = &r.open.written_below(file.directory);
-    const std::uint64_t left = r.granted.directories[file.directory].most - *used;
-    gap = gap_before(file, at);
-    if (left <= gap) return -ENOSPC;
-    fits = std::min<std::uint64_t>(fits, left - gap);
-  } else {
-    fits = std::min<std::size_t>(fits, 4096);  // What a pipe that is ready has room for.
-  }
-  const std::int64_t made = quietly([&] {
-    // Sound: the range was checked, and the guest does not run.
-    return at ? ::pwrite(file.file(), bytes.data(), fits, *at)
-              : ::write(file.file(), bytes.data(), fits);
-  });
-  if (used != nullptr && made > 0) *used += gap + static_cast<std::uint64_t>(made);
+  std::uint64_t& used = r.open.written_below(file.directory);
+  const std::uint64_t left = r.granted.directories[file.directory].most - used;
+  const std::uint64_t gap = gap_before(file, at);
+  if (left <= gap) return -ENOSPC;
+  iovec one = vector_of(bytes);
+  one.iov_len = std::min<std::uint64_t>(bytes.size(), left - gap);
+  const std::int64_t made =
+      quietly([&] { return move_waiting(file.file(), std::span(&one, 1), at, true); });
+  if (made > 0) used += gap + static_cast<std::uint64_t>(made);
   return made;
+}
+
+/// Writes all pieces to a given descriptor at once, as a socket may make one message of them.
+inline std::int64_t write_given(const request& r, const open_file& file,
+                                std::span<const piece> from, position at) {
+  std::vector<iovec> bytes;
+  std::uint64_t left = total_of(from);
+  for (const piece& each : from) {
+    const std::uint64_t length = std::min(each.length, left);
+    if (length == 0) continue;
+    const auto part = r.guest.read(guest_address{each.address}, length);
+    if (!part) return -EFAULT;
+    bytes.push_back(vector_of(*part));
+    left -= length;
+  }
+  return bytes.empty() ? 0 : move_now(file.file(), bytes, at, true);
 }
 
 inline answer write_file(const request& r, open_file& file, std::span<const piece> from,
                          position at) {
   if (!file.writes) return refuses(file.grant, EBADF);
-  if (!ready(file, POLLOUT)) return {.again = true, .grant = file.grant};
+  if (file.what == kind::given) {
+    return transferred(file, write_given(r, file, from, at), POLLOUT);
+  }
   std::uint64_t left = total_of(from);
   std::int64_t written = 0;
   for (const piece& each : from) {
     const std::uint64_t length = std::min(each.length, left);
     if (length == 0) continue;
     const auto bytes = r.guest.read(guest_address{each.address}, length);
-    const std::int64_t made = bytes ? write_piece(r, file, *bytes, at) : -EFAULT;
+    const std::int64_t made = !bytes                      ? -EFAULT
+                              : file.what == kind::output ? write_output(r, *bytes)
+                                                          : write_below(r, file, *bytes, at);
     if (made < 0 && written > 0) break;
-    if (made == -ENOSPC) return refuses(file.grant, ENOSPC);
-    if (made < 0) return again_if_interrupted(file.grant, made);
+    if (made < 0) return transferred(file, made, POLLOUT);
     written += made;
     left -= length;
     if (at) *at += made;
-    if (static_cast<std::uint64_t>(made) < length || file.what == kind::given) break;
+    if (static_cast<std::uint64_t>(made) < length) break;
   }
   return gives(file.grant, written);
 }

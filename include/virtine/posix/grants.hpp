@@ -24,7 +24,8 @@
 #include <virtine/environment.hpp>
 #include <virtine/grant.hpp>
 #include <virtine/kvm/fd.hpp>
-#include <virtine/posix/paths.hpp>
+#include <virtine/posix/host_files.hpp>
+#include <virtine/posix/no_wait.hpp>
 #include <virtine/posix/rights.hpp>
 #include <virtine/posix/system_calls.hpp>
 #include <virtine/process.hpp>
@@ -175,9 +176,12 @@ struct directory_grant {
 inline constexpr std::uint64_t most_written = 64 << 20;
 
 /// Grants the regular files and directories below `host_path`, which guests have at `At`. No path
-/// leads out of it: symbolic links are not followed, by nobody's files. The directory is opened
-/// here, and stays the same even if it is moved. Fails with errc::kvm_call if it cannot be opened,
-/// or if the kernel lacks openat2 (Linux 5.6).
+/// leads out of it: symbolic links are not followed, by nobody's files. What is mounted below it is
+/// part of it, as far as the file system is one that holds files; proc, sysfs, cgroup and their
+/// like are refused with EACCES. The directory is opened here, and stays the same even if it is
+/// moved. Fails with errc::kvm_call if it cannot be opened, is in such a file system, if the kernel
+/// lacks openat2 (Linux 5.6), or if there is no /proc, which is needed as long as the policy is
+/// used.
 template <detail::fixed_path At>
 result<directory_grant<At>> try_directory(const std::string& host_path, file_rights rights,
                                           std::uint64_t most = most_written) {
@@ -192,6 +196,18 @@ result<directory_grant<At>> try_directory(const std::string& host_path, file_rig
     return error{.code = errc::kvm_call,
                  .os_error = probe.why,
                  .operation = "openat2, which grants of directories need (Linux 5.6)"};
+  }
+  if (const int why = detail::check_file_system(root.get())) {
+    return error{.code = errc::kvm_call,
+                 .os_error = why,
+                 .operation =
+                     "a directory of a file system that is not known to hold files is "
+                     "granted to nobody; grant one on a disk, in memory or of a network"};
+  }
+  if (const auto probe = detail::open_again(root.get(), O_PATH | O_DIRECTORY); !probe.file) {
+    return error{.code = errc::kvm_call,
+                 .os_error = probe.why,
+                 .operation = "/proc, which grants of directories need to be mounted"};
   }
   return directory_grant<At>{.root = std::make_shared<const kvm::fd>(std::move(root)),
                              .host_path = host_path,
@@ -235,10 +251,35 @@ struct descriptor_grant {
 
 /// Gives guests the host's descriptor `file` as their descriptor `Number`. It stays the caller's,
 /// must be open as long as the policy is used, and is shared by all calls, its position included.
+/// No call waits in it beyond its deadline, and its flags stay as they are: regular files, disks,
+/// pipes, FIFOs, sockets and terminals can be given in any state, all else (an eventfd, a timerfd,
+/// inotify, most devices) only with O_NONBLOCK. Fails with errc::kvm_call if it is not open or
+/// could make its guest wait.
+template <int Number>
+result<descriptor_grant<Number>> try_descriptor(int file, transfer allowed) {
+  const int why = detail::check_never_waits(file);
+  if (why == EWOULDBLOCK) {
+    return error{.code = errc::kvm_call,
+                 .os_error = why,
+                 .operation =
+                     "a descriptor that can make its guest wait for ever is granted only "
+                     "if it has O_NONBLOCK; set that by fcntl(F_SETFL) first"};
+  }
+  if (why != 0) {
+    return error{.code = errc::kvm_call,
+                 .os_error = why,
+                 .operation = "a descriptor that a policy grants cannot be used"};
+  }
+  return descriptor_grant<Number>{.file = file, .allowed = allowed};
+}
+
+#ifdef __cpp_exceptions
+/// As try_descriptor(), but throws failure.
 template <int Number>
 descriptor_grant<Number> descriptor(int file, transfer allowed) {
-  return {.file = file, .allowed = allowed};
+  return try_descriptor<Number>(file, allowed).value();
 }
+#endif
 
 /// Clocks, and sleeping until the call's deadline. Made by clock().
 struct clock_grant {

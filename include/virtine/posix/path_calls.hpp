@@ -32,15 +32,32 @@ inline int locate(const request& r, std::optional<std::size_t> base, std::size_t
   std::string path;
   if (const int why = r.take_text(text, path)) return why;
   if (path.empty()) return ENOENT;
-  std::string from = "/";
+  const open_file* open = nullptr;
+  std::optional<std::string> begin = "/";
   if (base && r.number(*base) != AT_FDCWD && path.front() != '/') {
-    const open_file* const file = r.open.find(r.arguments[*base]);
-    if (file == nullptr) return EBADF;
-    if (file->what != kind::directory) return ENOTDIR;
-    from = file->path;
+    open = r.open.find(r.arguments[*base]);
+    if (open == nullptr) return EBADF;
+    if (open->what != kind::directory) return ENOTDIR;
+    begin = guest_path_now(r.granted.directories[open->directory], open->owned);
+    if (!begin) return ENOENT;
   }
-  out = find_place(r.granted, normal_path(from, path));
-  return out.in == nullptr ? ENOENT : 0;
+  out = find_place(r.granted, normal_path(*begin, path));
+  if (out.in == nullptr) return ENOENT;
+  const bool slash = path.ends_with('/');
+  path.resize(path.find_last_not_of('/') + 1);
+  const std::string_view name = std::string_view(path).substr(path.find_last_of('/') + 1);
+  out.named = !name.empty() && name != "." && name != "..";
+  // From the open directory itself, if the path stays below it: that may be moved meanwhile.
+  if (open != nullptr && out.index == open->directory) {
+    const auto rest = below(out.whole, *begin);
+    if (rest && (*rest != "." || !out.named)) {
+      out.from = &open->owned;
+      out.rest = *rest;
+    }
+  }
+  // What a slash follows has to be a directory; the kernel sees to that.
+  if (slash && out.rest != ".") out.rest += '/';
+  return 0;
 }
 
 /// Counts an entry that is to be created against what may be written. Returns whether it fits.
@@ -51,8 +68,18 @@ inline bool pay_for_entry(const request& r, const place& where) {
   return true;
 }
 
-/// Opens the file at `where` as the guest wants it. Nothing is opened for real before it is known
-/// to be a regular file or a directory, as opening a device or a pipe can do something already.
+/// Makes the regular file at `where`, which must not exist, and opens it.
+inline opened create_at(const place& where, int flags, std::uint64_t mode) {
+  std::string name;
+  const opened parent = open_parent(where, name);
+  if (!parent.file) return {.why = parent.why};
+  return open_beneath(parent.file, name, static_cast<std::uint64_t>(flags | O_CREAT | O_EXCL),
+                      mode & 0777);
+}
+
+/// Opens the file at `where` as the guest wants it. Only what is known to be a regular file or a
+/// directory is opened for real, and that very file, whoever puts another in its place meanwhile:
+/// opening a device or a pipe can do something already.
 inline answer open_at(const request& r, const place& where, int flags, std::uint64_t mode) {
   constexpr int large_file = 0100000;  // What Linux calls O_LARGEFILE; the host's libc has 0.
   constexpr int known = O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_APPEND | O_NONBLOCK |
@@ -61,37 +88,39 @@ inline answer open_at(const request& r, const place& where, int flags, std::uint
   const int access = flags & O_ACCMODE;
   if ((flags & ~known) != 0 || access == O_ACCMODE) return fails(grant, EINVAL);
   const bool writes = access != O_RDONLY;
-  if ((writes || (flags & (O_CREAT | O_TRUNC)) != 0) && !where.in->writable) {
+  const bool creates = (flags & O_CREAT) != 0;
+  if ((writes || creates || (flags & O_TRUNC) != 0) && !where.in->writable) {
     return refuses(grant, EROFS);
   }
   if (r.open.full()) return fails(grant, EMFILE);
 
-  constexpr int how = O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
-  int wanted = access | how | (flags & (O_TRUNC | O_APPEND | O_DIRECTORY));
-  std::uint64_t permissions = 0;
-  const opened seen = open_beneath(*where.in->root, where.below, O_PATH | O_NOFOLLOW);
-  if (seen.file) {
-    const looked_up found = inspect(seen.file);
-    if (found.why == EACCES) return refuses(grant, EACCES);
-    if (found.why != 0) return fails(grant, found.why);
-    if ((flags & O_CREAT) != 0 && (flags & O_EXCL) != 0) return fails(grant, EEXIST);
-    if (S_ISDIR(found.status.st_mode) && (writes || (flags & O_CREAT) != 0)) {
-      return fails(grant, EISDIR);
+  const int wanted = access | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | (flags & O_APPEND);
+  opened made{.why = EEXIST};
+  bool is_directory = false;
+  bool paid = false;
+  // Somebody else may make the file, or remove it, after it was looked for.
+  for (int attempts = 0; !made.file && attempts < 16; ++attempts) {
+    const opened seen = open_to_look(where, O_NOFOLLOW);
+    if (seen.file) {
+      const looked_up found = inspect(seen.file);
+      if (found.why == EACCES) return refuses(grant, EACCES);
+      if (found.why != 0) return fails(grant, found.why);
+      if (creates && (flags & O_EXCL) != 0) return fails(grant, EEXIST);
+      is_directory = S_ISDIR(found.status.st_mode);
+      if (is_directory && (writes || creates)) return fails(grant, EISDIR);
+      // Not O_NOFOLLOW, as the kernel's link to the file is one.
+      made =
+          open_again(seen.file.get(), (wanted & ~O_NOFOLLOW) | (flags & (O_TRUNC | O_DIRECTORY)));
+      if (!made.file) return fails(grant, made.why);
+    } else if (seen.why == ENOENT && creates && where.rest != ".") {
+      if (!std::exchange(paid, true) && !pay_for_entry(r, where)) return refuses(grant, ENOSPC);
+      made = create_at(where, wanted, mode);
+      if (!made.file && made.why != EEXIST) return fails(grant, made.why);
+    } else {
+      return seen.why == EACCES ? refuses(grant, EACCES) : fails(grant, seen.why);
     }
-  } else if (seen.why == ENOENT && (flags & O_CREAT) != 0) {
-    if (!pay_for_entry(r, where)) return refuses(grant, ENOSPC);
-    wanted |= flags & (O_CREAT | O_EXCL);
-    permissions = mode & 0777;
-  } else {
-    return fails(grant, seen.why);
   }
-  opened made =
-      open_beneath(*where.in->root, where.below, static_cast<std::uint64_t>(wanted), permissions);
   if (!made.file) return fails(grant, made.why);
-  // Once more, because somebody else may have put another file there.
-  const looked_up found = inspect(made.file);
-  if (found.why != 0) return fails(grant, found.why);
-  const bool is_directory = S_ISDIR(found.status.st_mode);
   return gives(grant, static_cast<std::int64_t>(
                           r.open.add({.what = is_directory ? kind::directory : kind::file,
                                       .reads = access != O_WRONLY,
@@ -100,15 +129,13 @@ inline answer open_at(const request& r, const place& where, int flags, std::uint
                                       .flags = flags & (O_ACCMODE | O_APPEND | O_NONBLOCK),
                                       .owned = std::move(made.file),
                                       .directory = where.index,
-                                      .grant = grant,
-                                      .path = is_directory ? where.whole : std::string()})));
+                                      .grant = grant})));
 }
 
 /// stat, lstat and newfstatat, whose structure goes to argument `to`.
 inline answer stat_at(const request& r, const place& where, std::size_t to, bool follow) {
   const std::size_t grant = where.in->grant;
-  const opened seen = open_beneath(*where.in->root, where.below,
-                                   static_cast<std::uint64_t>(O_PATH | (follow ? 0 : O_NOFOLLOW)));
+  const opened seen = open_to_look(where, follow ? 0 : O_NOFOLLOW);
   if (!seen.file) return fails(grant, seen.why);
   struct ::stat status {};
   if (::fstat(seen.file.get(), &status) != 0) return fails(grant, errno);
@@ -119,19 +146,18 @@ inline answer stat_at(const request& r, const place& where, std::size_t to, bool
 inline answer access_at(const place& where, int mode) {
   const std::size_t grant = where.in->grant;
   if ((mode & ~(R_OK | W_OK | X_OK)) != 0) return fails(grant, EINVAL);
-  const opened seen = open_beneath(*where.in->root, where.below, O_PATH);
+  const opened seen = open_to_look(where, 0);
   if (!seen.file) return fails(grant, seen.why);
   if ((mode & W_OK) != 0 && !where.in->writable) return fails(grant, EROFS);
   // Sound: the kernel reads an empty text and no memory besides.
   return tells(grant, ::syscall(SYS_faccessat2, seen.file.get(), "", mode, AT_EMPTY_PATH));
 }
 
-/// Does something with the directory that holds the file at `where`, if it may be written.
+/// Does something with the directory that holds the entry at `where`, if it may be written.
 template <class Change>
 answer change_entry(const place& where, const Change& change) {
   const std::size_t grant = where.in->grant;
   if (!where.in->writable) return refuses(grant, EROFS);
-  if (where.below == ".") return refuses(grant, EBUSY);
   std::string name;
   const opened parent = open_parent(where, name);
   if (!parent.file) return fails(grant, parent.why);
@@ -139,26 +165,33 @@ answer change_entry(const place& where, const Change& change) {
 }
 
 inline answer make_directory(const request& r, const place& where, std::uint64_t mode) {
+  if (!where.named || where.rest == ".") return fails(where.in->grant, EEXIST);
   if (where.in->writable && !pay_for_entry(r, where)) return refuses(where.in->grant, ENOSPC);
   return change_entry(where, [&](int parent, const char* name) {
     return ::mkdirat(parent, name, static_cast<mode_t>(mode & 0777));
   });
 }
 
-inline answer remove_entry(const place& where, int flags) {
-  if ((flags & ~AT_REMOVEDIR) != 0) return fails(where.in->grant, EINVAL);
+inline answer remove_entry(const request& r, const place& where, int flags) {
+  const std::size_t grant = where.in->grant;
+  if ((flags & ~AT_REMOVEDIR) != 0) return fails(grant, EINVAL);
+  if (!where.named) return fails(grant, flags == 0 ? EISDIR : EINVAL);
+  if (where.in->writable && holds_a_grant(r.granted, where)) return refuses(grant, EBUSY);
   return change_entry(
       where, [&](int parent, const char* name) { return ::unlinkat(parent, name, flags); });
 }
 
-inline answer rename_entry(const place& from, const place& to) {
+inline answer rename_entry(const request& r, const place& from, const place& to) {
+  const std::size_t grant = from.in->grant;
   if (!to.in->writable) return refuses(to.in->grant, EROFS);
-  return change_entry(from, [&](int parent, const char* name) -> int {
-    if (to.below == ".") return errno = EBUSY, -1;
-    if (to.in != from.in) return errno = EXDEV, -1;
-    std::string new_name;
-    const opened new_parent = open_parent(to, new_name);
-    if (!new_parent.file) return errno = new_parent.why, -1;
+  if (!from.in->writable) return refuses(grant, EROFS);
+  if (!from.named || !to.named) return fails(grant, EBUSY);
+  if (holds_a_grant(r.granted, from) || holds_a_grant(r.granted, to)) return refuses(grant, EBUSY);
+  if (to.in != from.in) return fails(grant, EXDEV);
+  std::string new_name;
+  const opened new_parent = open_parent(to, new_name);
+  if (!new_parent.file) return fails(grant, new_parent.why);
+  return change_entry(from, [&](int parent, const char* name) {
     return ::renameat(parent, name, new_parent.file.get(), new_name.c_str());
   });
 }
@@ -228,18 +261,18 @@ inline std::optional<answer> serve_path(const request& r, std::uint32_t call) {
     case SYS_mkdirat:
       return make_directory(r, where, r.arguments[next]);
     case SYS_unlink:
-      return remove_entry(where, 0);
+      return remove_entry(r, where, 0);
     case SYS_rmdir:
-      return remove_entry(where, AT_REMOVEDIR);
+      return remove_entry(r, where, AT_REMOVEDIR);
     case SYS_unlinkat:
-      return remove_entry(where, r.number(next));
+      return remove_entry(r, where, r.number(next));
     default:
       break;
   }
   place to;
   const auto base = call == SYS_rename ? std::nullopt : std::optional<std::size_t>(2);
   if (const int why = locate(r, base, call == SYS_rename ? 1 : 3, to)) return constant(-why);
-  return rename_entry(where, to);
+  return rename_entry(r, where, to);
 }
 
 }  // namespace virtine::posix::detail

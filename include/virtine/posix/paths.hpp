@@ -4,12 +4,7 @@
 #pragma once
 
 #include <fcntl.h>
-#include <linux/magic.h>
-#include <linux/openat2.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/vfs.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstddef>
@@ -21,33 +16,10 @@
 #include <vector>
 
 #include <virtine/kvm/fd.hpp>
+#include <virtine/posix/host_files.hpp>
 #include <virtine/posix/rights.hpp>
 
 namespace virtine::posix::detail {
-
-/// A descriptor of the host's, or an errno.
-struct opened {
-  kvm::fd file = {};
-  int why = 0;
-};
-
-/// Opens what lies below `root`. Whatever the path says and whoever changes the tree meanwhile, it
-/// is below there, and was reached through no symbolic link.
-inline opened open_beneath(const kvm::fd& root, const std::string& path, std::uint64_t flags,
-                           std::uint64_t mode = 0) {
-  open_how how{};
-  how.flags = flags | O_CLOEXEC;
-  how.mode = mode;
-  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS;
-  // The kernel gives up with EAGAIN when directories are moved meanwhile.
-  for (int attempts = 0; attempts < 16; ++attempts) {
-    // Sound: the kernel reads a path that ends with a zero byte and as many bytes as `how` has.
-    const long file = ::syscall(SYS_openat2, root.get(), path.c_str(), &how, sizeof how);
-    if (file >= 0) return {.file = kvm::fd(static_cast<int>(file))};
-    if (errno != EAGAIN && errno != EINTR) return {.why = errno};
-  }
-  return {.why = EAGAIN};
-}
 
 /// Returns `path`, relative to the directory `base`, without ".", ".." and double slashes. As no
 /// symbolic link is ever followed, that is the same file.
@@ -71,12 +43,25 @@ inline std::string normal_path(std::string_view base, std::string_view path) {
   return out.empty() ? "/" : out;
 }
 
+/// Returns what of a normal path is below the directory `above`, "." for itself; nothing if it is
+/// not there.
+inline std::optional<std::string_view> below(std::string_view path, std::string_view above) {
+  if (above == "/") above = {};
+  if (!path.starts_with(above)) return std::nullopt;
+  path.remove_prefix(above.size());
+  if (path.empty() || path == "/") return ".";
+  if (path.front() != '/') return std::nullopt;
+  return path.substr(1);
+}
+
 /// Where a path leads.
 struct place {
   const directory_right* in = nullptr;  ///< Null: to no granted directory.
   std::size_t index = 0;                ///< Of `in` among all of them.
-  std::string below = {};               ///< The path from there, "." for itself.
-  std::string whole = {};               ///< The path in the guest's tree.
+  const kvm::fd* from = nullptr;  ///< The directory where `rest` begins: that of `in`, or below.
+  std::string rest = {};          ///< The path from there, "." for itself.
+  std::string whole = {};         ///< The path in the guest's tree.
+  bool named = true;              ///< It ends with a name, and not with "." or "..".
 };
 
 /// Finds the granted directory that is nearest to the file of a normal path.
@@ -84,16 +69,34 @@ inline place find_place(const rights& granted, std::string whole) {
   place found;
   for (std::size_t i = 0; i < granted.directories.size(); ++i) {
     const directory_right& each = granted.directories[i];
-    const std::string_view at = each.at == "/" ? std::string_view() : each.at;
-    const bool inside = whole.starts_with(at) &&
-                        (whole.size() == at.size() || at.empty() || whole[at.size()] == '/');
-    if (!inside || (found.in != nullptr && found.in->at.size() >= each.at.size())) continue;
+    const auto rest = below(whole, each.at);
+    if (!rest || (found.in != nullptr && found.in->at.size() >= each.at.size())) continue;
     found.in = &each;
     found.index = i;
-    found.below = whole.size() <= at.size() + 1 ? "." : whole.substr(at.size() + 1);
+    found.from = each.root.get();
+    found.rest = *rest;
   }
   found.whole = std::move(whole);
   return found;
+}
+
+/// Returns whether a directory is granted at this place or below it. Such an entry is not to be
+/// moved, replaced or removed, as that of a mount point is not: what is granted there to be read
+/// would else be within reach by another path, which may be granted to be written.
+inline bool holds_a_grant(const rights& granted, const place& where) {
+  return std::any_of(granted.directories.begin(), granted.directories.end(),
+                     [&](const directory_right& each) { return below(each.at, where.whole); });
+}
+
+/// Returns where a directory that a guest has open is in its tree now, whoever has moved it;
+/// nothing if it is not below the granted directory any more.
+inline std::optional<std::string> guest_path_now(const directory_right& in, const kvm::fd& open) {
+  const auto root = path_now(*in.root);
+  const auto now = path_now(open);
+  if (!root || !now) return std::nullopt;
+  const auto rest = below(*now, *root);
+  if (!rest) return std::nullopt;
+  return normal_path(in.at, *rest);
 }
 
 /// What the host says of a file, or an errno.
@@ -102,15 +105,21 @@ struct looked_up {
   int why = 0;
 };
 
-/// Looks at an open file, and refuses with EACCES what a guest is not to have: anything but
-/// regular files and directories, and the files by which the kernel shows processes.
+/// Opens what is at `where`, to look at it and no more, and fails with EACCES in file systems that
+/// hold no files.
+inline opened open_to_look(const place& where, int flags) {
+  opened made = open_beneath(*where.from, where.rest, static_cast<std::uint64_t>(flags | O_PATH));
+  if (!made.file) return made;
+  if (const int why = check_file_system(made.file.get())) return {.why = why};
+  return made;
+}
+
+/// Looks at an open file, and refuses with EACCES what a guest is not to open: anything but regular
+/// files and directories.
 inline looked_up inspect(const kvm::fd& file) {
   looked_up out;
-  struct ::statfs system {};
-  if (::fstat(file.get(), &out.status) != 0 || ::fstatfs(file.get(), &system) != 0) {
+  if (::fstat(file.get(), &out.status) != 0) {
     out.why = errno;
-  } else if (system.f_type == PROC_SUPER_MAGIC) {
-    out.why = EACCES;
   } else if (S_ISLNK(out.status.st_mode)) {
     out.why = ELOOP;
   } else if (!S_ISREG(out.status.st_mode) && !S_ISDIR(out.status.st_mode)) {
@@ -119,13 +128,14 @@ inline looked_up inspect(const kvm::fd& file) {
   return out;
 }
 
-/// Opens the directory that holds the file at `where`, which is not a granted directory itself, and
-/// tells its name there.
+/// Opens the directory that holds the entry at `where`, which is not a granted directory itself,
+/// and tells its name there, with the slash if one follows.
 inline opened open_parent(const place& where, std::string& name) {
-  const std::size_t slash = where.below.rfind('/');
-  name = slash == std::string::npos ? where.below : where.below.substr(slash + 1);
-  const std::string parent = slash == std::string::npos ? "." : where.below.substr(0, slash);
-  return open_beneath(*where.in->root, parent, O_PATH | O_DIRECTORY);
+  const std::size_t slash = where.rest.rfind('/', where.rest.size() - 2);
+  name = slash == std::string::npos ? where.rest : where.rest.substr(slash + 1);
+  place parent = where;
+  parent.rest = slash == std::string::npos ? "." : where.rest.substr(0, slash);
+  return open_to_look(parent, O_DIRECTORY);
 }
 
 }  // namespace virtine::posix::detail

@@ -1,4 +1,5 @@
-// Keeps writes that the kernel answers with a signal from ending the host. Knows nothing of guests.
+// Keeps reads and writes that the kernel answers with a signal from ending or stopping the host.
+// Knows nothing of guests.
 // SPDX-License-Identifier: MIT
 #pragma once
 
@@ -11,7 +12,9 @@
 namespace virtine::posix::detail {
 
 /// While one lives, SIGPIPE and SIGXFSZ of this thread's own writes do nothing. A guest could
-/// otherwise end the host by writing to a pipe that nobody reads, or beyond RLIMIT_FSIZE.
+/// otherwise end the host by writing to a pipe that nobody reads, or beyond RLIMIT_FSIZE. SIGTTIN
+/// and SIGTTOU are blocked, so that a host in the background, whose guest uses the terminal, is
+/// not stopped: the kernel then sends none.
 class quiet_signals {
  public:
   quiet_signals() {
@@ -23,7 +26,10 @@ class quiet_signals {
     // One that waits already is not ours to take.
     if (sigismember(&pending, SIGPIPE) == 1) sigdelset(&quiet_, SIGPIPE);
     if (sigismember(&pending, SIGXFSZ) == 1) sigdelset(&quiet_, SIGXFSZ);
-    pthread_sigmask(SIG_BLOCK, &quiet_, &before_);
+    sigset_t blocked = quiet_;
+    sigaddset(&blocked, SIGTTIN);
+    sigaddset(&blocked, SIGTTOU);
+    pthread_sigmask(SIG_BLOCK, &blocked, &before_);
   }
   quiet_signals(const quiet_signals&) = delete;
   quiet_signals& operator=(const quiet_signals&) = delete;

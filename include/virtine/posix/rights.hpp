@@ -88,7 +88,6 @@ struct open_file {
   kvm::fd owned = {};         ///< Of the others.
   std::size_t directory = 0;  ///< Which of rights::directories it was opened in.
   std::size_t grant = 0;      ///< Of the policy.
-  std::string path = {};      ///< Of a directory, in the guest's tree.
 
   /// Returns the host's descriptor, -1 if there is none.
   [[nodiscard]] int file() const { return what == kind::given ? borrowed : owned.get(); }
