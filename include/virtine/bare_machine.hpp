@@ -19,9 +19,9 @@
 #include <utility>
 #include <vector>
 
+#include <virtine/bare_processor.hpp>
 #include <virtine/fault_report.hpp>
 #include <virtine/guest_access.hpp>
-#include <virtine/guest_cpu.hpp>
 #include <virtine/guest_memory.hpp>
 #include <virtine/image.hpp>
 #include <virtine/kvm/explain.hpp>
@@ -32,7 +32,6 @@
 #include <virtine/result.hpp>
 #include <virtine/runner.hpp>
 #include <virtine/stop.hpp>
-#include <virtine/x86/bytes.hpp>
 #include <virtine/x86/page_table.hpp>
 
 namespace virtine {
@@ -59,7 +58,8 @@ class bare_machine final : public guest_access {
     return detail::or_out_of_memory([&] { return make(options); });
   }
 
-  /// Creates a machine of a bare image, which must outlive it.
+  /// Creates a machine of a bare image, which must outlive it. Keeps
+  /// what every call begins with, so that the pages of the image take memory twice.
   static result<std::unique_ptr<bare_machine>> create(const image_description& image) {
     auto made = create(bare_options{.mode = image.mode, .memory = image.memory_size});
     if (!made) return made;
@@ -70,6 +70,8 @@ class bare_machine final : public guest_access {
       auto loaded = (*made)->load(guest_address{s.address}, std::as_bytes(std::span(s.content)));
       if (!loaded) return loaded.why();
     }
+    // Now, because the next to write to this memory is a call, with its arguments.
+    if (auto kept = (*made)->remember(); !kept) return kept.why();
     return made;
   }
 
@@ -106,14 +108,15 @@ class bare_machine final : public guest_access {
 
   /// Sets the general registers, RIP and RFLAGS.
   result<void> set_registers(const kvm_regs& regs) {
-    if (auto left = leave_exit(); !left) return left;
+    if (auto left = bare_processor::complete_exit(runner_.vcpu()); !left) return left;
     return runner_.vcpu().set_regs(regs);
   }
 
   /// Runs to the next exit. Fails with errc::timed_out after `timeout`. The exit's data is valid
   /// until the next run.
   result<kvm::exit> run(std::chrono::nanoseconds timeout = std::chrono::seconds(10)) {
-    remember();
+    if (auto good = usable(); !good) return good.why();
+    if (auto kept = remember(); !kept) return kept.why();
     runner_.begin({.until = deadline_after(timeout)});
     auto ran = runner_.run();
     if (auto ended = runner_.end(); !ended) return ended.why();
@@ -124,9 +127,11 @@ class bare_machine final : public guest_access {
   /// Returns the machine to its state before the first run: all memory and every register that a
   /// guest at CPL 0 can change.
   result<void> reset() {
-    if (auto left = leave_exit(); !left) return left;
-    if (!pristine_.empty()) std::memcpy(memory_.bytes().data(), pristine_.data(), pristine_.size());
-    return reset_registers();
+    if (auto good = usable(); !good) return good;
+    auto done = take_back();
+    // Half of a guest is left in it.
+    if (!done) poisoned_ = true;
+    return done;
   }
 
   // As a machine of an image; see machine.
@@ -137,10 +142,7 @@ class bare_machine final : public guest_access {
   [[nodiscard]] guest_address arguments_address() const { return guest_address{frame}; }
 
   [[nodiscard]] result<stop> enter(std::uint64_t function, const run_limits& limits) {
-    if (poisoned_) {
-      return error{.code = errc::machine_failure,
-                   .operation = "the machine is poisoned by a call that failed"};
-    }
+    if (auto good = usable(); !good) return good.why();
     kvm_regs regs{};
     regs.rip = image_->boot != 0 ? image_->boot : function;
     regs.rsp = stack_top;
@@ -166,9 +168,7 @@ class bare_machine final : public guest_access {
   [[nodiscard]] bool poisoned() const { return poisoned_; }
   /// A restore copies all memory, whatever was written: there is no set that could grow.
   [[nodiscard]] std::span<const std::uint64_t> write_set() const { return {}; }
-  void restore(std::size_t) {
-    if (!reset()) poisoned_ = true;
-  }
+  void restore(std::size_t) { static_cast<void>(reset()); }
 
   result<std::span<const std::byte>> read(guest_address address, std::uint64_t length) override {
     auto found = memory().view(address, length);
@@ -180,11 +180,6 @@ class bare_machine final : public guest_access {
   }
 
  private:
-  static constexpr std::uint32_t msr_efer = 0xc0000080;
-  static constexpr std::uint32_t msr_fs_base = 0xc0000100;
-  static constexpr std::uint32_t msr_gs_base = 0xc0000101;
-  static constexpr std::uint32_t msr_kernel_gs_base = 0xc0000102;
-
   static result<std::unique_ptr<bare_machine>> make(const bare_options& options) {
     if (options.mode == x86::cpu_mode::user64 || options.memory < load_address ||
         options.memory % x86::page_size != 0) {
@@ -198,43 +193,29 @@ class bare_machine final : public guest_access {
     if (!guard) return guard.why();
     auto system = kvm::system::shared();
     if (!system) return system.why();
-    if (!(*system)->has(kvm::capability::x86_msr_filter)) {
-      return error{.code = errc::no_kvm,
-                   .operation = "bare machines need KVM_CAP_X86_MSR_FILTER (Linux 5.10)"};
-    }
-    auto cpu = guest_cpu::shared();
-    if (!cpu) return cpu.why();
+    auto processor = bare_processor::of(**system);
+    if (!processor) return processor.why();
     auto memory = kvm::mapping::anonymous(options.memory);
     if (!memory) return memory.why();
     auto vm = (*system)->create_vm();
     if (!vm) return vm.why();
-    // Real mode on Intel processors without unrestricted guest mode needs this (api.rst, 4.29).
-    if (auto set = vm->set_tss_addr(0xfffbd000); !set) return set.why();
-    // A guest at CPL 0 could hide values for the next call in MSRs that no reset lists, or have the
-    // kernel write to its memory through KVM's own. These are all it gets; reset() sets them.
-    constexpr std::array<std::uint32_t, 3> open{msr_efer, msr_fs_base, msr_gs_base};
-    if (auto set = vm->set_msr_filter(open); !set) return set.why();
-    // Sound: memory is declared before the VM in the machine, and so outlives it.
-    const kvm_userspace_memory_region region{
-        .slot = 0,
-        .flags = 0,
-        .guest_phys_addr = 0,
-        .memory_size = options.memory,
-        .userspace_addr = reinterpret_cast<std::uint64_t>(memory->bytes().data())};
-    if (auto set = vm->set_user_memory_region(region); !set) return set.why();
+    if (auto confined = bare_processor::confine(*vm); !confined) return confined.why();
+    // It is declared before the VM in the machine, and so outlives it.
+    if (auto set = vm->set_user_memory_region(slot_of(*memory)); !set) return set.why();
     auto vcpu = vm->create_vcpu(0, (*system)->vcpu_mmap_size());
     if (!vcpu) return vcpu.why();
-    if (auto set = (*cpu)->set_up(*vcpu); !set) return set.why();
-    std::unique_ptr<bare_machine> made(new bare_machine(
-        options, **cpu, *std::move(memory), *std::move(vm), *std::move(vcpu), *std::move(guard)));
+    if (auto set = processor->set_up(*vcpu); !set) return set.why();
+    std::unique_ptr<bare_machine> made(new bare_machine(options, *processor, *std::move(memory),
+                                                        *std::move(vm), *std::move(vcpu),
+                                                        *std::move(guard)));
     if (auto reset = made->reset_registers(); !reset) return reset.why();
     return made;
   }
 
-  bare_machine(const bare_options& options, const guest_cpu& cpu, kvm::mapping memory, kvm::vm vm,
-               kvm::vcpu vcpu, std::shared_ptr<watchdog> guard)
+  bare_machine(const bare_options& options, const bare_processor& processor, kvm::mapping memory,
+               kvm::vm vm, kvm::vcpu vcpu, std::shared_ptr<watchdog> guard)
       : options_(options),
-        cpu_(cpu),
+        processor_(processor),
         memory_(std::move(memory)),
         vm_(std::move(vm)),
         runner_(std::move(vcpu), std::move(guard)) {
@@ -248,70 +229,55 @@ class bare_machine final : public guest_access {
     }
   }
 
-  void remember() {
-    if (pristine_.empty()) pristine_.assign(memory_.bytes().begin(), memory_.bytes().end());
-  }
-
-  /// Completes what KVM has pending for the last exit. Otherwise it would be applied to the state
-  /// set next: a register loaded from a port, half of a store, or a skipped instruction.
-  result<void> leave_exit() {
-    kvm::vcpu& vcpu = runner_.vcpu();
-    vcpu.request_immediate_exit(true);
-    result<void> left;
-    for (int parts = 0; parts < 4; ++parts) {  // A 16-byte store is two exits.
-      left = vcpu.run();
-      if (!left) break;
+  /// Makes `to` the same as `from`. Pages that nobody has written to take no memory, so this reads
+  /// before it writes.
+  static void copy_pages(std::span<std::byte> to, std::span<const std::byte> from) {
+    for (std::size_t at = 0; at < to.size(); at += x86::page_size) {
+      if (std::memcmp(&to[at], &from[at], x86::page_size) == 0) continue;
+      std::memcpy(&to[at], &from[at], x86::page_size);
     }
-    vcpu.request_immediate_exit(false);
-    if (left || left.why().os_error == EINTR) return {};
-    return left;
   }
 
-  static kvm_debugregs initial_debugregs() {
-    kvm_debugregs registers{};
-    registers.dr6 = 0xffff0ff0;
-    registers.dr7 = 0x400;
-    return registers;
+  /// Keeps what memory holds, for reset() to return to. Once.
+  result<void> remember() {
+    if (pristine_.size() != 0) return {};
+    auto copy = kvm::mapping::anonymous(memory_.size());
+    if (!copy) return copy.why();
+    copy_pages(copy->bytes(), memory_.bytes());
+    pristine_ = *std::move(copy);
+    return {};
   }
 
-  /// x87, SSE and all beyond as after a processor reset. Both state bits are set because without
-  /// them KVM on some hosts leaves MXCSR as it is.
-  static kvm::xsave_area initial_vector_state() {
-    kvm::xsave_area area;
-    x86::store(area.bytes, 0, std::uint16_t{0x37f});
-    x86::store(area.bytes, 24, std::uint32_t{0x1f80});
-    x86::store(area.bytes, 512, std::uint64_t{3});
-    return area;
+  [[nodiscard]] result<void> usable() const {
+    if (!poisoned_) return {};
+    return error{.code = errc::machine_failure,
+                 .operation = "the machine is poisoned by a call or a reset that failed"};
+  }
+
+  [[nodiscard]] static kvm_userspace_memory_region slot_of(const kvm::mapping& memory) {
+    // Sound: nothing here dereferences it; the memory outlives the VM that is given it.
+    return {.slot = 0,
+            .flags = 0,
+            .guest_phys_addr = 0,
+            .memory_size = memory.size(),
+            .userspace_addr = reinterpret_cast<std::uint64_t>(memory.bytes().data())};
+  }
+
+  /// Takes back everything that a guest can have changed.
+  result<void> take_back() {
+    // First, because it can write to memory and registers.
+    if (auto left = bare_processor::complete_exit(runner_.vcpu()); !left) return left;
+    if (pristine_.size() != 0) copy_pages(memory_.bytes(), pristine_.bytes());
+    if (auto done = processor_.forget_translations(vm_, slot_of(memory_)); !done) return done;
+    return reset_registers();
   }
 
   result<void> reset_registers() {
-    kvm::vcpu& vcpu = runner_.vcpu();
     const bool boots = image_ != nullptr && image_->boot != 0;
-    kvm_sregs sregs = cpu_.special_registers(boots ? x86::cpu_mode::real16 : options_.mode);
-    if (sregs.cr0 & x86::cr0_pg) sregs.cr3 = tables;
-    if (auto set = vcpu.set_sregs(sregs); !set) return set;
-    vcpu.state().cr8 = 0;  // Without an APIC in the kernel, KVM_RUN takes CR8 from here.
-    kvm_regs regs{};
-    regs.rflags = x86::initial_rflags;
-    if (auto set = vcpu.set_regs(regs); !set) return set;
-    kvm_xcrs xcrs{};
-    xcrs.nr_xcrs = cpu_.xcr0 != 0 ? 1 : 0;
-    xcrs.xcrs[0].value = cpu_.xcr0;
-    if (auto set = vcpu.set_xcrs(xcrs); !set) return set;
-    if (auto set = vcpu.set_xsave(initial_vector_state()); !set) return set;
-    if (auto set = vcpu.set_debugregs(initial_debugregs()); !set) {
-      return set;
-    }
-    if (auto set = vcpu.set_vcpu_events(kvm_vcpu_events{}); !set) return set;
-    if (auto set = vcpu.set_mp_state({.mp_state = KVM_MP_STATE_RUNNABLE}); !set) return set;
-    // SWAPGS reaches this one without WRMSR.
-    kvm::msr_entries<1> msrs;
-    msrs.entries[0].index = msr_kernel_gs_base;
-    return vcpu.set_msrs(msrs);
+    return processor_.reset(runner_.vcpu(), boots ? x86::cpu_mode::real16 : options_.mode, tables);
   }
 
   result<stop> go_on() {
-    remember();
     if (auto ran = runner_.run(); !ran) return end(ran.why());
     const kvm_run& state = runner_.vcpu().state();
     if (state.exit_reason == KVM_EXIT_HLT) return end(stop::done);
@@ -351,11 +317,11 @@ class bare_machine final : public guest_access {
 
   bare_options options_;
   const image_description* image_ = nullptr;
-  const guest_cpu& cpu_;
+  bare_processor processor_;
   kvm::mapping memory_;  // Before vm_: it must be mapped as long as the VM exists.
   kvm::vm vm_;
   runner runner_;
-  std::vector<std::byte> pristine_;  // Filled at the first run.
+  kvm::mapping pristine_;  // What memory_ returns to; empty until remember().
   bool poisoned_ = false;
 };
 

@@ -27,7 +27,7 @@ RANKS = [
     "allow_entropy posix/rights posix/request posix/host_files posix/no_wait posix/paths "
     "posix/descriptor_calls posix/path_calls posix/system_calls posix/grants posix "
     "pool_options slots workers pending",
-    "deadline runner shared_snapshot machine resident bare_machine "
+    "deadline runner shared_snapshot machine resident bare_processor bare_machine "
     "gdb/packet gdb/registers gdb/connection gdb/server gdb/debugged_machine",
     "machine_like lease kept_machines pool marshal batch entry_checks saved_snapshot",
     "serve virtine_fn session single_source",

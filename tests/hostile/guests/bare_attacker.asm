@@ -15,6 +15,29 @@ virtine_export good, "u4(u4,u4)"
   mov [rdi], eax
   virtine_done
 
+; uint take(span<const uint> all): the first of them.
+virtine_export take, "u4([u4])"
+  mov rsi, [rdi + 8]
+  mov eax, [rsi]
+  mov [rdi], eax
+  virtine_done
+
+; uint left(uint): how many words of the memory for arguments are not zero, but for its own frame.
+virtine_export left, "u4(u4)"
+  lea rsi, [rdi + 8]
+  mov ecx, (0x4000 - VIRTINE_FRAME - 8) / 4
+  xor eax, eax
+.next:
+  cmp dword [rsi], 0
+  je .zero
+  inc eax
+.zero:
+  add rsi, 4
+  dec ecx
+  jnz .next
+  mov [rdi], eax
+  virtine_done
+
 %macro attack 2                 ; NAME, number
   cmp eax, %2
   je %1
