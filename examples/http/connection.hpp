@@ -1,4 +1,4 @@
-// A connection: bytes that came, bytes and a part of a file that are to go. Never waits.
+// A connection: bytes that came, bytes and parts of a file that are to go. Never waits.
 // Must not know what the bytes mean.
 // SPDX-License-Identifier: MIT
 #pragma once
@@ -14,6 +14,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <virtine/kvm/fd.hpp>
 
@@ -49,40 +50,54 @@ class connection {
   /// Adds to what is to go.
   void send(std::string_view text) { output_ += text; }
 
-  /// Adds a part of a file, which goes last.
-  void send_file(virtine::kvm::fd file, std::uint64_t begin, std::uint64_t size) {
-    file_ = std::move(file);
-    file_at_ = static_cast<::off_t>(begin);
-    file_left_ = size;
+  /// Adds a part, of at least a byte, of the file that take_file() will be given.
+  void send_part(std::uint64_t begin, std::uint64_t size) {
+    parts_.push_back({output_.size(), static_cast<::off_t>(begin), size});
+  }
+
+  /// Takes the file of all parts.
+  void take_file(virtine::kvm::fd file) {
+    if (!parts_.empty()) file_ = std::move(file);
   }
 
   /// Has the connection closed when all is sent.
   void close_after() { closes_ = true; }
   [[nodiscard]] bool closes() const { return closes_; }
 
-  [[nodiscard]] bool has_output() const { return sent_ < output_.size() || file_left_ > 0; }
+  [[nodiscard]] bool has_output() const {
+    return sent_ < output_.size() || next_part_ < parts_.size();
+  }
 
   /// Sends as much as the socket takes, of a file a part at a time. Returns false if it takes
   /// nothing any more.
   bool flush() {
-    while (sent_ < output_.size()) {
-      const int more = file_left_ > 0 ? MSG_MORE : 0;
+    std::uint64_t most = 1U << 20;  // Others want to be served, too.
+    for (;;) {
+      const bool is_last = next_part_ == parts_.size();
+      const std::size_t end = is_last ? output_.size() : parts_[next_part_].after;
+      while (sent_ < end) {
+        const int more = is_last ? 0 : MSG_MORE;
+        const auto sent =
+            ::send(socket(), output_.data() + sent_, end - sent_, MSG_NOSIGNAL | more);
+        if (sent < 0) return errno == EAGAIN || errno == EINTR;
+        sent_ += static_cast<std::size_t>(sent);
+      }
+      if (is_last) break;
+      part& next = parts_[next_part_];
       const auto sent =
-          ::send(socket(), output_.data() + sent_, output_.size() - sent_, MSG_NOSIGNAL | more);
+          ::sendfile(socket(), file_.get(), &next.begin, std::min<std::uint64_t>(next.size, most));
       if (sent < 0) return errno == EAGAIN || errno == EINTR;
-      sent_ += static_cast<std::size_t>(sent);
+      if (sent == 0) return false;  // The file became shorter than the reply says.
+      next.size -= static_cast<std::uint64_t>(sent);
+      most -= static_cast<std::uint64_t>(sent);
+      if (next.size == 0) ++next_part_;
+      if (most == 0 && has_output()) return true;
     }
     output_.clear();
     sent_ = 0;
-    if (file_left_ > 0) {
-      constexpr std::uint64_t most = 1U << 20;  // Others want to be served, too.
-      const auto sent =
-          ::sendfile(socket(), file_.get(), &file_at_, std::min<std::uint64_t>(file_left_, most));
-      if (sent < 0) return errno == EAGAIN || errno == EINTR;
-      if (sent == 0) return false;  // The file became shorter than the reply says.
-      file_left_ -= static_cast<std::uint64_t>(sent);
-    }
-    if (file_left_ == 0) file_ = virtine::kvm::fd();
+    parts_.clear();
+    next_part_ = 0;
+    file_ = virtine::kvm::fd();
     return true;
   }
 
@@ -92,9 +107,15 @@ class connection {
   std::size_t size_ = 0;
   std::string output_;
   std::size_t sent_ = 0;
+  /// What of the file goes behind so much of the output.
+  struct part {
+    std::size_t after;
+    ::off_t begin;
+    std::uint64_t size;
+  };
+  std::vector<part> parts_;
+  std::size_t next_part_ = 0;
   virtine::kvm::fd file_;
-  ::off_t file_at_ = 0;
-  std::uint64_t file_left_ = 0;
   bool closes_ = false;
 };
 

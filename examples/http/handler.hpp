@@ -3,9 +3,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
+#include <span>
 #include <string_view>
 #include <utility>
 
@@ -140,10 +141,62 @@ inline bool is_known(std::string_view method) {
   return false;
 }
 
-/// Ends the head of a reply that is about the file, whole or in part.
-inline piece end_of_success(std::string_view path, reply_builder& out) {
-  out.field("Content-Type", content_type(path)).field("Accept-Ranges", std::string_view("bytes"));
-  return out.field("X-Content-Type-Options", std::string_view("nosniff")).end();
+/// The value of a Content-Range field; of an empty part, that there is none of it.
+class content_range {
+ public:
+  content_range(const part& of, std::uint64_t size) {
+    out_ << "bytes ";
+    if (of.size == 0) {
+      out_ << "*";
+    } else {
+      out_ << of.begin << "-" << of.begin + of.size - 1;
+    }
+    out_ << "/" << size;
+  }
+  content_range(const content_range&) = delete;
+  content_range& operator=(const content_range&) = delete;
+
+  [[nodiscard]] std::string_view view() const { return out_.view(); }
+
+ private:
+  std::array<char, 80> text_;
+  text_builder out_{text_};
+};
+
+/// Says what else there is to know of the file.
+inline void add_support(reply_builder& out) {
+  out.field("Accept-Ranges", std::string_view("bytes"));
+  out.field("X-Content-Type-Options", std::string_view("nosniff"));
+}
+
+/// Ends the head of a reply, and adds what comes before, between and behind several parts of a file
+/// (RFC 9110, 14.6).
+inline void send_parts(std::span<const part> wanted, std::string_view type, const file_info& file,
+                       std::int64_t now, reply_builder& out, reply& made) {
+  // No content has the time of its own change in it.
+  char boundary_text[40];
+  text_builder boundary(boundary_text);
+  boundary.digits(static_cast<std::uint64_t>(file.changed), 16, 16);
+  boundary.digits(static_cast<std::uint64_t>(now), 16, 8);
+
+  char heads_text[1400];  // Of at most 140 bytes each, and the end.
+  text_builder heads(heads_text);
+  std::uint64_t size = 0;
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    const content_range range(wanted[i], file.size);
+    heads << "\r\n--" << boundary.view() << "\r\nContent-Type: " << type
+          << "\r\nContent-Range: " << range.view() << "\r\n\r\n";
+    made.parts[i] = {heads.view().size(), wanted[i].begin, wanted[i].size};
+    size += wanted[i].size;
+  }
+  heads << "\r\n--" << boundary.view() << "--\r\n";
+  char type_text[80];
+  text_builder whole(type_text);
+  whole << "multipart/byteranges; boundary=" << boundary.view();
+  out.field("Content-Type", whole.view()).field("Content-Length", size + heads.view().size());
+  made.text = out.end(heads.view());
+  const std::uint64_t head_size = made.text.size - heads.view().size();
+  for (std::size_t i = 0; i < wanted.size(); ++i) made.parts[i].at += head_size;
 }
 
 /// Answers a good request by what it finds out about the file at the time `now`.
@@ -164,38 +217,39 @@ inline void send_known_file(const request& asked, std::string_view path, const f
     case evaluation::proceed:
       break;
   }
-  std::optional<part> wanted = find_part(given.range(), file.size);
-  char range_text[80];
-  text_builder range(range_text);
-  range << "bytes ";
-  if (wanted && wanted->size == 0) {
-    if (!given.has_if_range()) {
-      range << "*/" << file.size;
-      out.begin(status::range_not_satisfiable).field("Content-Range", range.view());
-      made.text = out.field("Content-Length", std::uint64_t{0}).end();
-      return;
-    }
-    wanted.reset();  // So that the reply is the whole file (RFC 9110, 13.2.2, step 5).
+  const parts wanted(given.range(), file.size);
+  if (wanted.are_valid() && wanted.all().empty() && !given.has_if_range()) {
+    const content_range none({}, file.size);
+    out.begin(status::range_not_satisfiable).field("Content-Range", none.view());
+    made.text = out.field("Content-Length", std::uint64_t{0}).end();
+    return;
   }
-  const part sent = wanted.value_or(part{0, file.size});
-  out.begin(wanted ? status::partial_content : status::ok);
-  if (wanted) {
-    range << sent.begin << "-" << sent.begin + sent.size - 1 << "/" << file.size;
+  // If it is of no use and there is If-Range, the reply is the whole file (13.2.2, step 5).
+  const bool is_part = wanted.are_valid() && !wanted.all().empty();
+  out.begin(is_part ? status::partial_content : status::ok);
+  if (known.are_settled()) out.field("ETag", known.tag());
+  // To If-Range only what the client cannot know (15.3.7).
+  const bool is_short = is_part && given.has_if_range();
+  const date modified(known.modified());
+  if (known.are_settled() && !is_short) out.field("Last-Modified", modified.view());
+  if (is_part && wanted.all().size() > 1) {
+    if (!is_short) add_support(out);
+    send_parts(wanted.all(), content_type(path), file, now, out, made);
+    return;
+  }
+  part sent{0, file.size};
+  if (is_part) {
+    sent = wanted.all().front();
+    const content_range range(sent, file.size);
     out.field("Content-Range", range.view());
   }
   out.field("Content-Length", sent.size);
-  if (known.are_settled()) out.field("ETag", known.tag());
   if (is_get) {
     made.file_begin = sent.begin;
     made.file_size = sent.size;
   }
-  if (wanted && given.has_if_range()) {  // The client has the rest of the head (15.3.7).
-    made.text = out.end();
-    return;
-  }
-  const date modified(known.modified());
-  if (known.are_settled()) out.field("Last-Modified", modified.view());
-  made.text = end_of_success(path, out);
+  if (!is_short) add_support(out.field("Content-Type", content_type(path)));
+  made.text = out.end();
 }
 
 /// Answers a good request that wants the whole file, if there is one.
@@ -209,7 +263,8 @@ inline void send_whole_file(const request& asked, std::string_view path, reply_b
   made.tag_at = out.blank("ETag: \"", tag_width, "\"\r\n");
   made.date_at = out.blank("Last-Modified: ", date_width, "\r\n");
   made.if_settled = {begin, out.size() - begin};
-  made.text = end_of_success(path, out);
+  add_support(out.field("Content-Type", content_type(path)));
+  made.text = out.end();
   made.otherwise = out.refusal(status::not_found, is_get);
   made.path = out.add(path);
   if (is_get) made.file_size = UINT64_MAX;

@@ -86,11 +86,21 @@ inline verdict carry_out(const reply& made, std::int64_t now, const directory& f
   }
   std::string sent(*text);
   if (!fill_in(sent, made, file.info, now)) return verdict::failed;
-  link.send(sent);
-  if (made.file_size > 0 && made.file_begin < file.info.size) {
-    link.send_file(std::move(file.fd), made.file_begin,
-                   std::min(made.file_size, file.info.size - made.file_begin));
+  const auto send_part = [&](std::uint64_t begin, std::uint64_t size) {
+    if (begin < file.info.size) link.send_part(begin, std::min(size, file.info.size - begin));
+  };
+  std::string_view rest = sent;
+  for (const insertion& each : made.parts) {
+    if (each.size == 0) break;
+    const std::size_t before = sent.size() - rest.size();
+    if (each.at < before || each.at > sent.size()) return verdict::failed;
+    link.send(rest.substr(0, each.at - before));
+    rest = std::string_view(sent).substr(each.at);
+    send_part(each.begin, each.size);
   }
+  link.send(rest);
+  if (made.file_size > 0) send_part(made.file_begin, made.file_size);
+  link.take_file(std::move(file.fd));
   return verdict::answered;
 }
 

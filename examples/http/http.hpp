@@ -56,6 +56,16 @@ struct piece {
   std::uint32_t size = 0;
 };
 
+/// A part of the file that is sent where `text` has been sent up to `at`.
+struct insertion {
+  std::uint64_t at = 0;
+  std::uint64_t begin = 0;
+  std::uint64_t size = 0;  ///< 0: there is no such part, nor one behind it.
+};
+
+/// The most parts of a file that a reply has within its text.
+inline constexpr std::size_t most_parts = 8;
+
 /// What a guest makes of a connection's input: a text to send, and what of which file to send
 /// behind it. To ask for the file first would cost another exit, so that a guest which needs to
 /// know no more of it than its size and times leaves blanks: `size_width` characters at `size_at`
@@ -63,7 +73,8 @@ struct piece {
 /// `date_width` at `date_at` for the date of last_modified().
 struct reply {
   std::uint64_t file_begin = 0;
-  std::uint64_t file_size = 0;    ///< At most; no more is sent than there is.
+  std::uint64_t file_size = 0;  ///< At most; no more is sent than there is.
+  std::array<insertion, most_parts> parts{};
   std::uint32_t consumed = 0;     ///< How much of the input it answers; 0: none, more is needed.
   std::uint32_t keeps_alive = 0;  ///< Whether the connection is to stay open.
   piece text;

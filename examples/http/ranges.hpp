@@ -10,6 +10,7 @@
 #include <span>
 #include <string_view>
 
+#include "http.hpp"
 #include "request.hpp"
 
 namespace http {
@@ -20,7 +21,8 @@ struct part {
   std::uint64_t size = 0;
 };
 
-/// How many ranges a field may have. One with more is ignored, as it may be (14.2).
+/// How many ranges a field may have, and how many of them may be left when those that are close to
+/// each other are put together. One with more is ignored, as it may be (14.2).
 inline constexpr std::size_t most_ranges = 16;
 
 /// Ranges are put together over gaps of this size: about what the head of another part would be
@@ -74,38 +76,68 @@ inline std::optional<part> parse_range(std::string_view text, std::uint64_t size
 
 }  // namespace detail
 
-/// Finds the one part of a file of `size` bytes that a Range field asks for: an empty one if there
-/// is nothing of what it asks for. Nothing if the field is to be ignored: it is no set of ranges of
-/// bytes; or these are too many, or too far from each other to be one part.
-inline std::optional<part> find_part(std::string_view range, std::uint64_t size) {
-  constexpr std::string_view unit = "bytes=";
-  if (!is_same(range.substr(0, unit.size()), unit)) return std::nullopt;
-  range.remove_prefix(unit.size());
-  std::array<part, most_ranges> room;
-  std::size_t asked = 0;
-  std::size_t count = 0;
-  while (!range.empty()) {
-    const std::string_view element = take_element(range);
-    if (element.empty()) continue;
-    const auto wanted = detail::parse_range(element, size);
-    if (!wanted || ++asked > room.size()) return std::nullopt;
-    // The end of an empty file is all of it, for which there is no Content-Range.
-    if (size == 0 && element.front() == '-' && element.find_first_of("123456789") != element.npos) {
-      return std::nullopt;
+/// What a Range field asks for of a file, in the order in which it does.
+class parts {
+ public:
+  /// Reads the field for a file of `size` bytes.
+  parts(std::string_view range, std::uint64_t size) {
+    constexpr std::string_view unit = "bytes=";
+    if (!is_same(range.substr(0, unit.size()), unit)) return;
+    range.remove_prefix(unit.size());
+    std::size_t asked = 0;
+    while (!range.empty()) {
+      const std::string_view element = take_element(range);
+      if (element.empty()) continue;
+      const auto wanted = detail::parse_range(element, size);
+      if (!wanted || ++asked > most_ranges) return;
+      // The end of an empty file is all of it, for which there is no Content-Range.
+      const bool is_end = element.front() == '-' && element.find_first_of("123456789") < size_max;
+      if (size == 0 && is_end) return;
+      if (wanted->size > 0) add(*wanted);
     }
-    if (wanted->size > 0) room[count++] = *wanted;
+    counts_ = asked > 0 && count_ <= most_parts;
   }
-  if (asked == 0) return std::nullopt;
-  if (count == 0) return part{};
-  const std::span<part> parts = std::span(room).first(count);
-  std::ranges::sort(parts, {}, &part::begin);
-  part all = parts.front();
-  for (const part& each : parts) {
-    const std::uint64_t end = all.begin + all.size;
-    if (each.begin > end && each.begin - end > most_gap) return std::nullopt;
-    all.size = std::max(end, each.begin + each.size) - all.begin;
+
+  /// Says whether the field counts: it is a set of ranges of bytes, and not of too many.
+  [[nodiscard]] bool are_valid() const { return counts_; }
+  /// Empty if there is nothing in the file of what is asked for.
+  [[nodiscard]] std::span<const part> all() const { return std::span(parts_).first(count_); }
+
+ private:
+  static constexpr std::size_t size_max = std::string_view::npos;
+
+  static bool is_close(const part& one, const part& other) {
+    return one.begin <= other.begin + other.size + most_gap &&
+           other.begin <= one.begin + one.size + most_gap;
   }
-  return all;
-}
+
+  /// Adds a part, together with those that it is close to, at the place of the first of them.
+  void add(part added) {
+    std::size_t place = count_;
+    for (std::size_t i = 0; i < count_;) {
+      if (!is_close(parts_[i], added)) {
+        ++i;
+        continue;
+      }
+      const std::uint64_t end =
+          std::max(added.begin + added.size, parts_[i].begin + parts_[i].size);
+      added.begin = std::min(added.begin, parts_[i].begin);
+      added.size = end - added.begin;
+      std::copy(parts_.begin() + i + 1, parts_.begin() + count_, parts_.begin() + i);
+      --count_;
+      place = std::min(place, i);
+      i = 0;  // It is larger now, and may be close to others.
+    }
+    place = std::min(place, count_);
+    std::copy_backward(parts_.begin() + place, parts_.begin() + count_,
+                       parts_.begin() + count_ + 1);
+    parts_[place] = added;
+    ++count_;
+  }
+
+  std::array<part, most_ranges> parts_;
+  std::size_t count_ = 0;
+  bool counts_ = false;
+};
 
 }  // namespace http

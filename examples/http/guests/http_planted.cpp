@@ -89,6 +89,11 @@ extern "C" [[noreturn, gnu::force_align_arg_pointer]] void attack() {
   if (wish == "lie about the blank") made.size_at = UINT32_MAX - 3;
   if (wish == "lie about the date") made.date_at = made.text.size - 28;
   if (wish == "lie about the settled") made.if_settled = {8, UINT32_MAX};
+  if (wish == "lie about the parts") made.parts[0] = {UINT64_MAX, 0, 1};
+  if (wish == "lie about their order") {
+    made.parts[0] = {9, 0, 1};
+    made.parts[1] = {8, 0, 1};
+  }
   if (wish == "lie about the file") {
     made.path = {};
     made.file_begin = UINT64_MAX - 1;

@@ -298,7 +298,7 @@ def check_clients(server):
         run("-R", "-o", str(copy), url + "text.txt")  # As old as the server says it is.
         assert int(copy.stat().st_mtime) == int((server.directory / "text.txt").stat().st_mtime)
         assert run("-r", "0-1,3-4", url + "text.txt") == TEXT[0:5]
-        assert run("-r", "0-1,500-501", url + "text.txt") == TEXT
+        assert run("-r", "0-1,500-501", url + "text.txt").count(b"Content-Range: bytes ") == 2
         assert run("-r", "-7", url + "text.txt") == TEXT[-7:]
         assert run("-r", "5000-", *code, url + "text.txt") == b"416"
         part = server.directory.parent / "part"

@@ -8,6 +8,7 @@ import re
 
 SETTLING = 2
 MOST_RANGES = 16
+MOST_PARTS = 8
 MOST_GAP = 80
 
 DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
@@ -123,18 +124,21 @@ def find_ranges(value, size):
 
 
 def coalesce(ranges):
-    """One range, or None if they are too far from each other."""
-    ranges = sorted(ranges)
-    begin, end = ranges[0]
-    for each in ranges[1:]:
-        if each[0] - end > MOST_GAP:
-            return None
-        end = max(end, each[1])
-    return begin, end
+    """The parts that are sent, in the order in which they are asked for, or None if too many."""
+    clusters = []  # [begin, end, which one of `ranges` it is of]
+    for begin, end, at in sorted((*each, at) for at, each in enumerate(ranges)):
+        if clusters and begin - clusters[-1][1] <= MOST_GAP:
+            clusters[-1][1] = max(clusters[-1][1], end)
+            clusters[-1][2] = min(clusters[-1][2], at)
+        else:
+            clusters.append([begin, end, at])
+    if len(clusters) > MOST_PARTS:
+        return None
+    return [(begin, end) for begin, end, _ in sorted(clusters, key=lambda each: each[2])]
 
 
 def expect(method, fields, file):
-    """What a server replies: (status, (begin, end) of the file or None, has If-Range counted)."""
+    """What a server replies: its status, and which parts of the file, each (begin, end)."""
     def lines(name):
         return [value for each, value in fields if each.lower() == name]
 
@@ -144,17 +148,17 @@ def expect(method, fields, file):
     # 13.2.2, step by step.
     if lines("if-match"):
         if not lists_tag(lines("if-match"), file.tag, strong=True):
-            return 412, None
+            return 412, []
     elif date("if-unmodified-since") is not None:
         if file.modified > date("if-unmodified-since"):
-            return 412, None
+            return 412, []
     if lines("if-none-match"):
         if lists_tag(lines("if-none-match"), file.tag, strong=False):
-            return 304, None
+            return 304, []
     elif date("if-modified-since") is not None and file.settled:
         if file.modified <= date("if-modified-since"):
-            return 304, None
-    whole = 200, (0, file.size)
+            return 304, []
+    whole = 200, [(0, file.size)]
     if method != "GET" or not lines("range"):
         return whole
     ranges = find_ranges(single(lines("range")), file.size)
@@ -168,6 +172,6 @@ def expect(method, fields, file):
         if not same or not ranges:
             return whole
     if not ranges:
-        return 416, None
-    part = coalesce(ranges)
-    return (206, part) if part else whole
+        return 416, []
+    parts = coalesce(ranges)
+    return (206, parts) if parts else whole

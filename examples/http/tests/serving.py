@@ -79,11 +79,11 @@ class Server:
 
 
 def receive_all(link):
-    got = b""
+    got = []
     with contextlib.suppress(ConnectionError):
-        while part := link.recv(65536):
-            got += part
-    return got
+        while part := link.recv(1 << 20):
+            got.append(part)
+    return b"".join(got)
 
 
 class Reply:
