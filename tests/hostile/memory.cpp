@@ -29,7 +29,7 @@ void expect_read_only(arena& a, word address) {
 
 }  // namespace
 
-TEST_CASE("H1: the first 64 KiB cannot be read, written or called", "[hostile]") {
+TEST_CASE("H1: the first 64 KiB cannot be read, written or called", "[hostile][long]") {
   arena a;
   for (const word address : {word{0}, word{8}, word{0xfff}, word{0x1000}, word{0xfff8}}) {
     expect_no_access(a, fault_kind::null_access, address);
@@ -97,7 +97,7 @@ TEST_CASE("H5: a stack that grows too far meets the guard", "[hostile]") {
 }
 
 TEST_CASE("H6: descriptor tables, trap stubs, trap stack and page tables are out of reach",
-          "[hostile]") {
+          "[hostile][long]") {
   arena a;
   for (const word address :
        {virtine::x86::gdt_address, virtine::x86::tss_address + 0x66, virtine::x86::idt_address,
@@ -110,7 +110,8 @@ TEST_CASE("H6: descriptor tables, trap stubs, trap stack and page tables are out
   }
 }
 
-TEST_CASE("H7: addresses that are not canonical, or the kernel's half, are faults", "[hostile]") {
+TEST_CASE("H7: addresses that are not canonical, or the kernel's half, are faults",
+          "[hostile][long]") {
   arena a;
   for (const word address : {word{1} << 47, word{0x8000} << 32, word{0x1234567890abcdef}}) {
     a.expect(fault(fault_kind::general_protection, "read"), "read", address);

@@ -29,7 +29,7 @@ void expect_foul(arena& a, const char* name, word value, word port, word count =
 
 }  // namespace
 
-TEST_CASE("H21: no port but our own can be written or read", "[hostile]") {
+TEST_CASE("H21: no port but our own can be written or read", "[hostile][long]") {
   arena a;
   const word step = emulated_host().empty() ? 1 : 7;
   const auto closed = [&](word port) {
@@ -57,7 +57,7 @@ TEST_CASE("H21: no port but our own can be written or read", "[hostile]") {
   a.expect(fault(fault_kind::general_protection, "out_32"), "out_32", 0, 0xdead00000080);
 }
 
-TEST_CASE("H22: a trap cannot be forged", "[hostile]") {
+TEST_CASE("H22: a trap cannot be forged", "[hostile][long]") {
   arena a;
   // A forged page fault would make the host continue at an address from an old trap frame.
   for (word vector = 0; vector < virtine::x86::vector_count; ++vector) {
@@ -72,7 +72,7 @@ TEST_CASE("H22: a trap cannot be forged", "[hostile]") {
            virtine::x86::trap_stub_address(14));
 }
 
-TEST_CASE("H23: our own ports are open in one way only", "[hostile]") {
+TEST_CASE("H23: our own ports are open in one way only", "[hostile][long]") {
   arena a;
   for (const word port : {done, call, system_call}) {
     expect_foul(a, "out_8", 0, port);

@@ -37,7 +37,7 @@ TEST_CASE("H11: undefined instructions are reported where they are", "[hostile]"
   a.expect_one_of({general_protection("too_long"), invalid_opcode("too_long")}, "too_long");
 }
 
-TEST_CASE("H12: privileged instructions are faults", "[hostile]") {
+TEST_CASE("H12: privileged instructions are faults", "[hostile][long]") {
   arena a;
   for (const char* name :
        {"hlt",       "cli",       "sti",      "clts",     "wbinvd",    "invd",      "write_cr0",
@@ -115,7 +115,7 @@ TEST_CASE("H14: the tables that SGDT and SIDT tell of are the guest's", "[hostil
       "tell_idt");
 }
 
-TEST_CASE("H15: there is no way to a kernel: SYSCALL, SYSENTER, INT n", "[hostile]") {
+TEST_CASE("H15: there is no way to a kernel: SYSCALL, SYSENTER, INT n", "[hostile][long]") {
   arena a;
   const auto ended = a.run("system_call");
   REQUIRE_FALSE(ended);
@@ -155,7 +155,7 @@ TEST_CASE("H15: there is no way to a kernel: SYSCALL, SYSENTER, INT n", "[hostil
   a.expect_good();
 }
 
-TEST_CASE("H16: other selectors can be loaded nowhere where they would matter", "[hostile]") {
+TEST_CASE("H16: other selectors can be loaded nowhere where they would matter", "[hostile][long]") {
   arena a;
   for (word selector = 0; selector < 0x100; ++selector) {
     INFO("selector " << selector);
@@ -183,7 +183,7 @@ TEST_CASE("H16: other selectors can be loaded nowhere where they would matter", 
   }
 }
 
-TEST_CASE("H17: far transfers lead to no other mode and no other level", "[hostile]") {
+TEST_CASE("H17: far transfers lead to no other mode and no other level", "[hostile][long]") {
   arena a;
   const bool quick = emulated_host().empty();
   for (word selector = 0; selector < (quick ? 0x100 : 0x50); ++selector) {

@@ -118,7 +118,7 @@ const word end = where.user_end;
 
 }  // namespace
 
-TEST_CASE("H26: hypercalls that the policy does not name are denied", "[hostile]") {
+TEST_CASE("H26: hypercalls that the policy does not name are denied", "[hostile][long]") {
   arena nothing;
   asking some;
   const auto denied = [](const virtine::result<word>& ended, word number) {
@@ -144,7 +144,7 @@ TEST_CASE("H26: hypercalls that the policy does not name are denied", "[hostile]
   CHECK(some.seen_by_host.handled == 1);
 }
 
-TEST_CASE("H27: a hypercall's frame must lie in the guest's memory", "[hostile]") {
+TEST_CASE("H27: a hypercall's frame must lie in the guest's memory", "[hostile][long]") {
   asking a;
   // 16 bytes: the result and one argument.
   for (const word frame : {word{0},
@@ -196,7 +196,8 @@ TEST_CASE("H27: a hypercall's frame must lie in the guest's memory", "[hostile]"
   a.expect_good();
 }
 
-TEST_CASE("H28: what a hypercall passes to read must lie in the guest's memory", "[hostile]") {
+TEST_CASE("H28: what a hypercall passes to read must lie in the guest's memory",
+          "[hostile][long]") {
   asking a;
   const auto texts = [&](word address, word count) {
     a.expect_refused("hypercall_with", text_call::number, address, count);

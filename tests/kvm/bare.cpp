@@ -334,7 +334,7 @@ TEST_CASE("a bare guest's fault ends its call and no other", "[bare]") {
   CHECK(fault_on_zero(41) == 42);
 }
 
-TEST_CASE("a bare guest reaches no MSR, port or memory but its own", "[bare]") {
+TEST_CASE("a bare guest reaches no MSR, port or memory but its own", "[bare][long]") {
   pool<faults32> machines;
   virtine_fn<int(int), faults32::write_msr> write_msr(machines);
   virtine_fn<int(int), faults32::read_msr> read_msr(machines);

@@ -231,7 +231,7 @@ TEST_CASE("a cancelled call either completes or does not, at any moment", "[limi
   CHECK(machines.size() == 1);
 }
 
-TEST_CASE("deadlines that pass at the moment of completion", "[limits]") {
+TEST_CASE("deadlines that pass at the moment of completion", "[limits][long]") {
   const int rounds = is_emulated() ? 30 : 300;
   pool<spins> machines({.max = 1});
   work_fn work(machines, when_running(go_on));

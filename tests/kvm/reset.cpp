@@ -248,7 +248,7 @@ TEST_CASE("the first write to a page changes nothing but the page", "[reset]") {
   CHECK(plain.at<std::uint16_t>(148) == x86::user_code_selector);              // FS
 }
 
-TEST_CASE("no selector that a guest may load is left for the next call", "[reset]") {
+TEST_CASE("no selector that a guest may load is left for the next call", "[reset][long]") {
   const std::uint32_t has = what_there_is();
   pool<registers> machines({.max = 1});
   virtine_fn<std::uint32_t(std::uint32_t, std::uint32_t), registers::load_selector> load(machines);
@@ -294,7 +294,7 @@ TEST_CASE("variables are as the image has them at each call", "[reset]") {
   CHECK(machines.size() == 1);
 }
 
-TEST_CASE("writes in orders that change from call to call leave no wrong byte", "[reset]") {
+TEST_CASE("writes in orders that change from call to call leave no wrong byte", "[reset][long]") {
   using sig = std::uint64_t(std::uint64_t, std::uint32_t, std::uint32_t, std::uint32_t);
   constexpr std::uint32_t page_count = 300;
   const bool emulated = std::getenv("VIRTINE_HOST") != nullptr;
