@@ -223,7 +223,10 @@ TEST_CASE("explain knows the remedies and leaves the rest alone", "[kvm]") {
   const auto expected =
       GENERATE(row{kvm::open_device, EACCES, errc::no_kvm, "usermod -aG kvm"},
                row{kvm::open_device, EPERM, errc::no_kvm, "device policy"},
-               row{kvm::open_device, ENOENT, errc::no_kvm, "pass the device into the container"},
+               row{kvm::open_device, EACCES, errc::no_kvm, "--group-add"},
+               row{kvm::open_device, EPERM, errc::no_kvm, "--device /dev/kvm"},
+               row{kvm::open_device, ENOENT, errc::no_kvm, "--device /dev/kvm"},
+               row{kvm::open_device, ENOENT, errc::no_kvm, "nested virtualization"},
                row{kvm::open_device, ENODEV, errc::no_kvm, "no driver"},
                row{kvm::open_device, ENXIO, errc::no_kvm, "no driver"},
                row{kvm::open_device, EIO, errc::no_kvm, "/dev/kvm cannot be opened"},

@@ -35,14 +35,17 @@ inline constexpr std::array remedies{
            "mmap is out of memory or of mappings; raise the limits (ulimit -v, sysctl "
            "vm.max_map_count) or keep fewer machines"},
     remedy{open_device, ENOENT, errc::no_kvm,
-           "/dev/kvm does not exist: load kvm_intel or kvm_amd, enable virtualization in the "
-           "firmware, or pass the device into the container"},
-    remedy{open_device, EACCES, errc::no_kvm,
-           "/dev/kvm cannot be opened; add your user to the group kvm (usermod -aG kvm USER), then "
-           "log in again"},
+           "/dev/kvm does not exist: pass the device into the container (docker or podman run "
+           "--device /dev/kvm), turn on nested virtualization for this virtual machine, or enable "
+           "virtualization in the firmware and load kvm_intel or kvm_amd"},
+    remedy{
+        open_device, EACCES, errc::no_kvm,
+        "/dev/kvm cannot be opened; add your user to its group (usermod -aG kvm USER) and log in "
+        "again, or give the container's user that group (docker run --group-add with the number "
+        "from stat -c %g /dev/kvm; podman run --group-add keep-groups)"},
     remedy{open_device, EPERM, errc::no_kvm,
            "/dev/kvm cannot be opened; allow the device in the container's or service's device "
-           "policy"},
+           "policy (docker or podman run --device /dev/kvm; DeviceAllow=/dev/kvm rw)"},
     remedy{open_device, ENODEV, errc::no_kvm,
            "/dev/kvm has no driver: load kvm_intel or kvm_amd, or enable virtualization in the "
            "firmware"},
