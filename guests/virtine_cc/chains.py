@@ -80,11 +80,15 @@ def chain(reach, why, last=None):
 
 
 def constructor_advice(reach, why):
-    """Returns what to do if the reference `why` is made by constructors of a host's file, which the
-    guest runs for one of the variables that they make; otherwise an empty text."""
+    """Returns what to do if the reference `why` is made by constructors, which the guest runs for
+    variables that they make; otherwise an empty text."""
     for step in reach.way(why):
         if is_constructor(step.object.sections[step.section]):
             made = reach.live[step.object, step.section]
+            if made.section is None:  # All constructors of what is no host's file run.
+                return (f"; the constructors of {pathlib.Path(step.object.name).name} run before the "
+                        "first call, so make what they construct static variables of functions, or "
+                        "leave the file out")
             variable, = readable([owner(made.object, made.section)])
             return (f"; the constructors of {pathlib.Path(step.object.name).name} run in the guest "
                     f"because it uses {variable}, so make that constinit or a static variable of a "

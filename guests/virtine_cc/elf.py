@@ -40,7 +40,19 @@ class Symbol:
 
 
 def text_at(data, offset):
-    return data[offset:data.index(b"\0", offset)].decode("utf-8", "replace")
+    end = data.find(b"\0", offset)
+    if end < 0:
+        raise ValueError("a name is beyond the end")
+    return data[offset:end].decode("utf-8", "replace")
+
+
+@contextlib.contextmanager
+def reading(name):
+    """Says which file it is that has wrong numbers."""
+    try:
+        yield
+    except (struct.error, ValueError, IndexError, OverflowError) as why:
+        raise Failure(f"{name} is damaged: {why}; make it again") from why
 
 
 class Object:
@@ -49,10 +61,8 @@ class Object:
 
     def __init__(self, name, data, from_libc=False):
         self.name, self.data, self.from_libc = name, data, from_libc
-        try:
+        with reading(name):
             self.read()
-        except (struct.error, ValueError, IndexError) as why:
-            raise Failure(f"{name} is not an object file: {why}") from why
 
     def read(self):
         data = self.data
@@ -68,11 +78,14 @@ class Object:
         if names == 0xffff:
             names = struct.unpack_from("<I", data, self.headers + 40)[0]
         table = data[self.headers:self.headers + 64 * count]
+        if len(table) < 64 * count or names >= count:
+            raise ValueError("its table of sections is not whole")
         self.sections = [Section(fields, number) for number, fields
                          in enumerate(struct.iter_unpack("<IIQQQQIIQQ", table))]
         base = self.sections[names].offset
         for section in self.sections:
             section.name = text_at(data, base + section.name)
+            self.check_section(section)
         self.symbols = self.read_symbols()
         self.relocations_of = {section.info: section for section in self.sections
                                if section.type == SHT_RELA}
@@ -81,6 +94,21 @@ class Object:
         for section in self.sections:
             if section.flags & SHF_LINK_ORDER:
                 self.dependents.setdefault(section.link, []).append(section.number)
+
+    def check_section(self, section):
+        """Checks what is relied on when the section is used."""
+        refers = []  # to other sections
+        if section.type == SHT_RELA:
+            refers = [section.info]
+        elif section.type == 2 or section.flags & SHF_LINK_ORDER:
+            refers = [section.link]
+        if any(number >= len(self.sections) for number in refers):
+            raise ValueError(f"the section {section.name} refers to one that is not there")
+        if section.type not in (0, SHT_NOBITS) and section.offset + section.size > len(self.data):
+            raise ValueError(f"the section {section.name} ends beyond the end of the file")
+        each = {SHT_RELA: 24, 2: 24, SHT_GROUP: 4}.get(section.type, 1)
+        if section.size % each != 0:
+            raise ValueError(f"the section {section.name} does not have the size of a table")
 
     def read_symbols(self):
         table = next((section for section in self.sections if section.type == 2), None)
@@ -93,7 +121,9 @@ class Object:
         for number, (name, info, _, section, value, size) in enumerate(
                 struct.iter_unpack("<IBBHQQ", self.content(table.number))):
             if section == 0xffff:
-                section = struct.unpack_from("<I", extended, 4 * number)[0]
+                section = struct.unpack_from("<I", extended or b"", 4 * number)[0]
+            if len(self.sections) <= section < SHN_LORESERVE:
+                raise ValueError("a symbol is in a section that is not there")
             symbols.append(Symbol(text_at(self.data, names + name), info, section, value, size))
         return symbols
 
@@ -107,12 +137,13 @@ class Object:
         """Yields the signature and the sections of each COMDAT group."""
         for section in self.sections:
             if section.type == SHT_GROUP:
-                flags, *members = struct.unpack(f"<{section.size // 4}I",
-                                                self.content(section.number))
-                if flags & GRP_COMDAT:
+                with reading(self.name):
+                    flags, *members = struct.unpack(f"<{section.size // 4}I",
+                                                    self.content(section.number))
                     symbol = self.symbols[section.info]
                     name = (self.sections[symbol.section].name if symbol.kind == STT_SECTION
                             else symbol.name)
+                if flags & GRP_COMDAT:
                     yield name, members
 
     def relocations(self, number):
@@ -120,6 +151,9 @@ class Object:
         table = self.relocations_of.get(number)
         if table is not None:
             for offset, info, addend in struct.iter_unpack("<QQq", self.content(table.number)):
+                if info >> 32 >= len(self.symbols):
+                    raise Failure(f"{self.name} is damaged: the section {table.name} refers to a "
+                                  "symbol that is not there; make it again")
                 yield info & 0xffffffff, self.symbols[info >> 32], offset, addend
 
     def without(self, unwanted):
@@ -145,16 +179,8 @@ class Archive:
                              if self.data[:8] == b"!<thin>\n" else ""))
         self.long_names = b""
         self.index = {}
-        with self.reading():
+        with reading(path):
             self.read_index()
-
-    @contextlib.contextmanager
-    def reading(self):
-        """Says which file it is that has wrong numbers."""
-        try:
-            yield
-        except (struct.error, ValueError, IndexError) as why:
-            raise Failure(f"{self.path} is damaged: {why}") from why
 
     def read_index(self):
         at = 8
@@ -182,7 +208,7 @@ class Archive:
 
     def member(self, offset):
         """Returns the object at an offset that the index has."""
-        with self.reading():
+        with reading(self.path):
             name, size = self.header(offset)
             if name[0] == "/":
                 start = int(name[1:])

@@ -28,6 +28,8 @@ def origin_of(item, sources):
 def piece_at(item, section, offset):
     """Returns the constant or text that an offset of a section of such is in."""
     content, size = item.content(section.number), section.piece_size
+    if size == 0:
+        return content  # which a linker does not take apart either
     begin = offset // size * size
     end = begin + size
     if section.flags & elf.SHF_STRINGS:

@@ -7,6 +7,7 @@ import pathlib
 import re
 
 from .literals import literal
+from .names import check_macros
 from .single_source import render_markers
 
 IMAGE_FORMAT = 3  # virtine::image_format of the headers written here
@@ -108,7 +109,7 @@ def render(image, exports, markers, options, version):
     marks = render_markers(markers, f"::guests::{name}",
                            {export: f"::guests::{name}::{nested}"
                             for export, nested in types.items()})
-    return (f"{start}\nnamespace guests_data::{name} {{\ninline namespace {inner} {{\n\n{stored}"
+    return (f"{start}{check_macros([name, *exports])}\nnamespace guests_data::{name} {{\ninline namespace {inner} {{\n\n{stored}"
             f"\n}}\n}}  // namespace guests_data::{name}\n"
             f"\nnamespace guests {{\ninline namespace {inner} {{\n\n{declared}"
             f"\n}}\n}}  // namespace guests\n{marks}")

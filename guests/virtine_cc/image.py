@@ -38,8 +38,9 @@ class Image:
             self.segments = self.read_segments(elf, options)
             self.imports = self.read_imports(elf)
             self.entries, self.init, self.symbols = self.read_symbols(elf, exports)
+            self.init = 0 if options.bare else self.init
             self.lines = read_lines(elf, self.segments) if options.given.debug else []
-            self.thread_pointer = self.read_thread_pointer(elf)
+            self.thread_pointer = 0 if options.bare else self.read_thread_pointer(elf)
         self.entry_imports = {name: self.imports for name in exports}
         self.end = max(segment.address + segment.size for segment in self.segments)
         self.check_size(options)
@@ -86,8 +87,9 @@ class Image:
         return import_numbers(data)
 
     def read_symbols(self, elf, exports):
-        code = [index for index, section in enumerate(elf.iter_sections())
-                if section["sh_flags"] & SHF_EXECINSTR]
+        code = {index: section["sh_addr"] + section["sh_size"]
+                for index, section in enumerate(elf.iter_sections())
+                if section["sh_flags"] & SHF_EXECINSTR}
         entries, found, init = {}, {}, 0
         for symbol in elf.get_section_by_name(".symtab").iter_symbols():
             kind, name = symbol["st_info"]["type"], symbol.name
@@ -98,23 +100,29 @@ class Image:
                 continue
             if name in ("virtine_code_begin", "virtine_code_end"):
                 continue
-            if name == INIT_ENTRY:
+            # A static function can have any name.
+            is_global = symbol["st_info"]["bind"] != "STB_LOCAL"
+            if name == INIT_ENTRY and is_global:
                 init = symbol["st_value"]
-            for prefix in (ENTRY_PREFIX, FLUSHING_PREFIX):
+            for prefix in (ENTRY_PREFIX, FLUSHING_PREFIX) if is_global else ():
                 if name.startswith(prefix) and name[len(prefix):] in exports:
                     name = name[len(prefix):]
                     if prefix == FLUSHING_PREFIX or name not in entries:
                         entries[name] = symbol["st_value"]
             # Of several names for one place, the one of a function, then the first in order.
             rank = (kind != "STT_FUNC", name)
-            at = symbol["st_value"]
-            if at not in found or rank < found[at][0]:
-                found[at] = (rank, Symbol(at, symbol["st_size"], name))
+            at, end = symbol["st_value"], code[symbol["st_shndx"]]
+            size = min(symbol["st_size"] or end - at, end - at)
+            if size > 0 and (at not in found or rank < found[at][0]):
+                found[at] = (rank, Symbol(at, size, name))
         for name in exports:
             if name not in entries:
                 raise Failure(f"'{name}' is exported, but its entry {ENTRY_PREFIX}{name} is not "
                               "defined as code")
         symbols = [symbol for _, (_, symbol) in sorted(found.items())]
+        # A function without a size, as assembly has them, goes on to the next.
+        symbols = [symbol._replace(size=min(symbol.size, after.address - symbol.address))
+                   for symbol, after in zip(symbols, [*symbols[1:], Symbol(1 << 64, 0, "")])]
         names = readable([symbol.name for symbol in symbols])
         symbols = [symbol._replace(name=name) for symbol, name in zip(symbols, names)]
         return entries, init, symbols
@@ -122,12 +130,14 @@ class Image:
     @staticmethod
     def read_thread_pointer(elf):
         """Returns where the thread pointer of the image leads to; 0 if it has none."""
-        found = elf.get_section_by_name(".symtab").get_symbol_by_name(THREAD)
+        found = [symbol for symbol
+                 in elf.get_section_by_name(".symtab").get_symbol_by_name(THREAD) or []
+                 if symbol["st_info"]["bind"] != "STB_LOCAL"]
         if not found:
             return 0
         variables = next(header for header in elf.iter_segments()
                          if header["p_type"] == "PT_TLS")
-        align = variables["p_align"]
+        align = max(variables["p_align"], 1)
         end = variables["p_vaddr"] + (variables["p_memsz"] + align - 1) // align * align
         if found[0]["st_value"] != end:
             raise Failure("the image has a thread_local variable that is aligned to more than 64 "

@@ -70,6 +70,9 @@ def link(lld, objects, roots, script, out, base, symbols=()):
     if undefined:
         raise Failure("these functions or variables are used but not defined: "
                       f"{', '.join(undefined)}; a source of the image has to define them")
+    if re.search(r"relocation R_X86_64_\w+ out of range", done.stderr):
+        raise Failure("the image is larger than the 2 GiB that its code can reach; lower --heap, or "
+                      "let variables and sections be smaller")
     placed = sorted(set(re.findall(r":\(([^()]*)\) is being placed in", done.stderr)))
     if any(section.startswith(".rel") for section in placed):
         raise Failure("the image would have relocations left to do, as an ifunc does; a guest has "

@@ -14,7 +14,7 @@ import traceback
 from .compile import Compiler
 from .disassemble import disassemble
 from .elf import Object
-from .explain import explain
+from .explain import ARCHIVES, SOURCES, explain, origin_of
 from .failure import Failure
 from .files import check_arguments, depfile_text
 from .header import render
@@ -22,7 +22,7 @@ from .image import ENTRY_PREFIX, FLUSHING_PREFIX, Image
 from .imports import imports_of
 from .installation import Installation
 from .link import check_missing, link, write_objects
-from .needs import HOOKS, Program, choose
+from .needs import HOOKS, Program, check_own_names, choose
 from .objects import INITIALISER, collect_exports
 from .options import Options, make_parser
 from .outputs import Outputs, keep
@@ -93,7 +93,9 @@ def link_user64(compiler, objects, archives, exports, roots, elf):
     roots = roots + [ENTRY_PREFIX + name for name in exports]
     program = choose(objects, roots, Suppliers(compiler, archives))
     reach = program.reach
-    check_available(reach, compiler.options.given.sources)
+    sources = compiler.options.given.sources
+    check_own_names(reach, lambda item: origin_of(item, sources) in (SOURCES, ARCHIVES))
+    check_available(reach, sources)
     for name in exports:
         if ENTRY_PREFIX + name in reach.missing:
             raise Failure(f"'{name}' is exported, but its entry {ENTRY_PREFIX}{name} is not "

@@ -8,6 +8,7 @@ import re
 
 from . import elf
 from .constructors import is_constructor
+from .failure import Failure
 from .reach import Reach, owner
 
 # The standard streams, whose construction is worth linking only for those who use them.
@@ -48,6 +49,16 @@ def choose(objects, roots, suppliers):
         if now == (unwinding, streams):
             return Program(reach, unwinding)
         unwinding, streams = now
+
+
+def check_own_names(reach, is_foreign):
+    """Fails if an object that `is_foreign` says is not of the runtime defines what the runtime
+    does: what sets up a guest would be another's."""
+    for name in HOOKS:
+        known = reach.definitions.get(name)
+        if known is not None and is_foreign(known.object):
+            raise Failure(f"{known.object.name} defines {name}, which is a name of virtine's own; "
+                          "rename it")
 
 
 def add_hooks(reach):

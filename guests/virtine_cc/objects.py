@@ -6,7 +6,7 @@ import re
 
 from .elf import SHF_ALLOC, SHF_EXECINSTR, SHF_TLS, SHF_WRITE, SHN_UNDEF
 from .failure import Failure
-from .options import check_identifier
+from .names import MEMBERS, check_identifier
 
 INITIALISER = "virtine_initialiser"  # what a source names by VIRTINE_INIT
 
@@ -55,7 +55,7 @@ def collect_exports(objects, sources, marked, options):
         found, initialises = inspect_object(item, source, options)
         initialisers += [source] if initialises else []
         for name, signature in found:
-            check_identifier(name, "the exported function")
+            check_identifier(name, "the exported function", {*MEMBERS, "functions"})
             if name in exports:
                 raise Failure(f"'{name}' is exported twice, by {origin[name]} and by {source}")
             exports[name], origin[name] = signature, source

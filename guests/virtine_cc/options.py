@@ -8,6 +8,7 @@ import pathlib
 import re
 
 from .failure import Failure
+from .names import check_identifier
 
 PAGE = 4096
 
@@ -22,19 +23,6 @@ MODES = {
 }
 BARE_ARGUMENTS_MAX = 0x3000
 BARE_MEMORY_MAX = {"real16": 1 << 20, "protected32": 1 << 30, "long64": 1 << 30}
-
-# Names that generated types have themselves, and those that C and nasm allow but C++ does not.
-MEMBER_NAMES = set("format description image only_entry name address signature imports".split())
-CXX_KEYWORDS = set("""
-    alignas alignof and and_eq asm auto bitand bitor bool break case catch char char8_t char16_t
-    char32_t class compl concept const consteval constexpr constinit const_cast continue co_await
-    co_return co_yield decltype default delete do double dynamic_cast else enum explicit export
-    extern false float for friend goto if inline int long mutable namespace new noexcept not not_eq
-    nullptr operator or or_eq private protected public register reinterpret_cast requires return
-    short signed sizeof static static_assert static_cast struct switch template this thread_local
-    throw true try typedef typeid typename union unsigned using virtual void volatile wchar_t while
-    xor xor_eq linux unix
-""".split())
 
 
 class Parser(argparse.ArgumentParser):
@@ -81,20 +69,12 @@ def parse_size(option, text, most):
     match = re.fullmatch(r"([0-9]+)([KkMm]?)", text)
     if not match:
         raise Failure(f"{option} {text} is not a size; write bytes, or a number with K or M")
+    if len(text) > 20:
+        raise Failure(f"{option} {text[:20]}... is out of range; it can be 1 to {most} bytes")
     size = int(match[1]) << {"": 0, "k": 10, "m": 20}[match[2].lower()]
     if not 0 < size <= most:
         raise Failure(f"{option} {text} is out of range; it can be 1 to {most} bytes")
     return (size + PAGE - 1) // PAGE * PAGE
-
-
-def check_identifier(name, what):
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or "__" in name:
-        raise Failure(f"{what} '{name}' cannot be the name of a C++ type; choose another name")
-    if name in CXX_KEYWORDS:
-        raise Failure(f"{what} '{name}' is a word with a meaning in C++; choose another name")
-    if name in MEMBER_NAMES:
-        raise Failure(f"{what} '{name}' is what a member of the generated types is called; "
-                      "choose another name")
 
 
 class Options:

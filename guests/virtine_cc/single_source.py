@@ -61,6 +61,9 @@ def read_markers(objects):
         words = b"".join(item.content(section.number) for section in item.sections
                          if section.name == MARKERS).split(b"\0")[:-1]
         for name, numbers in zip(words[::2], words[1::2]):
+            if not re.fullmatch(rb"\w+", name) or not re.fullmatch(rb"[0-9a-f]{%d}" % (2 * DIGITS),
+                                                                   numbers):
+                raise Failure(f"{item.name} has a damaged {MARKERS} section; compile it again")
             source, changed = (int(numbers[at:at + DIGITS][::-1], 16) for at in (0, DIGITS))
             origin, _, names = files.setdefault(source, (item, changed, []))
             if origin is not item:

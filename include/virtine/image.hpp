@@ -29,7 +29,7 @@ struct segment {
 /// A function of the guest, for reports.
 struct symbol {
   std::uint64_t address = 0;
-  std::uint64_t size = 0;
+  std::uint64_t size = 0;  ///< Bytes; assembly's functions go on to the next, or the code's end.
   const char* name = nullptr;
 };
 
@@ -113,9 +113,7 @@ constexpr const Place* last_up_to(std::span<const Place> places, std::uint64_t a
 /// Returns the symbol that contains `address`, or null.
 constexpr const symbol* find_symbol(std::span<const symbol> symbols, std::uint64_t address) {
   const symbol* const found = detail::last_up_to(symbols, address);
-  if (found == nullptr) return nullptr;
-  // A function written in assembly may have no size; it then reaches to the next symbol.
-  return found->size == 0 || address - found->address < found->size ? found : nullptr;
+  return found != nullptr && address - found->address < found->size ? found : nullptr;
 }
 
 /// Returns the source line that `address` comes from, or null.

@@ -749,7 +749,7 @@ class Failures(Case):
         data = bytearray(subprocess.run(["nasm", "-felf64", "/dev/null", "-o", "/dev/stdout"],
                                         stdout=subprocess.PIPE, check=True).stdout)
         (self.work / "c.o").write_bytes(data[:100])
-        self.fails("c.o", says="c.o is not an object file")
+        self.fails("c.o", says="c.o is damaged")
 
     def test_damaged_archives(self):
         self.write("a.cpp", '#include <virtine/guest.hpp>\nextern "C" int one();\n'

@@ -1,0 +1,247 @@
+#!/usr/bin/python3
+# Tests virtine-cc with objects that no compiler makes, and exports that no C++ type can be named
+# after. Usage: test_damaged.py VIRTINE_CC [unittest arguments]
+# SPDX-License-Identifier: MIT
+
+import os
+import random
+import re
+import subprocess
+import sys
+import unittest
+
+sys.dont_write_bytecode = True
+from test_virtine_cc import Case, FIB16, SQUARE  # noqa: E402
+
+ROUNDS = int(os.environ.get("VIRTINE_DAMAGED_ROUNDS", "40"))
+SEED = 20261127
+
+
+def damage(data, chance):
+    """Returns bytes with some of them changed, left out or added, most often near the end, where
+    objects have their tables."""
+    data = bytearray(data)
+    if chance.random() < 0.15:
+        return bytes(data[:chance.randrange(len(data))])
+    for _ in range(chance.choice((1, 1, 1, 2, 8))):
+        at = chance.choice((chance.randrange(64), chance.randrange(len(data)),
+                            len(data) - 1 - chance.randrange(min(len(data), 2048))))
+        width = chance.choice((1, 1, 2, 4, 8))
+        at -= at % width
+        value = chance.choice((0, 1, chance.randrange(64), len(data), 0xff, 0xfff1, 0xffff, 1 << 31,
+                               (1 << 64) - 1, chance.randrange(1 << 64)))
+        how = chance.random()
+        if how < 0.9:
+            data[at:at + width] = (value % (1 << 8 * width)).to_bytes(width, "little")
+        elif how < 0.95:
+            del data[at:at + width]
+        else:
+            data[at:at] = chance.randbytes(width)
+    return bytes(data)
+
+
+class Objects(Case):
+    SOURCE = """#include <virtine/guest.hpp>
+        #include <map>
+        #include <cstdio>
+        #include <string>
+        static std::map<std::string, int> table{{"a", 1}};
+        thread_local int offset = 3;
+        int look(std::string_view s) {
+          try {
+            std::printf("%d", table.at(std::string(s)) + offset);
+          } catch (...) {
+            return 1;
+          }
+          return 0;
+        }
+        VIRTINE_EXPORT(look);
+        """
+
+    def runs(self, *arguments):
+        """Runs virtine-cc, which may fail, but in one line that does not name a fault of its own."""
+        done = self.run_cc(*arguments, "--explain", "-o", "a.hpp")
+        if done.returncode != 0:
+            last = done.stderr.splitlines()[-1]
+            self.assertRegex(last, "^virtine-cc: error: ")
+            self.assertNotIn("internal error", last)
+            self.assertFalse((self.work / "a.hpp").exists())
+        self.assertEqual(os.listdir(self.temporary), [])
+        return done
+
+    def test_damaged_objects_and_archives(self):
+        self.write("look.cpp", self.SOURCE)
+        self.write("square.c", "int square(int n) { return n * n; }\nint table[3] = {1, 2, 3};\n")
+        self.write("use.cpp", '#include <virtine/guest.hpp>\nextern "C" int square(int);\n'
+                   "static int f(int n) { return square(n); }\nVIRTINE_EXPORT(f);\n")
+        for source in ("look.cpp", "square.c", "use.cpp"):
+            self.assertEqual(self.run_cc("-g", "-c", source, "-o", f"{source}.o").returncode, 0)
+        subprocess.check_call(["ar", "rcs", "square.a", "square.c.o"], cwd=self.work)
+        chance = random.Random(SEED)
+        outcomes = {0: 0, 1: 0}
+        for number in range(ROUNDS):
+            name = ("look.cpp.o", "use.cpp.o", "square.c.o", "square.a")[number % 4]
+            whole = (self.work / name).read_bytes()
+            wrong = self.work / ("wrong" + os.path.splitext(name)[1])
+            wrong.write_bytes(damage(whole, chance))
+            others = ["use.cpp.o"] if name.startswith("square") else []
+            with self.subTest(f"round {number} with {name}"):
+                outcomes[self.runs(*others, wrong.name).returncode] += 1
+        print("built and refused:", outcomes, file=sys.stderr)
+        self.assertGreater(outcomes[1], 0)
+
+    def section(self, data, name):
+        """Returns where the header of a section is."""
+        headers = int.from_bytes(data[40:48], "little")
+        count = int.from_bytes(data[60:62], "little")
+        names = int.from_bytes(data[62:64], "little")
+        start = headers + 64 * names
+        base = int.from_bytes(data[start + 24:start + 32], "little")
+        for at in range(headers, headers + 64 * count, 64):
+            begin = base + int.from_bytes(data[at:at + 4], "little")
+            if data[begin:data.index(b"\0", begin)] == name:
+                return at
+        raise KeyError(name)
+
+    def test_what_is_damaged_is_said(self):
+        self.write("a.cpp", self.SOURCE)
+        self.assertEqual(self.run_cc("-c", "a.cpp", "-o", "a.o").returncode, 0)
+        whole = (self.work / "a.o").read_bytes()
+
+        def refuses(name, at, width, value, says):
+            data = bytearray(whole)
+            place = self.section(data, name) + at if name else at
+            data[place:place + width] = value.to_bytes(width, "little")
+            (self.work / "b.o").write_bytes(data)
+            self.fails("b.o", says=["b.o is damaged: ", says, "make it again"])
+
+        beyond = len(whole) + 5
+        refuses(None, 60, 2, 60000, "table of sections is not whole")
+        refuses(None, 62, 2, 9999, "table of sections is not whole")
+        refuses(None, 40, 8, beyond, "table of sections is not whole")
+        refuses(b".symtab", 24, 8, beyond, ".symtab ends beyond the end of the file")
+        refuses(b".symtab", 32, 8, 25, "does not have the size of a table")
+        refuses(b".symtab", 40, 4, 5000, "refers to one that is not there")
+        refuses(b".rela.text.virtine_entry_look", 32, 8, 25, "does not have the size of a table")
+        refuses(b".rela.text.virtine_entry_look", 44, 4, 9999, "refers to one that is not there")
+        refuses(b".text.virtine_entry_look", 24, 8, beyond, "ends beyond the end of the file")
+        relocations = int.from_bytes(
+            whole[self.section(whole, b".rela.text.virtine_entry_look") + 24:][:8], "little")
+        refuses(None, relocations + 12, 4, 1 << 30, "refers to a symbol that is not there")
+        symbols = int.from_bytes(whole[self.section(whole, b".symtab") + 24:][:8], "little")
+        refuses(None, symbols + 24 + 6, 2, 0xfe00, "in a section that is not there")
+        refuses(None, symbols + 24 + 6, 2, 0xffff, "requires a buffer")
+        refuses(None, symbols + 24, 4, 1 << 30, "a name is beyond the end")
+
+    def test_names_of_the_runtime_are_its_own(self):
+        self.write("square.cpp", SQUARE + "static int n = square(2);\nthread_local int t = 1;\n"
+                   "int f() { return ++t + n; }\nVIRTINE_EXPORT(f);\n")
+        for name in ("virtine_thread", "virtine_init", "virtine_flush"):
+            for text in (f"global {name}\n{name} equ 0x1000\n",
+                         f"global {name}\nsection .text\n{name}: ret\n"):
+                self.write("own.asm", text)
+                self.fails("square.cpp", "own.asm",
+                           says=f"own.asm defines {name}, which is a name of virtine's own; rename")
+                # Without `global` it is nobody else's affair.
+                self.write("own.asm", text.partition("\n")[2])
+                self.build("square.cpp", "own.asm", "a.hpp")
+        self.write("fib.asm", FIB16 + "%undef virtine_init\n%unmacro virtine_init 0\nglobal virtine_thread, "
+                   "virtine_init\nvirtine_thread equ 5\nvirtine_init:\n  ret\n")
+        text = self.build("--mode", "real16", "fib.asm", "fib.hpp")
+        self.assertIn(".init = 0x0,", text)
+        self.assertIn(".thread_pointer = 0x0,", text)
+        self.write("entry.asm", "global virtine_entry_f\nvirtine_entry_f equ 0x100\n"
+                   "section .virtine.exports noalloc\ndb 'f', 0, 'v()', 0\n")
+        self.fails("entry.asm", says="its entry virtine_entry_f is not defined as code")
+
+    def test_constructors_that_ask_for_what_no_guest_has(self):
+        source = self.write("speaks.cpp", "#include <iostream>\n"
+                            "struct says { says() { std::cout << 3; } } once;\n")
+        self.write("a.cpp", SQUARE)
+        wanted = ["a guest cannot have std::cout: ", "the constructors of speaks.", "static variable"]
+        self.fails("a.cpp", source.name, says=wanted)
+        self.assertEqual(self.run_cc("-c", "speaks.cpp", "-o", "speaks.o").returncode, 0)
+        self.fails("a.cpp", "speaks.o", says=wanted)
+        self.write("a.cpp", SQUARE.replace("return n * n", "extern int linked; return linked"))
+        self.write("speaks.cpp", source.read_text() + "int linked = 2;\n")
+        self.assertEqual(self.run_cc("-c", "speaks.cpp", "-o", "speaks.o").returncode, 0)
+        subprocess.check_call(["ar", "rcs", "speaks.a", "speaks.o"], cwd=self.work)
+        self.fails("a.cpp", "speaks.a", says=wanted[:1])
+
+    def test_images_that_are_too_large_to_address(self):
+        self.write("a.cpp", "#include <virtine/guest.hpp>\n#include <cstdlib>\n"
+                   "static long f(int n) { return reinterpret_cast<long>(std::malloc(n)); }\n"
+                   "VIRTINE_EXPORT(f);\n")
+        self.fails("--memory", "8000M", "--heap", "5000M", "a.cpp", says="2 GiB")
+        self.fails("--heap", "5000M", "a.cpp", says="--heap 5000M is out of range")
+        for size in ("9" * 19, "9" * 5000, "99999999999M", "0K", "-5", "+5", "5G", " 5", "5 ", "\u0665",
+                     ""):
+            for option in ("--heap", "--stack", "--arguments", "--memory"):
+                done = self.run_cc("a.cpp", "-o", "a.hpp", f"{option}={size}")
+                self.assertEqual(done.returncode, 1)
+                self.assertRegex(done.stderr, rf"\Avirtine-cc: error: {option} [^\n]* (is not a size|is "
+                                 r"out of range)[^\n]*\n\Z")
+
+
+class Names(Case):
+    def test_macros_and_words_of_cxx(self):
+        for name in ("NULL", "EOF", "errno", "INT_MAX", "stdin", "EINVAL", "SIGINT", "delete",
+                     "typeof", "description", "image", "functions", "SEEK_SET", "PRId64", "NAN"):
+            self.write("word.asm", '%include "virtine.inc"\nsection .text\n'
+                       f'virtine_export {name}, "v()"\n ret\n')
+            self.fails("word.asm", says=[f"'{name}'", "choose another name"])
+        self.write("square.cpp", SQUARE)
+        for name in ("errno", "EOF", "assert.", "image"):
+            self.fails("--name", name, "square.cpp", says=f"'{name}'")
+
+    def test_names_that_a_host_can_have(self):
+        names = """assert signal main std virtine guests guests_data segments symbols entry final
+            override import module size offsetof timeradd alloca uint64_t string_view span Z SIG
+            CAPITALS""".split()
+        self.write("many.asm", '%include "virtine.inc"\nsection .text\n' + "".join(
+            f'virtine_export {name}, "v()"\n ret\n' for name in names))
+        self.build("many.asm", "many.hpp")
+        use = "".join(f"virtine::virtine_fn<void(), guests::many::{name}> f{number};\n"
+                      for number, name in enumerate(names))
+        standard = "".join(f"#include <{name}>\n" for name in
+                           "cassert cerrno climits csignal cstddef cstdio ctime sys/time.h".split())
+        self.write("before.cc", f"{standard}#include <many.hpp>\n#include <virtine/virtine.hpp>\n"
+                   f"{use}int main() {{}}\n")
+        self.write("after.cc", f"#include <many.hpp>\n#include <virtine/virtine.hpp>\n{standard}"
+                   f"{use}int main() {{}}\n")
+        for compiler in ("g++", "clang++"):
+            for source in ("before.cc", "after.cc"):
+                self.compile_host(compiler, source)
+        for name in ("guests", "std", "virtine", "main", "guests_data"):
+            self.write("square.cpp", SQUARE)
+            self.build("--name", name, "square.cpp", "a.hpp")
+            self.write("host.cc", f"#include <a.hpp>\nint main() {{ return sizeof(guests::{name}); }}\n")
+            self.compile_host("g++", "host.cc")
+
+    def test_a_macro_of_the_host_is_said(self):
+        self.write("many.asm", '%include "virtine.inc"\nsection .text\n'
+                   'virtine_export MINE, "v()"\n ret\n')
+        self.build("many.asm", "many.hpp")
+        self.write("host.cc", "#define MINE 3\n#include <many.hpp>\n")
+        done = subprocess.run(["g++", "-std=c++20", "-fsyntax-only", "-Wfatal-errors",
+                               f"-I{self.work}", "-I", self.include(), "host.cc"], cwd=self.work,
+                              stderr=subprocess.PIPE, encoding="utf-8", check=False)
+        self.assertIn("virtine: MINE is a macro here; give the guest function", done.stderr)
+
+    @staticmethod
+    def include():
+        from test_virtine_cc import INCLUDE
+        return INCLUDE
+
+    def test_functions_end_where_their_section_does(self):
+        self.write("a.asm", '%include "virtine.inc"\nsection .text\nvirtine_export f, "v()"\n nop\n ret\n'
+                   "global g:function (1 << 40)\ng: nop\nh: ret\nend:\n"
+                   "section .rodata\ntext: db 1\n")
+        text = self.build("a.asm", "a.hpp")
+        found = re.search(r"symbols\[\] = \{\n(.*?)\n\};", text, re.DOTALL)[1]
+        self.assertEqual(re.findall(r"\{(\w+), (\d+), \"(\w+)\"\}", found),
+                         [("0x20000", "2", "f"), ("0x20002", "1", "g"), ("0x20003", "1", "h")])
+
+
+if __name__ == "__main__":
+    unittest.main()
