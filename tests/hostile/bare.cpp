@@ -16,6 +16,7 @@
 #include <guests/bare_exits16.hpp>
 #include <guests/bare_exits32.hpp>
 #include <guests/bare_exits64.hpp>
+#include <guests/bare_maps.hpp>
 #include <virtine/bare_machine.hpp>
 
 #include "hostile.hpp"
@@ -75,13 +76,13 @@ struct driven {
   }
 
   // Runs from `address` and says how that ended.
-  std::string run(std::uint64_t address) {
+  std::string run(std::uint64_t address, std::chrono::nanoseconds limit = 10s) {
     kvm_regs regs{};
     regs.rip = address;
     regs.rsp = virtine::bare_machine::stack_top - 16;
     regs.rflags = virtine::x86::initial_rflags;
     if (auto set = machine->set_registers(regs); !set) return to_string(set.why());
-    const auto ended = machine->run(50ms);
+    const auto ended = machine->run(limit);
     if (!ended) return ended.why().code == errc::timed_out ? endless : to_string(ended.why());
     return std::string(virtine::kvm::name(*ended)) + ' ' +
            std::to_string(virtine::kvm::detail_of(*ended));
@@ -121,7 +122,7 @@ void check_exits(const virtine::image_description& image) {
     std::array<std::string, 2> ended;
     for (std::string& one_time : ended) {
       REQUIRE(one.machine->reset());
-      one_time = one.run(each.address);
+      one_time = one.run(each.address, 50ms);
     }
     const bool ends = ended[0] != driven::endless && ended[1] != driven::endless;
     if (ends) CHECK(ended[1] == ended[0]);
@@ -282,5 +283,28 @@ TEST_CASE("H81: the run after a reset begins where the host says, whatever was l
   }
   SECTION("long64") {
     check_exits(guests::bare_exits64::description);
+  }
+}
+
+TEST_CASE("H82: what a bare guest maps is not mapped for the next", "[hostile]") {
+  using maps = guests::bare_maps;
+  // Where KVM shadows page tables it sees the guest write to them, but not the host.
+  driven one(maps::description);
+  const std::string wrong = "KVM_EXIT_SHUTDOWN 0";
+  for (int round = 0; round < 2; ++round) {
+    REQUIRE(one.machine->reset());
+    CHECK(one.run(maps::find::address) == wrong);
+    REQUIRE(one.machine->reset());
+    CHECK(one.run(maps::find_as_user::address) == wrong);
+    REQUIRE(one.machine->reset());
+    CHECK(one.run(maps::map::address) == "KVM_EXIT_IO 17");
+    REQUIRE(one.machine->reset());
+    CHECK(one.run(maps::find::address) == wrong);
+    REQUIRE(one.machine->reset());
+    CHECK(one.run(maps::map_as_user::address) == "KVM_EXIT_MMIO 131072");
+    REQUIRE(one.machine->reset());
+    CHECK(one.run(maps::find_as_user::address) == wrong);
+    REQUIRE(one.machine->reset());
+    one.expect_new();
   }
 }
