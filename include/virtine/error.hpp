@@ -27,6 +27,7 @@ enum class errc : std::uint8_t {
   no_kvm = 1,       ///< /dev/kvm is missing, not permitted, or lacks what this library needs.
   kvm_call,         ///< An ioctl or another system call failed.
   machine_failure,  ///< KVM gave an exit that no guest action explains; a host problem.
+  host_unfit,       ///< The processor failed on a new machine before the guest's first instruction.
   not_entered,      ///< The trampoline could not wipe what the call before had left.
   // The caller asked for what does not fit.
   arguments_too_large,  ///< The arguments need more room than the image reserves.
@@ -53,6 +54,7 @@ constexpr bool is_host_side(errc code) {
     case errc::no_kvm:
     case errc::kvm_call:
     case errc::machine_failure:
+    case errc::host_unfit:
     case errc::not_entered:
     case errc::arguments_too_large:
     case errc::out_of_range:
@@ -83,6 +85,8 @@ constexpr const char* name(errc code) {
       return "kvm_call";
     case errc::machine_failure:
       return "machine_failure";
+    case errc::host_unfit:
+      return "host_unfit";
     case errc::not_entered:
       return "not_entered";
     case errc::arguments_too_large:
@@ -227,7 +231,7 @@ struct error {
   int os_error = 0;                 ///< errno of a failed system call, else 0.
   const char* operation = nullptr;  ///< The ioctl's kernel name, or what was attempted; static.
   std::uint64_t detail = 0;         ///< A number that belongs to the code; see docs/errors.md.
-  virtine::fault fault{};           ///< For errc::guest_fault.
+  virtine::fault fault{};           ///< For errc::guest_fault and errc::host_unfit.
   /// Which job of a batch it was, from 0; while the guest ran only as its memory tells, so a hint.
   std::optional<std::size_t> job = std::nullopt;
 };
@@ -240,6 +244,29 @@ inline void append_hex(std::string& out, std::uint64_t value) {
   auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value, 16).ptr;
   out += "0x";
   out.append(digits.data(), end);
+}
+
+inline void append_fault(std::string& out, const fault& f) {
+  out += name(f.kind);
+  if (f.access != access::none) {
+    out += f.access == access::write  ? " writing "
+           : f.access == access::read ? " reading "
+                                      : " executing ";
+    append_hex(out, f.address);
+  }
+  out += " at ";
+  append_hex(out, f.instruction);
+  if (f.symbol != nullptr) {
+    out += " in ";
+    out += f.symbol;
+    out += '+';
+    append_hex(out, f.offset);
+  }
+  if (f.file != nullptr) {
+    out += " (";
+    out += f.file;
+    out += ':' + std::to_string(f.line) + ')';
+  }
 }
 }  // namespace detail
 
@@ -254,30 +281,16 @@ inline std::string to_string(const error& e) {
   out += ": ";
   bool described = true;
   switch (e.code) {
-    case errc::guest_fault: {
-      const fault& f = e.fault;
-      out += name(f.kind);
-      if (f.access != access::none) {
-        out += f.access == access::write  ? " writing "
-               : f.access == access::read ? " reading "
-                                          : " executing ";
-        detail::append_hex(out, f.address);
-      }
-      out += " at ";
-      detail::append_hex(out, f.instruction);
-      if (f.symbol != nullptr) {
-        out += " in ";
-        out += f.symbol;
-        out += '+';
-        detail::append_hex(out, f.offset);
-      }
-      if (f.file != nullptr) {
-        out += " (";
-        out += f.file;
-        out += ':' + std::to_string(f.line) + ')';
-      }
+    case errc::guest_fault:
+      detail::append_fault(out, e.fault);
       break;
-    }
+    case errc::host_unfit:
+      out += "the processor cannot be made ready for a call on this host: ";
+      detail::append_fault(out, e.fault);
+      out += ", exception " + std::to_string(e.fault.vector) + ", error code ";
+      detail::append_hex(out, e.fault.error_code);
+      out += "; run virtine-doctor and report what it says";
+      break;
     case errc::arguments_too_large:
       out += "the arguments need " + std::to_string(e.detail) +
              " bytes, more than the image reserves; rebuild it with a larger --arguments";

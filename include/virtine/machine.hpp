@@ -12,6 +12,7 @@
 #include <span>
 #include <utility>
 
+#include <virtine/failed_entry.hpp>
 #include <virtine/fault_report.hpp>
 #include <virtine/guest_access.hpp>
 #include <virtine/guest_cpu.hpp>
@@ -64,7 +65,7 @@ class machine : public guest_access {
     if (poisoned_) [[unlikely]]
       return error{.code = errc::machine_failure, .operation = "a call that failed poisoned it"};
     runner_.begin(limits);
-    entering_ = true;
+    arrival_ = arrival::continued;
     const x86::call_record record{.function = function, .frame = where_.arguments};
     std::memcpy(host(where_.call_address()), &record, sizeof record);
     // The trampoline sets every register that a guest can change, from constants. Usually the guest
@@ -74,6 +75,8 @@ class machine : public guest_access {
       regs = kvm_regs{};
       regs.rip = x86::trampoline_entry(cpu_.wipe);
       regs.rflags = x86::initial_rflags;
+      regs.r15 = entry_mark();
+      arrival_ = std::exchange(used_, true) ? arrival::placed : arrival::first;
       vcpu().mark_dirty(KVM_SYNC_X86_REGS);
     }
     return run();
@@ -295,10 +298,10 @@ class machine : public guest_access {
         return end(unexpected_exit());
       if (const auto vector = x86::trap_vector(state.io.port)) [[unlikely]] {
         if (auto handled = take_trap(*vector); !handled) return end(handled.why());
-        entering_ = false;
+        arrival_ = arrival::over;
         continue;
       }
-      entering_ = false;
+      arrival_ = arrival::over;
       const bool whole =
           state.io.direction == KVM_EXIT_IO_OUT && state.io.size == 4 && state.io.count == 1;
       // A trap flag that is set when the guest leaves would raise its exception in the next call.
@@ -350,9 +353,10 @@ class machine : public guest_access {
     if (!is_first_write(taken, where_) || !add_around(taken.cr2 & ~(x86::page_size - 1))) {
       error why = report(taken, from_->image(), where_, user_memory());
       // Hosts that run guests on more processor state than they admit to let a guest leave some,
-      // a code segment or protection keys, that even the trampoline trips over. Nothing of this
-      // call has run then, or nothing that anybody could notice.
-      if (entering_ && x86::in_trampoline(taken.frame.rip)) why.code = errc::not_entered;
+      // a code segment or protection keys, that even the trampoline trips over.
+      if (arrival_ != arrival::over && x86::in_trampoline(taken.frame.rip)) {
+        why.code = blame(arrival_, is_marked(vcpu().synced_regs().r15));
+      }
       return why;
     }
     back_to_user(taken.frame, *sregs);
@@ -378,11 +382,12 @@ class machine : public guest_access {
   kvm::vm vm_;
   runner runner_;
   virtine::write_set write_set_;
-  std::uint64_t ahead_ = 1;      // How many pages the last first write added.
-  std::uint64_t next_up_ = 0;    // The page above those,
-  std::uint64_t next_down_ = 0;  // and the one below.
-  bool at_trampoline_ = false;   // Whether the guest stopped at the trampoline's own `out`.
-  bool entering_ = false;        // Whether this call has made no exit yet.
+  std::uint64_t ahead_ = 1;          // How many pages the last first write added.
+  std::uint64_t next_up_ = 0;        // The page above those,
+  std::uint64_t next_down_ = 0;      // and the one below.
+  bool at_trampoline_ = false;       // Whether the guest stopped at the trampoline's own `out`.
+  bool used_ = false;                // Whether it was ever entered.
+  arrival arrival_ = arrival::over;  // Of this call.
   bool poisoned_ = false;
   result<stop> overtaken_{stop::done};  // What the call that was last interrupted had come to.
 };

@@ -67,8 +67,6 @@ result<std::shared_ptr<const snapshot>> run_initialiser(
   }
   if (!stopped) {
     error why = stopped.why();
-    // A new machine holds nothing of another call, so it is the initialiser's own doing.
-    if (why.code == errc::not_entered) why.code = errc::guest_fault;
     if (!is_host_side(why.code)) why.operation = "in the image's initialiser";
     return why;
   }

@@ -360,16 +360,12 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
     return again(lent, run);
   }
 
-  /// Runs once more, because what the call before left behind must not be this one's failure.
+  /// Runs once more, because what the call before left behind must not be this one's failure. A new
+  /// machine tells whether the host or this call's function did it.
   template <class Run>
   static auto again(lease& lent, const Run& run) -> decltype(run(*lent)) {
     if (auto replaced = lent.replace(); !replaced) return replaced.why();
-    auto reply = run(*lent);
-    if (reply || reply.why().code != errc::not_entered) return reply;
-    // A new machine holds nothing of another call, so this one's function did it.
-    error why = reply.why();
-    why.code = errc::guest_fault;
-    return why;
+    return run(*lent);
   }
 
   [[no_unique_address]] std::remove_const_t<Policy> policy_;

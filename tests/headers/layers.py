@@ -22,7 +22,7 @@ RANKS = [
     "out_of_memory process kvm/uapi kvm/explain kvm/fd kvm/mapping kvm/capability kvm/exit",
     "kvm/vcpu kvm/vm kvm/system image",
     "digest source_image guest_memory guest_access tainted object_bytes layout write_set "
-    "fault_report posix/quiet_signals snapshot extended_state guest_cpuid guest_cpu grant "
+    "failed_entry fault_report posix/quiet_signals snapshot extended_state guest_cpuid guest_cpu grant "
     "system_call_names policy_usage system_call stop allow policy "
     "allow_entropy posix/rights posix/request posix/host_files posix/no_wait posix/paths "
     "posix/descriptor_calls posix/path_calls posix/system_calls posix/grants posix "

@@ -31,6 +31,17 @@ const std::vector<row> codes{
     {{.code = errc::machine_failure, .operation = "KVM_EXIT_INTERNAL_ERROR", .detail = 1},
      true,
      "machine_failure: KVM_EXIT_INTERNAL_ERROR (0x1)"},
+    {{.code = errc::host_unfit,
+      .fault = {.kind = fault_kind::unmapped_access,
+                .access = access::read,
+                .vector = 14,
+                .error_code = 4,
+                .address = 0x14cff,
+                .instruction = 0x1200d}},
+     true,
+     "host_unfit: the processor cannot be made ready for a call on this host: access to unmapped "
+     "memory reading 0x14cff at 0x1200d, exception 14, error code 0x4; run virtine-doctor and "
+     "report what it says"},
     {{.code = errc::not_entered},
      true,
      "not_entered: an earlier call left the machine in a state that it cannot be entered from"},

@@ -2,6 +2,10 @@
 // SPDX-License-Identifier: MIT
 #include <virtine/x86/trampoline.hpp>
 
+#include <algorithm>
+#include <array>
+#include <cstddef>
+
 #include "catch.hpp"
 #include "x86_assembled.hpp"
 
@@ -50,6 +54,20 @@ TEST_CASE("only the entries come before the call", "[x86]") {
   for (const std::uint64_t loop :
        {x86::batch_function, x86::session_function, x86::session_leave}) {
     CHECK_FALSE(x86::in_trampoline(loop));
+  }
+}
+
+// What the host has put there is proof, as long as it is there, that no guest code has run.
+TEST_CASE("R15 is cleared right before the function is called, and not before", "[x86]") {
+  for (const x86::vector_wipe how : x86::vector_wipes) {
+    const auto entry = trampoline.begin() + static_cast<std::ptrdiff_t>(x86::trampoline_entry(how) -
+                                                                        x86::trampoline_page);
+    const auto end = entry + x86::entry_distance;
+    constexpr std::array call{std::byte{0x58}, std::byte{0x5f}, std::byte{0xff}, std::byte{0xd0}};
+    constexpr std::array clear{std::byte{0x45}, std::byte{0x31}, std::byte{0xff}};
+    const auto cleared = std::search(entry, end, clear.begin(), clear.end());
+    REQUIRE(cleared != end);
+    CHECK(std::search(entry, end, call.begin(), call.end()) == cleared + 3);
   }
 }
 

@@ -13,12 +13,14 @@
 ;  1024  XSAVE64 of what XCR0 has beyond x87 and SSE
 ;  3840  how many words are not as they should be: data, bss, arguments, stack
 ;  3872  the six words of the stack below the return address, and that address
+;  3936  how many words of the tiles and their configuration (AMX) are not 0
 %include "virtine.inc"
 
 ; What the processor may have; the host finds out by trying.
 HAS_XSAVE equ 1
 HAS_FSGSBASE equ 2
 HAS_PKRU equ 4
+HAS_TILES equ 32
 ; How soil leaves: by an `out` of its own, or by the one that a return goes to; with a stack pointer
 ; that is none, or with the one of a return.
 AT_RETURN equ 8
@@ -26,6 +28,9 @@ WITH_STACK equ 16
 
 REPORT_SIZE equ 4080
 XSTATE_MASK equ 0xe4            ; AVX, AVX-512
+TILES_MASK equ 0x60000          ; TILECFG and TILEDATA, and where they lie in an XSAVE area
+TILES_OFFSET equ 2752
+TILES_END equ 11008
 PATTERN equ 0xa5a5a5a5a5a5a5a5
 INITIAL equ 0x1111111111111111
 DATA_WORDS equ 3 * 512
@@ -38,6 +43,15 @@ stuff: dt 3.25
 zero: dd 0
 control_word: dw 0x007b         ; 24-bit precision, division by zero not masked
 mxcsr: dd 0xe07f                ; all flags, no masks, truncate, FZ, DAZ
+align 64
+tile_configuration:             ; palette 1, eight tiles of 16 rows of 64 bytes
+  db 1
+  times 15 db 0
+  times 8 dw 64
+  times 16 db 0
+  times 8 db 16
+  times 8 db 0
+tile_rows: times 128 dq 0xa5a5a5a5a5a5a5a5
 
 section .data
 align 4096
@@ -48,6 +62,8 @@ align 4096
 bss: resq BSS_WORDS
 fresh equ bss + 5 * 4096        ; six pages that carry writes to for the first time
 kept equ bss + 11 * 4096
+align 4096
+tiles: resb 3 * 4096
 
 section .text
 
@@ -70,6 +86,9 @@ section .text
 %endmacro
 %macro copy_mask 1
   kmovw k%1, eax
+%endmacro
+%macro load_tile 1
+  tileloadd tmm%1, [rcx + rax]
 %endmacro
 
 ; Writes the general registers to the report at rdi.
@@ -121,6 +140,14 @@ soil_vectors:
   kmovw k0, eax
   expand copy_mask, 7
 .no_avx:
+  test r15d, HAS_TILES
+  jz .no_tiles
+  ldtilecfg [tile_configuration]
+  lea rcx, [tile_rows]
+  mov eax, 64
+  load_tile 0
+  expand load_tile, 7
+.no_tiles:
   ldmxcsr [mxcsr]
   ret
 
@@ -203,8 +230,8 @@ virtine_export soil, "u4(u4,u8,u8)"
   out VIRTINE_DONE_PORT, eax
   ud2
 
-; Reports all but memory and general registers to rdi; r15d = what the processor has. Changes rax,
-; rcx, rdx and the x87 control word.
+; Reports all but memory, general registers and tiles to rdi; r15d = what the processor has. Changes
+; rax, rcx, rdx and the x87 control word.
 report_others:
   mov [rdi + 144], ds
   mov [rdi + 146], es
@@ -275,6 +302,17 @@ virtine_export look, "y4080(u4,u8,u8)"
   mov qword [rsp - 8], 0        ; where this function has pushed
   mov qword [rbp], REPORT_SIZE
 
+  test r15d, HAS_TILES
+  jz .no_tiles
+  mov eax, TILES_MASK
+  xor edx, edx
+  xsave64 [tiles]
+  xor eax, eax
+  lea rdi, [tiles + TILES_OFFSET]
+  lea rsi, [tiles + TILES_END]
+  call count_others
+  mov [rbp + 3936], rcx
+.no_tiles:
   mov rax, INITIAL
   lea rdi, [data]
   lea rsi, [rdi + DATA_WORDS * 8]

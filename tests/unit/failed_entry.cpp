@@ -1,0 +1,24 @@
+// Who is blamed when the trampoline fails.
+// SPDX-License-Identifier: MIT
+#include <virtine/failed_entry.hpp>
+
+#include "catch.hpp"
+
+using namespace virtine;
+
+TEST_CASE("a failed entry is the host's only before guest code and on a new machine", "[entry]") {
+  CHECK(blame(arrival::first, true) == errc::host_unfit);
+  CHECK(blame(arrival::first, false) == errc::guest_fault);
+  CHECK(blame(arrival::placed, true) == errc::not_entered);
+  CHECK(blame(arrival::placed, false) == errc::guest_fault);
+  CHECK(blame(arrival::continued, false) == errc::not_entered);
+  CHECK(blame(arrival::continued, true) == errc::not_entered);
+}
+
+TEST_CASE("the mark is one number, and no other is taken for it", "[entry]") {
+  CHECK(entry_mark() != 0);
+  CHECK(entry_mark() == entry_mark());
+  CHECK(is_marked(entry_mark()));
+  CHECK_FALSE(is_marked(0));
+  CHECK_FALSE(is_marked(entry_mark() + 1));
+}
