@@ -37,9 +37,11 @@ struct guest_cpu {
   static result<guest_cpu> of(const kvm::system& system) {
     // The host's own word counts as well, because one software KVM hides the bit.
     constexpr unsigned long hwcap2_fsgsbase = 2;
+    processor_state state = processor_state::of(system.supported_cpuid());
+    // Guests whose XCR0 cannot be set have x87 alone in it, which XRSTOR would then wipe alone.
+    if (!system.has(kvm::capability::xcrs)) state.offered = {};
     return detail::or_out_of_memory([&] {
-      return of(system.supported_cpuid(), processor_state::of(system.supported_cpuid()),
-                (::getauxval(AT_HWCAP2) & hwcap2_fsgsbase) != 0);
+      return of(system.supported_cpuid(), state, (::getauxval(AT_HWCAP2) & hwcap2_fsgsbase) != 0);
     });
   }
 
@@ -48,13 +50,13 @@ struct guest_cpu {
                               bool native_fsgsbase) {
     if (auto wipeable = state.check_wipeable(); !wipeable) return wipeable.why();
     guest_cpu cpu;
-    // Not on the stack: fibers that make a first call have small ones.
-    cpu.cpuid.reset(new kvm::cpuid_table(guest_cpuid(supported)));
     if (const auto* leaf = supported.find(7, 0)) cpu.features.fsgsbase = (leaf->ebx & 1) != 0;
     cpu.wrfsbase = cpu.features.fsgsbase || native_fsgsbase;
     // Leaf 13 decides, not the XSAVE bit of leaf 1: one software KVM hides the bit although its
     // guests run on all of the host's vector state, which the trampoline must be able to wipe.
     cpu.xcr0 = guest_xcr0(state.offered);
+    // Not on the stack: fibers that make a first call have small ones.
+    cpu.cpuid.reset(new kvm::cpuid_table(guest_cpuid(supported, cpu.xcr0)));
     cpu.features.osxsave = cpu.xcr0 != 0;
     if (cpu.features.osxsave) cpu.wipe = x86::vector_wipe::fninit_xrstor;
     if (const auto* leaf = supported.find(0, 0)) {

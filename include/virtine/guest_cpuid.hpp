@@ -290,12 +290,11 @@ constexpr std::uint64_t guest_xcr0(const extended_state& offered) {
   return legacy | xcr0_avx | (has(xcr0_avx512) ? xcr0_avx512 : 0);
 }
 
-/// Returns what CPUID tells guests where KVM offers `supported`. Nothing is added: a bit that KVM
-/// does not offer is 0.
-constexpr kvm::cpuid_table guest_cpuid(const kvm::cpuid_table& supported) {
+/// Returns what CPUID tells guests that have `xcr0` where KVM offers `supported`. Nothing is added:
+/// a bit that KVM does not offer is 0.
+constexpr kvm::cpuid_table guest_cpuid(const kvm::cpuid_table& supported, std::uint64_t xcr0) {
   kvm::cpuid_table kept;
   const extended_state offered = extended_state::of(supported);
-  const std::uint64_t xcr0 = guest_xcr0(offered);
   const std::uint32_t count = std::min(supported.nent, kvm::cpuid_table::capacity);
   for (std::uint32_t i = 0; i < count; ++i) {
     kept.entries[kept.nent] = supported.entries[i];

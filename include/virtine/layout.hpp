@@ -27,6 +27,9 @@ struct layout {
   /// land in the arguments.
   static constexpr std::uint64_t guard_size = 64 * 1024;
   static constexpr std::size_t max_segments = 8;
+  /// What a machine's memory may be at most: 64 GiB, whose page tables take 128 MiB. So no sum of
+  /// an image's sizes wraps.
+  static constexpr std::uint64_t max_size = std::uint64_t{1} << 36;
 
   std::uint64_t shared_end = 0;  ///< End of code and constants.
   std::uint64_t arguments = 0;   ///< Call frames and the data they refer to.
@@ -75,22 +78,25 @@ struct layout {
 };
 
 /// Returns whether an image's segments are as the library relies on: whole pages, ascending, never
-/// both writable and executable, constants before data.
+/// both writable and executable, constants before data, and no larger than layout::max_size
+/// together with arguments and stack.
 constexpr bool is_well_formed(const image_description& image) {
   if (image.segments.empty() || image.segments.size() > layout::max_segments) return false;
+  if (image.arguments_size > layout::max_size || image.stack_size > layout::max_size) return false;
   if (image.stack_size == 0 || image.stack_size % x86::page_size != 0) return false;
   std::uint64_t at = x86::image_base;
   bool data_seen = false;
   for (const segment& s : image.segments) {
     if (s.address % x86::page_size != 0 || s.address < at) return false;
     if (s.content.size() > s.memory_size) return false;
-    if (s.address >= x86::address_limit || s.memory_size > x86::address_limit) return false;
+    if (s.address > layout::max_size || s.memory_size > layout::max_size) return false;
     if (s.writable && s.executable) return false;
     if (data_seen && !s.writable) return false;
     data_seen = data_seen || s.writable;
     at = page_up(s.address + s.memory_size);
   }
-  return at < x86::address_limit / 2;
+  // Each of the three is a few times max_size at most.
+  return at + page_up(image.arguments_size) + image.stack_size <= layout::max_size;
 }
 
 /// Returns the memory map of a well-formed user64 image.

@@ -48,7 +48,9 @@ class snapshot {
                                                         const initialised_data& data = {}) {
     if (!is_well_formed(image)) {
       return error{.code = errc::machine_failure,
-                   .operation = "the image's segments are not whole, ascending pages with W^X"};
+                   .operation =
+                       "the image's segments are not whole, ascending pages with W^X, or it is "
+                       "larger than 64 GiB"};
     }
     const virtine::layout where = layout_of(image);
     const std::size_t size = where.end - layout::begin;

@@ -149,6 +149,21 @@ TEST_CASE("H75: an initialiser is not blamed for what fails before it runs", "[h
   check_unfit(made.why(), stack);
 }
 
+TEST_CASE("H77: an image whose sizes wrap makes no machine", "[hostile]") {
+  for (const std::uint64_t size : {~std::uint64_t{0}, ~std::uint64_t{4094}, std::uint64_t{1} << 63,
+                                   virtine::layout::max_size}) {
+    INFO(std::hex << size);
+    virtine::image_description wrong = image::description;
+    wrong.arguments_size = size;
+    const auto made = machine::create(wrong);
+    REQUIRE_FALSE(made);
+    CHECK(made.why().code == errc::machine_failure);
+    wrong = image::description;
+    wrong.stack_size = size / x86::page_size * x86::page_size;
+    CHECK_FALSE(machine::create(wrong));
+  }
+}
+
 TEST_CASE("H76: a guest that comes back to the trampoline is to blame itself", "[hostile]") {
   arena a;
   // Filled with INT3 between the entries, where the host looks for failures of its own.

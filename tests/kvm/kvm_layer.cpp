@@ -16,7 +16,7 @@
 #include <variant>
 #include <vector>
 
-#include <virtine/guest_cpuid.hpp>
+#include <virtine/guest_cpu.hpp>
 #include <virtine/kvm/system.hpp>
 
 using namespace virtine;
@@ -164,7 +164,7 @@ TEST_CASE("a write without memory behind it is an MMIO exit", "[kvm]") {
 TEST_CASE("vCPU state comes back as it was set", "[kvm]") {
   small_machine machine(out_and_halt);
   kvm::vcpu& cpu = machine.cpu;
-  REQUIRE(cpu.set_cpuid2(guest_cpuid(device().supported_cpuid())));
+  REQUIRE(cpu.set_cpuid2(*guest_cpu::shared().value()->cpuid));
 
   if (device().has(kvm::capability::xcrs)) {
     kvm_xcrs xcrs = cpu.get_xcrs().value();

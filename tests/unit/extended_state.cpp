@@ -106,7 +106,7 @@ TEST_CASE("guests are told and wiped as their processor takes it", "[processor]"
     CHECK(cpu->xcr0 == wanted);
     CHECK(cpu->features.osxsave == (wanted != 0));
     CHECK(cpu->features.fsgsbase);
-    const auto told = guest_cpuid(processors::table_of(p));
+    const auto told = guest_cpuid(processors::table_of(p), wanted);
     CHECK(std::memcmp(cpu->cpuid.get(), &told, sizeof told) == 0);
     CHECK(cpu->task_type == (intel ? x86::busy_task : x86::available_task));
     CHECK(cpu->wipe == (wanted == 0                 ? x86::vector_wipe::fxrstor
@@ -121,6 +121,18 @@ TEST_CASE("guests are told and wiped as their processor takes it", "[processor]"
   CHECK_FALSE(guest_cpu::of(without, state, true)->features.fsgsbase);
   CHECK(guest_cpu::of(without, state, true)->wrfsbase);
   CHECK_FALSE(guest_cpu::of(without, state, false)->wrfsbase);
+}
+
+TEST_CASE("guests whose XCR0 cannot be set have no XSAVE", "[processor]") {
+  const kvm::cpuid_table table = processors::table_of(processors::known.back());
+  const extended_state native = extended_state::of(table);
+  const auto cpu = guest_cpu::of(table, {.native = native, .offered = {}, .xcr0 = 3}, true);
+  REQUIRE(cpu);
+  CHECK(cpu->xcr0 == 0);
+  CHECK_FALSE(cpu->features.osxsave);
+  CHECK(cpu->wipe == x86::vector_wipe::fxrstor);
+  CHECK(cpu->cpuid->find(0xd) == nullptr);
+  CHECK((cpu->cpuid->find(1)->ecx & 3U << 26) == 0);
 }
 
 TEST_CASE("this processor is asked as a table is", "[processor]") {

@@ -12,6 +12,10 @@ using x86::cpuid_answer;
 
 namespace {
 
+kvm::cpuid_table told(const kvm::cpuid_table& supported) {
+  return guest_cpuid(supported, guest_xcr0(extended_state::of(supported)));
+}
+
 constexpr std::uint32_t ones = 0xffffffff;
 
 cpuid_answer at(const kvm::cpuid_table& table, std::uint32_t function, std::uint32_t index = 0) {
@@ -83,7 +87,7 @@ TEST_CASE("of all bits in all leaves guests see those that are known", "[process
       expected{0x8000001e, 0, {ones, ones, ones, 0}},
       expected{0x80000021, 0, {0x0c44, 0, 0, 0}},
   };
-  const auto seen = std::make_unique<kvm::cpuid_table>(guest_cpuid(full()));
+  const auto seen = std::make_unique<kvm::cpuid_table>(told(full()));
   CHECK(seen->nent == known.size());
   for (const expected& each : known) {
     INFO(std::hex << each.function << "." << each.index);
@@ -97,7 +101,7 @@ TEST_CASE("of all bits in all leaves guests see those that are known", "[process
 }
 
 TEST_CASE("what a guest could keep state in is in no guest's CPUID", "[processor]") {
-  const auto seen = std::make_unique<kvm::cpuid_table>(guest_cpuid(full()));
+  const auto seen = std::make_unique<kvm::cpuid_table>(told(full()));
   const auto bit = [](std::uint32_t word, unsigned number) { return (word >> number & 1) != 0; };
   CHECK_FALSE(bit(at(*seen, 0x80000001).ecx, 2));  // SVM
   CHECK_FALSE(bit(at(*seen, 1).ecx, 5));           // VMX
@@ -130,20 +134,20 @@ TEST_CASE("what a guest could keep state in is in no guest's CPUID", "[processor
 TEST_CASE("nothing is added to what KVM offers", "[processor]") {
   kvm::cpuid_table zeros = full();
   for (kvm_cpuid_entry2& e : zeros.entries) e.eax = e.ebx = e.ecx = e.edx = 0;
-  const auto seen = std::make_unique<kvm::cpuid_table>(guest_cpuid(zeros));
+  const auto seen = std::make_unique<kvm::cpuid_table>(told(zeros));
   for (const kvm_cpuid_entry2& e : seen->entries) CHECK((e.eax | e.ebx | e.ecx | e.edx) == 0);
-  CHECK(guest_cpuid(kvm::cpuid_table{}).nent == 0);
+  CHECK(told(kvm::cpuid_table{}).nent == 0);
   // A table that claims more entries than there is room for has as many as there is room for.
   kvm::cpuid_table longer;
   longer.nent = ones;
   for (kvm_cpuid_entry2& e : longer.entries) e.function = 2;
-  CHECK(guest_cpuid(longer).nent == kvm::cpuid_table::capacity);
+  CHECK(told(longer).nent == kvm::cpuid_table::capacity);
 }
 
 TEST_CASE("leaf 0DH is that of the state that guests have", "[processor]") {
   for (const processors::processor& p : processors::known) {
     INFO(p.name);
-    const auto seen = std::make_unique<kvm::cpuid_table>(guest_cpuid(processors::table_of(p)));
+    const auto seen = std::make_unique<kvm::cpuid_table>(told(processors::table_of(p)));
     const std::uint64_t xcr0 = p.components & 0xe7;
     const std::uint32_t xsave_bits = 3U << 26;
     CHECK((at(*seen, 1).ecx & xsave_bits) == (xcr0 != 0 ? xsave_bits : 0));
@@ -186,6 +190,6 @@ TEST_CASE("addresses have 48 bits, or as few as KVM says", "[processor]") {
   for (const std::uint32_t linear : {0u, 32u, 48u, 57u}) {
     kvm::cpuid_table table;
     processors::add(table, 0x80000008, 0, {linear << 8 | 46, 0, 0, 0});
-    CHECK(at(guest_cpuid(table), 0x80000008).eax == ((linear == 57 ? 48 : linear) << 8 | 46));
+    CHECK(at(told(table), 0x80000008).eax == ((linear == 57 ? 48 : linear) << 8 | 46));
   }
 }

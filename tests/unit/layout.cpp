@@ -221,5 +221,30 @@ TEST_CASE("an image that the library cannot rely on is not well-formed", "[layou
     list[2].address = UINT64_MAX - page + 1;
     list[2].memory_size = page;
   }
+  SECTION("arguments as large as a number can be") {
+    bad.arguments_size = UINT64_MAX;
+  }
+  SECTION("arguments whose last page wraps") {
+    bad.arguments_size = UINT64_MAX - page + 2;
+  }
+  SECTION("a stack as large as a number of pages can be") {
+    bad.stack_size = UINT64_MAX - page + 1;
+  }
+  SECTION("sizes that are too large together only") {
+    bad.arguments_size = bad.stack_size = layout::max_size / 2;
+  }
+  SECTION("sizes whose sum wraps") {
+    bad.arguments_size = std::uint64_t{1} << 63;
+    bad.stack_size = std::uint64_t{1} << 63;
+  }
   CHECK_FALSE(is_well_formed(bad));
+}
+
+TEST_CASE("an image may be as large as is said, and no larger", "[layout]") {
+  image_description large = image;
+  const std::uint64_t rest = layout::max_size - (base + 7 * page) - large.stack_size;
+  large.arguments_size = rest;
+  CHECK(is_well_formed(large));
+  large.arguments_size = rest + 1;
+  CHECK_FALSE(is_well_formed(large));
 }
