@@ -126,7 +126,7 @@ class debugged_machine final : public machine, private target {
       if (auto handled = why.os_error == EINTR ? look_up() : stand_still(why); !handled)
         return handled.why();
       poisoned_ = false;
-      entering_ = false;
+      arrival_ = arrival::over;
       runner_.begin(next_glance());
       stopped = machine::resume();
     }
