@@ -15,13 +15,13 @@
 namespace virtine {
 
 namespace detail {
-/// Fills `bytes` from the kernel's generator; returns whether it could.
+/// Fills `bytes` from the kernel's generator; returns whether it could, which it cannot before it
+/// is seeded, early in the host's boot. Waiting for that could be longer than a call has time.
 inline bool fill_randomly(std::span<std::byte> bytes) {
   while (!bytes.empty()) {
-    // So few at a time are never interrupted, once the kernel has seeded its generator. Before, it
-    // is the end of the call's time that interrupts.
-    constexpr std::size_t uninterrupted = 256;
-    const ::ssize_t got = ::getrandom(bytes.data(), std::min(bytes.size(), uninterrupted), 0);
+    constexpr std::size_t uninterrupted = 256;  // So few at a time are never cut short.
+    const ::ssize_t got =
+        ::getrandom(bytes.data(), std::min(bytes.size(), uninterrupted), GRND_NONBLOCK);
     if (got <= 0) return false;
     bytes = bytes.subspan(static_cast<std::size_t>(got));
   }

@@ -361,6 +361,48 @@ TEST_CASE("files can be made, changed, renamed and removed where that is granted
   CHECK_FALSE(files.has("gone"));
 }
 
+TEST_CASE("what a slash or a dot follows is a directory", "[posix]") {
+  const scratch files;
+  files.put("file", "");
+  std::filesystem::create_directory(files.path("folder"));
+  auto fn = function(policy{posix::directory<"/w">(files.path(), posix::read_write)});
+  script what;
+  const auto status = what.room(144);
+  for (const char* path : {"/w/folder/", "/w/folder/.", "/w/./folder//", "/w/folder/../folder/"}) {
+    what.add(SYS_stat, {what.text(path), status});
+    what.add(SYS_access, {what.text(path), F_OK});
+  }
+  const std::size_t good = what.calls.size();
+  for (const char* path : {"/w/file/", "/w/file/.", "/w/./file//", "/w/folder/../file/"}) {
+    what.add(SYS_stat, {what.text(path), status});
+    what.add(SYS_access, {what.text(path), F_OK});
+    what.add(SYS_open, {what.text(path), O_RDONLY, 0});
+  }
+  const std::size_t none = what.calls.size();
+  what.add(SYS_unlink, {what.text("/w/file/")});                         // ENOTDIR
+  what.add(SYS_rename, {what.text("/w/file/"), what.text("/w/other")});  // ENOTDIR
+  what.add(SYS_open, {what.text("/w/new/"), O_RDWR | O_CREAT, 0600});    // EISDIR
+  what.add(SYS_open, {what.text("/w/new/."), O_RDWR | O_CREAT, 0600});   // ENOENT
+  what.add(SYS_open, {what.text("/w/new"), O_RDONLY | O_CREAT | O_DIRECTORY, 0600});
+  what.add(SYS_rmdir, {what.text("/w/folder/.")});                          // EINVAL
+  what.add(SYS_unlink, {what.text("/w/folder/..")});                        // EISDIR
+  what.add(SYS_mkdir, {what.text("/w/.."), 0700});                          // EEXIST
+  what.add(SYS_rename, {what.text("/w/folder/."), what.text("/w/other")});  // EBUSY
+  what.add(SYS_mkdir, {what.text("/w/made/"), 0700});
+  what.add(SYS_rename, {what.text("/w/made/"), what.text("/w/moved/")});
+  what.add(SYS_rmdir, {what.text("/w/moved/")});
+  run(fn, what);
+  for (std::size_t i = 0; i < good; ++i) CHECK(what[i] == 0);
+  for (std::size_t i = good; i < none; ++i) CHECK(what[i] == -ENOTDIR);
+  std::vector<std::int64_t> rest;
+  for (std::size_t i = none; i < what.calls.size(); ++i) rest.push_back(what[i]);
+  CHECK(rest == std::vector<std::int64_t>{-ENOTDIR, -ENOTDIR, -EISDIR, -ENOENT, -EINVAL, -EINVAL,
+                                          -EISDIR, -ENOENT, -EBUSY, 0, 0, 0});
+  CHECK(files.has("file"));
+  CHECK(files.has("folder"));
+  CHECK_FALSE(files.has("new"));
+}
+
 TEST_CASE("a grant to read is none to write", "[posix]") {
   const scratch files;
   files.put("a", "content");

@@ -43,7 +43,7 @@ inline int locate(const request& r, std::optional<std::size_t> base, std::size_t
   }
   out = find_place(r.granted, normal_path(*begin, path));
   if (out.in == nullptr) return ENOENT;
-  const bool slash = path.ends_with('/');
+  bool folder = path.ends_with('/');
   path.resize(path.find_last_not_of('/') + 1);
   const std::string_view name = std::string_view(path).substr(path.find_last_of('/') + 1);
   out.named = !name.empty() && name != "." && name != "..";
@@ -55,8 +55,9 @@ inline int locate(const request& r, std::optional<std::size_t> base, std::size_t
       out.rest = *rest;
     }
   }
-  // What a slash follows has to be a directory; the kernel sees to that.
-  if (slash && out.rest != ".") out.rest += '/';
+  // What a slash follows, or a ".", has to be a directory; the kernel sees to that.
+  if (name == ".") folder = true;
+  if (folder && out.rest != ".") out.rest += '/';
   return 0;
 }
 
@@ -92,6 +93,7 @@ inline answer open_at(const request& r, const place& where, int flags, std::uint
   if ((writes || creates || (flags & O_TRUNC) != 0) && !where.in->writable) {
     return refuses(grant, EROFS);
   }
+  if (creates && (flags & O_DIRECTORY) != 0) return fails(grant, EINVAL);
   if (r.open.full()) return fails(grant, EMFILE);
 
   const int wanted = access | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | (flags & O_APPEND);
@@ -112,7 +114,7 @@ inline answer open_at(const request& r, const place& where, int flags, std::uint
       made =
           open_again(seen.file.get(), (wanted & ~O_NOFOLLOW) | (flags & (O_TRUNC | O_DIRECTORY)));
       if (!made.file) return fails(grant, made.why);
-    } else if (seen.why == ENOENT && creates && where.rest != ".") {
+    } else if (seen.why == ENOENT && creates && where.named) {
       if (!std::exchange(paid, true) && !pay_for_entry(r, where)) return refuses(grant, ENOSPC);
       made = create_at(where, wanted, mode);
       if (!made.file && made.why != EEXIST) return fails(grant, made.why);

@@ -122,7 +122,9 @@ inline answer give_entropy(const request& r, std::size_t grant) {
   if ((r.arguments[2] & ~flags) != 0) return fails(grant, EINVAL);
   std::array<std::byte, 256> bytes;
   const auto wanted = std::span(bytes).first(std::min<std::uint64_t>(r.arguments[1], bytes.size()));
-  if (!virtine::detail::fill_randomly(wanted)) return fails(grant, EAGAIN);
+  if (!virtine::detail::fill_randomly(wanted)) {
+    return {.wait = std::chrono::milliseconds(10), .again = true, .grant = grant};
+  }
   const int why = wanted.empty() ? 0 : r.give(r.address(0), wanted);
   return why != 0 ? fails(grant, why) : gives(grant, static_cast<std::int64_t>(wanted.size()));
 }
