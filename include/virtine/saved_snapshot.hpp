@@ -123,6 +123,39 @@ inline result<void> read_all(const kvm::fd& file, std::span<std::byte> bytes, st
   return {};
 }
 
+/// Returns the name of the file that `path` leads to, behind any links: one that is not there, or a
+/// regular file. Fails where something else is, which a snapshot could not be loaded from.
+inline result<std::string> file_to_replace(std::string path) {
+  if (path.find('\0') != std::string::npos) {
+    return kvm::explain("the snapshot file's path has a zero in it", EINVAL);
+  }
+  // First, because the kernel knows which links it must not follow (proc_sys_fs(5),
+  // protected_symlinks).
+  struct ::stat there {};
+  const bool exists = ::stat(path.c_str(), &there) == 0;
+  if (!exists && errno != ENOENT) return kvm::explain("the snapshot file cannot be created", errno);
+  if (exists && !S_ISREG(there.st_mode)) {
+    return kvm::explain("the snapshot file's path leads to what is not a regular file",
+                        S_ISDIR(there.st_mode) ? EISDIR : EINVAL);
+  }
+  std::string target(4096, '\0');  // PATH_MAX
+  for (int links = 0; links < 40; ++links) {
+    const ::ssize_t length = ::readlink(path.c_str(), target.data(), target.size());
+    if (length < 0) {
+      // /proc has links to files that have no name any more.
+      struct ::stat found {};
+      if (exists && (::stat(path.c_str(), &found) != 0 || found.st_ino != there.st_ino ||
+                     found.st_dev != there.st_dev)) {
+        return kvm::explain("the snapshot file has no name that it could be replaced at", EINVAL);
+      }
+      return path;
+    }
+    path.resize(target.front() == '/' ? 0 : path.rfind('/') + 1);
+    path.append(target, 0, static_cast<std::size_t>(length));
+  }
+  return kvm::explain("the snapshot file cannot be created", ELOOP);
+}
+
 /// Writes the pages that the initialiser wrote to `path`.
 inline result<void> write_snapshot(const snapshot& from, std::uint64_t processor,
                                    const std::string& path) {
@@ -138,15 +171,18 @@ inline result<void> write_snapshot(const snapshot& from, std::uint64_t processor
                                        .pages = pages.size(),
                                        .content = digest_of(pages, content)}};
 
+  auto target = file_to_replace(path);
+  if (!target) return target.why();
   // A file of its own that takes the place of the old one when it is whole. It is not flushed to
-  // the disk: what a crash leaves of it is found damaged.
-  std::string temporary = path + ".XXXXXX";
+  // the disk: what a crash leaves of it is found damaged. Its name is short, because that of the
+  // file may be as long as names can be.
+  std::string temporary = target->substr(0, target->rfind('/') + 1) + ".virtine-XXXXXX";
   const kvm::fd file{::mkostemp(temporary.data(), O_CLOEXEC)};  // With mode 0600.
   if (!file) return kvm::explain("the snapshot file cannot be created", errno);
   auto written = write_all(file, std::as_bytes(std::span(header)));
   if (written) written = write_all(file, std::as_bytes(pages));
   if (written) written = write_all(file, content);
-  if (written && ::rename(temporary.c_str(), path.c_str()) != 0) {
+  if (written && ::rename(temporary.c_str(), target->c_str()) != 0) {
     written = kvm::explain("the snapshot file cannot be replaced", errno);
   }
   if (!written) ::unlink(temporary.c_str());
@@ -219,8 +255,9 @@ concept snapshot_image = guest_image<T> && T::description.mode ==
 
 /// Writes the process's snapshot of Image to `path`, running the initialiser if no machine holds
 /// one. The file has what the initialiser left in the guest's data, may be read by its owner alone,
-/// and replaces an older one in one step. Fails as creating a machine does, or with
-/// errc::kvm_call if the file cannot be written.
+/// and replaces an older one in one step; a symbolic link stays, and leads to the new file. Fails
+/// as creating a machine does, or with errc::kvm_call if the file cannot be written, as where
+/// something that is not a regular file has the name: a device, a pipe, a directory.
 template <snapshot_image Image>
 result<void> save_snapshot(const std::string& path) {
   return detail::or_out_of_memory([&]() -> result<void> {

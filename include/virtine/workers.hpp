@@ -24,7 +24,7 @@ class work {
   work& operator=(const work&) = delete;
 
  protected:
-  ~work() = default;
+  virtual ~work() = default;  // Virtual for -Wnon-virtual-dtor, which counts friends as users.
 
  private:
   friend class workers;

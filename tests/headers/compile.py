@@ -15,7 +15,7 @@ import sys
 import layers
 
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Wold-style-cast",
-            "-Werror"]
+            "-Wnon-virtual-dtor", "-Werror"]
 GUEST = ["--target=x86_64-linux-gnu", "-ffreestanding", "-fno-exceptions", "-fno-rtti"]
 SKIPPED = 77
 

@@ -3,12 +3,15 @@
 // SPDX-License-Identifier: MIT
 #include "catch.hpp"
 
+#include <fcntl.h>
 #include <spawn.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -17,6 +20,7 @@
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <guests/prepared.hpp>
@@ -179,6 +183,82 @@ TEST_CASE("a snapshot file belongs to its owner, and is replaced as a whole", "[
     CHECK(failed.why().os_error != 0);
   }
   CHECK(here.count() == 2);
+}
+
+TEST_CASE("a snapshot file behind a link is replaced, and the link stays", "[saved]") {
+  const directory here;
+  const std::string path = here.file("file");
+  fs::create_symlink("second", here.file("first"));
+  fs::create_symlink(path, here.file("second"));
+  for (int i = 0; i < 2; ++i) {  // The file is not there, and is.
+    REQUIRE(save_snapshot<scribbles>(here.file("first")));
+    CHECK(fs::is_symlink(here.file("first")));
+    CHECK(fs::is_symlink(here.file("second")));
+    CHECK(fs::is_regular_file(fs::symlink_status(path)));
+    CHECK(load_snapshot<scribbles>(here.file("first")).has_value());
+  }
+  // Its name may be as long as names can be, and is relative to where the process is.
+  const std::string longest(255, 'a');
+  REQUIRE(save_snapshot<scribbles>(here.file(longest.c_str())));
+  const fs::path was = fs::current_path();
+  fs::current_path(here.file("."));
+  const bool saved = save_snapshot<scribbles>("relative").has_value();
+  fs::current_path(was);
+  CHECK(saved);
+  CHECK(load_snapshot<scribbles>(here.file("relative")).has_value());
+}
+
+TEST_CASE("what is not a regular file is not replaced by a snapshot", "[saved]") {
+  const directory here;
+  fs::create_symlink("/dev/null", here.file("null"));
+  fs::create_symlink("round", here.file("round"));
+  fs::create_symlink("nowhere/file", here.file("lost"));
+  REQUIRE(::mkfifo(here.file("pipe").c_str(), 0600) == 0);
+  const int unnamed = ::open(here.file(".").c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  const std::string by_number = "/proc/self/fd/" + std::to_string(unnamed);
+  const auto before = here.count();
+  for (const auto& [wrong, why] : {
+           std::pair{here.file("null"), EINVAL},
+           std::pair{std::string("/dev/null"), EINVAL},
+           std::pair{here.file("pipe"), EINVAL},
+           std::pair{here.file("."), EISDIR},
+           std::pair{here.file("round"), ELOOP},
+           std::pair{here.file("lost"), ENOENT},
+           std::pair{here.file("pipe/file"), ENOTDIR},
+           std::pair{here.file("a") + '\0' + "b", EINVAL},
+           std::pair{here.file(std::string(256, 'a').c_str()), ENAMETOOLONG},
+           std::pair{std::string(), ENOENT},
+       }) {
+    INFO(wrong);
+    const auto failed = save_snapshot<scribbles>(wrong);
+    REQUIRE_FALSE(failed.has_value());
+    CHECK(failed.why().code == errc::kvm_call);
+    CHECK(failed.why().os_error == why);
+  }
+  if (unnamed >= 0) {
+    CHECK_FALSE(save_snapshot<scribbles>(by_number).has_value());
+    ::close(unnamed);
+  }
+  CHECK(here.count() == before);
+  CHECK(fs::is_character_file("/dev/null"));
+  CHECK(fs::is_fifo(here.file("pipe")));
+}
+
+TEST_CASE("a snapshot that is larger than files may be is an error", "[saved]") {
+  const directory here;
+  struct ::rlimit was {};
+  REQUIRE(::getrlimit(RLIMIT_FSIZE, &was) == 0);
+  state_fn state;  // Made before: a machine's memory is a file too.
+  REQUIRE(state().calls == 1);
+  for (::rlim_t limit : {::rlim_t{0}, ::rlim_t{100}, ::rlim_t{4096}}) {
+    const struct ::rlimit low { limit, was.rlim_max };
+    REQUIRE(::setrlimit(RLIMIT_FSIZE, &low) == 0);
+    const auto failed = save_snapshot<prepared>(here.file("file"));
+    REQUIRE(::setrlimit(RLIMIT_FSIZE, &was) == 0);
+    REQUIRE_FALSE(failed.has_value());
+    CHECK(failed.why().os_error == EFBIG);
+  }
+  CHECK(here.count() == 0);
 }
 
 TEST_CASE("an image without an initialiser has a snapshot file without pages", "[saved]") {
