@@ -28,6 +28,7 @@
 #include <virtine/gdb/server.hpp>
 #include <virtine/image.hpp>
 #include <virtine/machine.hpp>
+#include <virtine/out_of_memory.hpp>
 #include <virtine/result.hpp>
 #include <virtine/runner.hpp>
 #include <virtine/stop.hpp>
@@ -66,20 +67,27 @@ class debugged_machine final : public machine, private target {
 
   [[nodiscard]] result<stop> enter(std::uint64_t function, const run_limits& limits) {
     limits_ = limits;
-    if (when_ == attach::at_entry) {
-      if (auto opened = open_now(); !opened) return opened.why();
-      put(function);
-    }
-    return watch(machine::enter(function, next_glance()));
+    return virtine::detail::or_out_of_memory([&]() -> result<stop> {
+      if (when_ == attach::at_entry) {
+        if (auto opened = open_now(); !opened) return opened.why();
+        put(function);
+      }
+      return watch(machine::enter(function, next_glance()));
+    });
   }
   [[nodiscard]] result<stop> resume() {
-    begin_again(next_glance());
-    return watch(machine::resume());
+    return virtine::detail::or_out_of_memory([&] {
+      begin_again(next_glance());
+      return watch(machine::resume());
+    });
   }
 
   /// Tells the debugger, if there is one, that the call is over, and what went wrong or null.
   void tell_end(const error* why) {
-    if (server_) server_->tell_end(why, limits_);
+    static_cast<void>(virtine::detail::or_out_of_memory([&]() -> result<void> {
+      if (server_) server_->tell_end(why, limits_);
+      return {};
+    }));
   }
 
  private:
