@@ -24,6 +24,7 @@
 
 #include <virtine/error.hpp>
 #include <virtine/kvm/vcpu.hpp>
+#include <virtine/process.hpp>
 #include <virtine/result.hpp>
 
 namespace virtine {
@@ -125,6 +126,10 @@ class run_gate {
     return static_cast<errc>(-armed);
   }
 
+  /// Makes the call one that nobody interrupts, in a child of fork: there nobody ends what another
+  /// thread of the parent's had begun.
+  void leave_behind() { state_.store(1); }
+
   /// Moves the deadline of the call that runs now. Returns false if there is none, or it was
   /// interrupted. Any thread may do this.
   bool move(time_point until) {
@@ -190,16 +195,19 @@ class watchdog {
   /// Fails if guests could not be stopped: no thread can be had for it, or no signal.
   static result<std::shared_ptr<watchdog>> shared() {
     if (auto able = detail::can_interrupt(); !able) return able.why();
-    static std::mutex guard;
-    static std::weak_ptr<watchdog> current;
-    std::lock_guard lock(guard);
-    std::shared_ptr<watchdog> found = current.lock();
-    // A fork copies the object but not its thread.
-    if (!found || found->process_ != getpid()) {
+    // A child of fork has one of its own, since a fork copies the object but not its thread.
+    struct holder {
+      std::mutex guard;
+      std::weak_ptr<watchdog> current;
+    };
+    holder& here = detail::of_this_process<holder>();
+    std::lock_guard lock(here.guard);
+    std::shared_ptr<watchdog> found = here.current.lock();
+    if (!found) {
       auto started = start();
       if (!started) return started;
       found = *std::move(started);
-      current = found;
+      here.current = found;
     }
     return found;
   }
@@ -223,10 +231,13 @@ class watchdog {
 
   /// After this the watchdog does not touch the gate any more.
   void remove(run_gate& gate) {
-    if (process_ != getpid()) return;  // A child of fork may find the mutex locked for good.
+    if (home_.forked()) return;  // A child of fork may find the mutex locked for good.
     std::lock_guard lock(mutex_);
     std::erase(gates_, &gate);
   }
+
+  /// Returns whether this is a child of fork of the process whose watchdog it is.
+  [[nodiscard]] bool forked() const { return home_.forked(); }
 
   /// Tells of a gate that was just armed until `until`.
   void expect(detail::monotonic::time_point until) {
@@ -245,7 +256,7 @@ class watchdog {
     const auto make = [] {
       return std::shared_ptr<watchdog>(new watchdog, [](watchdog* last) {
         // In a child of fork there is no thread to join and nobody to leave the condition variable.
-        if (last->process_ == getpid()) delete last;
+        if (!last->home_.forked()) delete last;
       });
     };
 #ifdef __cpp_exceptions
@@ -284,7 +295,7 @@ class watchdog {
     }
   }
 
-  const pid_t process_ = getpid();
+  const home_process home_;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::vector<run_gate*> gates_;                    // Guarded by mutex_.

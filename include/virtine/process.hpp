@@ -90,6 +90,8 @@ class home_process {
   std::uint64_t made_in_ = detail::this_process();
 };
 
+struct when_asked {};
+
 /// Holds a T for each process: a child of fork gets one of its own when it first asks, in the place
 /// of its parent's, which is left behind as it was at the fork: a mutex in it may be locked for
 /// good. All members but the constructor and the destructor may be used by any thread.
@@ -99,10 +101,12 @@ class per_process {
   /// Makes the T of this process: `make(place)` constructs it there, or else its default
   /// constructor does.
   template <class Make>
-  explicit per_process(const Make& make) {
+  explicit per_process(const Make& make) : made_in_(detail::this_process()) {
     make(static_cast<void*>(storage_));
   }
   per_process() { new (static_cast<void*>(storage_)) T; }
+  /// Makes none before get() is called, which must be the one without arguments.
+  explicit constexpr per_process(when_asked) : made_in_(0) {}
   per_process(const per_process&) = delete;
   per_process& operator=(const per_process&) = delete;
   ~per_process() {
@@ -143,8 +147,25 @@ class per_process {
   // Sound: a T lives there from the constructor on, and of a child's only once made_in_ says so.
   [[nodiscard]] T& here() { return *std::launder(reinterpret_cast<T*>(storage_)); }
 
-  alignas(T) std::byte storage_[sizeof(T)];
-  std::atomic<std::uint64_t> made_in_{detail::this_process()};
+  alignas(T) std::byte storage_[sizeof(T)]{};
+  std::atomic<std::uint64_t> made_in_;
 };
+
+namespace detail {
+
+/// Returns the one T of this process, made when it is first asked for and never destroyed. There is
+/// no moment in which a fork could leave it half made for a child.
+template <class T>
+T& of_this_process() {
+  union kept {
+    constexpr kept() : of_process(when_asked{}) {}
+    ~kept() {}
+    per_process<T> of_process;
+  };
+  static constinit kept all;
+  return all.of_process.get();
+}
+
+}  // namespace detail
 
 }  // namespace virtine

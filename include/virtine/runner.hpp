@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <chrono>
 #include <memory>
+#include <new>
 #include <optional>
 #include <stop_token>
 #include <thread>
@@ -33,6 +34,7 @@ class runner {
     watchdog_->add(gate_);
   }
   ~runner() {
+    if (watchdog_->forked()) leave_behind();
     if (running_) static_cast<void>(end());
     watchdog_->remove(gate_);
   }
@@ -85,8 +87,10 @@ class runner {
       if (gate_.interrupted()) [[unlikely]]
         return error{.code = errc::timed_out, .os_error = EINTR};
       auto ran = vcpu_.run();
-      if (ran || ran.why().os_error != EINTR) [[likely]]
+      if (ran) [[likely]]
         return ran;
+      if (watchdog_->forked()) leave_behind();
+      if (ran.why().os_error != EINTR) return ran;
     }
   }
 
@@ -101,6 +105,12 @@ class runner {
   }
 
  private:
+  /// Forgets, in a child of fork, what another thread of the parent's may be busy with.
+  void leave_behind() {
+    new (&on_stop_) std::optional<std::stop_callback<interrupter>>;
+    gate_.leave_behind();
+  }
+
   struct interrupter {
     run_gate& gate;
     void operator()() const { gate.interrupt(errc::cancelled); }

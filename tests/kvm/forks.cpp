@@ -410,16 +410,16 @@ TEST_CASE("H111: a child of fork can use what its parent uses, whatever that doe
        }},
   };
   for (const a_state& each : states) {
-    INFO(each.name);
-    CHECK(in_child([&] {
-            scenario::files files;
-            auto all = std::make_unique<everything>(files);
-            const bool good = each.check(all);
-            std::fflush(nullptr);
-            // Threads that are still in a call are not waited for.
-            static_cast<void>(all.release());
-            return good;
-          }) == 0);
+    DYNAMIC_SECTION(each.name) {
+      CHECK(in_child([&] {
+              scenario::files files;
+              auto all = std::make_unique<everything>(files);
+              const bool good = each.check(all);
+              // Threads that are still in a call are not waited for.
+              static_cast<void>(all.release());
+              return good;
+            }) == 0);
+    }
   }
 }
 
