@@ -138,15 +138,14 @@ class cbc : public context {
     if (OSSL_PARAM_locate_const(given, OSSL_CIPHER_PARAM_TLS_VERSION) != nullptr) {
       return fail(reason::usage, "there is no TLS before 1.3");
     }
-    for (; given->key != nullptr; ++given) {
-      const std::string_view name = given->key;
-      if (name == OSSL_CIPHER_PARAM_PADDING) {
-        unsigned value = 0;
-        if (!expect_parameter(OSSL_PARAM_get_uint(given, &value))) return false;
-        pads_ = value != 0;
-      } else if (name == OSSL_CIPHER_PARAM_NUM) {
-        if (!expect_parameter(OSSL_PARAM_get_uint(given, &number_))) return false;
-      }
+    unsigned value = 0;
+    if (const auto* const its = OSSL_PARAM_locate_const(given, OSSL_CIPHER_PARAM_PADDING)) {
+      if (!expect_parameter(OSSL_PARAM_get_uint(its, &value))) return false;
+      pads_ = value != 0;
+    }
+    if (const auto* const its = OSSL_PARAM_locate_const(given, OSSL_CIPHER_PARAM_NUM)) {
+      if (!expect_parameter(OSSL_PARAM_get_uint(its, &value) != 0 && value < block)) return false;
+      number_ = value;
     }
     return true;
   }

@@ -62,8 +62,8 @@ class instance {
     return false;
   }
 
-  /// Makes an isolated context. The first one also makes the pool: only then, because a child of
-  /// fork() could not use one that its parent has used.
+  /// Makes an isolated context. The first one also makes the pool, which nobody needs who only
+  /// looks for ciphers.
   std::unique_ptr<isolated::context> make(form as) {
     std::call_once(once_, [&] { machines_ = std::make_shared<isolated::machines>(); });
     if (as == form::session) return std::make_unique<isolated::in_session>(machines_);

@@ -107,24 +107,28 @@ class gcm : public context {
   }
 
   bool set(const OSSL_PARAM* given) {
-    for (; given != nullptr && given->key != nullptr; ++given) {
-      const std::string_view name = given->key;
-      if (name == OSSL_CIPHER_PARAM_IVLEN) {
-        std::size_t size = 0;
-        if (!expect_parameter(OSSL_PARAM_get_size_t(given, &size))) return false;
-        if (size == 0 || size > iv_max) return fail(reason::usage, "no IV can be so long");
-        if (size != iv_size_ && state_ != state::none) state_ = state::used;  // It is no IV now.
-        iv_size_ = size;
-      } else if (name == OSSL_CIPHER_PARAM_AEAD_TAG) {
-        if (given->data == nullptr || encrypts() || given->data_size == 0 ||
-            given->data_size > tag_max) {
-          return fail(reason::usage, "a tag is of 1 to 16 bytes, and given to decrypt");
-        }
-        std::memcpy(tag_.data(), given->data, given->data_size);
-        tag_size_ = given->data_size;
-      } else if (name == OSSL_CIPHER_PARAM_AEAD_TLS1_AAD ||
-                 name == OSSL_CIPHER_PARAM_AEAD_TLS1_IV_FIXED ||
-                 name == OSSL_CIPHER_PARAM_AEAD_TLS1_SET_IV_INV) {
+    if (given == nullptr) return true;
+    if (const auto* const its = OSSL_PARAM_locate_const(given, OSSL_CIPHER_PARAM_AEAD_TAG)) {
+      std::array<unsigned char, tag_max> tag{};
+      void* to = tag.data();
+      std::size_t size = 0;
+      if (!expect_parameter(OSSL_PARAM_get_octet_string(its, &to, tag.size(), &size))) return false;
+      if (encrypts() || size == 0) {
+        return fail(reason::usage, "a tag is of 1 to 16 bytes, and given to decrypt");
+      }
+      std::copy_n(tag.begin(), size, tag_.begin());
+      tag_size_ = size;
+    }
+    if (const auto* const its = OSSL_PARAM_locate_const(given, OSSL_CIPHER_PARAM_IVLEN)) {
+      std::size_t size = 0;
+      if (!expect_parameter(OSSL_PARAM_get_size_t(its, &size))) return false;
+      if (size == 0 || size > iv_max) return fail(reason::usage, "no IV can be so long");
+      if (size != iv_size_ && state_ != state::none) state_ = state::used;  // It is no IV now.
+      iv_size_ = size;
+    }
+    for (const char* name : {OSSL_CIPHER_PARAM_AEAD_TLS1_AAD, OSSL_CIPHER_PARAM_AEAD_TLS1_IV_FIXED,
+                             OSSL_CIPHER_PARAM_AEAD_TLS1_SET_IV_INV}) {
+      if (OSSL_PARAM_locate_const(given, name) != nullptr) {
         return fail(reason::usage, "there is no TLS before 1.3");
       }
     }
@@ -184,6 +188,7 @@ class gcm : public context {
     }
     if (name == OSSL_CIPHER_PARAM_IV || name == OSSL_CIPHER_PARAM_UPDATED_IV) {
       if (state_ == state::none) return fail(reason::usage, "there is no IV");
+      if (wanted.data_size < iv_size_) return fail(reason::usage, "the IV is longer");
       return expect_parameter(set_octets(&wanted, iv_.data(), iv_size_));
     }
     if (name == OSSL_CIPHER_PARAM_AEAD_TAG) {

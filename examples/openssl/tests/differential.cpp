@@ -347,6 +347,7 @@ class twins {
   }
 
   void get() {
+    if (pick(4) == 0) return get_any();
     constexpr std::size_t sizes[] = {0, 1, 4, 11, 12, 13, 15, 16, 17, 128, 200};
     switch (pick(6)) {
       case 0:
@@ -415,7 +416,97 @@ class twins {
     }
   }
 
+  /// A parameter of any type, with a value that may be of any.
+  struct parameter {
+    std::array<std::uint64_t, 4> data{};
+    OSSL_PARAM its{};
+    const void* pointer = nullptr;
+  };
+  void pick_type(parameter& of, const char* name) {
+    of.data.fill(pick(3) == 0 ? pick(20) : numbers_());
+    constexpr unsigned types[] = {OSSL_PARAM_INTEGER, OSSL_PARAM_UNSIGNED_INTEGER,
+                                  OSSL_PARAM_OCTET_STRING, OSSL_PARAM_UTF8_STRING,
+                                  OSSL_PARAM_OCTET_PTR};
+    const unsigned type = types[pick(std::size(types))];
+    const bool is_number = type == OSSL_PARAM_INTEGER || type == OSSL_PARAM_UNSIGNED_INTEGER;
+    constexpr std::size_t sizes[] = {4, 8};
+    of.its = {.key = name,
+              .data_type = type,
+              .data = of.data.data(),
+              .data_size = is_number ? sizes[pick(2)] : pick(33),
+              .return_size = OSSL_PARAM_UNMODIFIED};
+    if (pick(10) == 0) of.its.data = nullptr;
+  }
+
+  void set_any() {
+    constexpr const char* names[] = {OSSL_CIPHER_PARAM_PADDING, OSSL_CIPHER_PARAM_NUM,
+                                     OSSL_CIPHER_PARAM_IVLEN, OSSL_CIPHER_PARAM_AEAD_TAG,
+                                     "nothing"};
+    std::array<parameter, 2> picked;
+    const std::size_t first = pick(std::size(names));
+    const std::size_t more = 1 + pick(std::size(names) - 1);  // One name twice is for nobody.
+    pick_type(picked[0], names[first]);
+    pick_type(picked[1], names[(first + more) % std::size(names)]);
+    // OpenSSL itself follows a null pointer to a number.
+    for (const parameter& each : picked) {
+      if (each.its.data == nullptr && each.its.data_type <= OSSL_PARAM_UNSIGNED_INTEGER) return;
+    }
+    const std::array<OSSL_PARAM, 3> given{picked[0].its, picked[1].its, OSSL_PARAM_construct_end()};
+    both(std::string("set ") + given[0].key + " and " + given[1].key,
+         [&](EVP_CIPHER_CTX* its, bool) {
+           return outcome{
+               .returned = EVP_CIPHER_CTX_set_params(its, given.data()),
+               .numbers = {EVP_CIPHER_CTX_get_iv_length(its), EVP_CIPHER_CTX_get_tag_length(its)},
+               .bytes = {}};
+         });
+    if (is_gcm_) {
+      iv_size_ = static_cast<std::size_t>(EVP_CIPHER_CTX_get_iv_length(contexts_[0].get()));
+    }
+    tag_is_spoilt_ = true;
+    unsigned padding = 1;
+    std::array<OSSL_PARAM, 2> wanted{OSSL_PARAM_construct_uint(OSSL_CIPHER_PARAM_PADDING, &padding),
+                                     OSSL_PARAM_construct_end()};
+    if (!is_gcm_ && EVP_CIPHER_CTX_get_params(contexts_[0].get(), wanted.data()) == 1) {
+      pads_ = padding != 0;
+    }
+  }
+
+  void get_any() {
+    constexpr const char* names[] = {OSSL_CIPHER_PARAM_PADDING,     OSSL_CIPHER_PARAM_NUM,
+                                     OSSL_CIPHER_PARAM_IVLEN,       OSSL_CIPHER_PARAM_KEYLEN,
+                                     OSSL_CIPHER_PARAM_AEAD_TAGLEN, OSSL_CIPHER_PARAM_IV,
+                                     OSSL_CIPHER_PARAM_UPDATED_IV,  "nothing"};
+    if (makes_iv()) return;
+    parameter picked;
+    pick_type(picked, names[pick(std::size(names))]);
+    // Which versions of OpenSSL take for a question after the size, or do not.
+    if (picked.its.data == nullptr) return;
+    both(std::string("get ") + picked.its.key + " of type " + std::to_string(picked.its.data_type),
+         [&](EVP_CIPHER_CTX* its, bool) {
+           parameter own = picked;
+           const bool is_pointer = own.its.data_type == OSSL_PARAM_OCTET_PTR;
+           own.its.data = own.data.data();
+           if (is_pointer) own.its.data = &own.pointer;
+           std::array<OSSL_PARAM, 2> wanted{own.its, OSSL_PARAM_construct_end()};
+           outcome seen;
+           seen.returned = EVP_CIPHER_CTX_get_params(its, wanted.data());
+           if (seen.returned != 1) return seen;
+           seen.numbers = {static_cast<long>(wanted[0].return_size)};
+           for (const std::uint64_t each : own.data) {
+             for (int i = 0; i < 64; i += 8) {
+               seen.bytes.push_back(static_cast<unsigned char>(each >> i));
+             }
+           }
+           if (own.pointer != nullptr) {
+             const auto* const begin = static_cast<const unsigned char*>(own.pointer);
+             seen.bytes.insert(seen.bytes.end(), begin, begin + wanted[0].return_size);
+           }
+           return seen;
+         });
+  }
+
   void set() {
+    if (pick(4) == 0) return set_any();
     switch (pick(6)) {
       case 0: {
         const int padding = static_cast<int>(pick(2));
@@ -702,6 +793,19 @@ TEST_CASE("what differs from OpenSSL's own does so on purpose", "[openssl][diffe
     CHECK(stream.update(plain).empty());
     REQUIRE(stream.init(false, nullptr, &stream.iv));
     CHECK_FALSE(stream.update(plain).empty());
+
+    // What TLS 1.2 asks for is refused.
+    text record(13, 1);
+    const std::pair<int, int> of_tls[] = {{EVP_CTRL_AEAD_TLS1_AAD, 13},
+                                          {EVP_CTRL_GCM_SET_IV_FIXED, 4},
+                                          {EVP_CTRL_GCM_SET_IV_FIXED, -1},
+                                          {EVP_CTRL_GCM_IV_GEN, 8},
+                                          {EVP_CTRL_GCM_SET_IV_INV, 8}};
+    for (const auto& [control, size_of] : of_tls) {
+      INFO(control);
+      CHECK(EVP_CIPHER_CTX_ctrl(stream.its.get(), control, size_of, record.data()) <= 0);
+      CHECK(record == text(13, 1));
+    }
 
     // Null pointers are refused where OpenSSL's own follows them.
     REQUIRE(block.init(true, &block.key, &block.iv));
