@@ -111,7 +111,8 @@ class parts {
            other.begin <= one.begin + one.size + most_gap;
   }
 
-  /// Adds a part, together with those that it is close to, at the place of the first of them.
+  /// Adds a part, together with those that it is close to, at the place of the first of them. As
+  /// these were not close to any other, neither is what they become.
   void add(part added) {
     std::size_t place = count_;
     for (std::size_t i = 0; i < count_;) {
@@ -126,7 +127,6 @@ class parts {
       std::copy(parts_.begin() + i + 1, parts_.begin() + count_, parts_.begin() + i);
       --count_;
       place = std::min(place, i);
-      i = 0;  // It is larger now, and may be close to others.
     }
     place = std::min(place, count_);
     std::copy_backward(parts_.begin() + place, parts_.begin() + count_,

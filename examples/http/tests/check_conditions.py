@@ -37,7 +37,7 @@ def ask_all(server, asked):
 
 
 def parts_of(reply):
-    """Takes a reply of several parts apart (RFC 2046): (begin, end, content type, bytes) of each."""
+    """Takes a reply of several parts apart (RFC 2046): what each says, and its bytes."""
     boundary = re.fullmatch(r"multipart/byteranges; boundary=([0-9a-f]{1,70})",
                             reply.fields["content-type"])[1].encode()
     before, *parts, after = (b"\r\n" + reply.body).split(b"\r\n--" + boundary)
@@ -118,14 +118,21 @@ def dates(around):
            "Wed, 31 Dec 1969 23:59:59 GMT", "Mon, 06 Nov 2094 08:49:37 GMT",
            "sun, 06 Nov 2094 08:49:37 GMT", "Sun, 06 nov 2094 08:49:37 GMT",
            "Sun, 06 Nov 2094 08:49:37 gmt", "Sun, 06 Nov 2094 08:49:37 UTC",
-           "Sun, 06 Nov 2094 08:49:37 +0000", "Sun, 06 Nov 2094 08:49:37", "Sun, 6 Nov 2094 08:49:37 GMT",
-           "Sun, 06  Nov 2094 08:49:37 GMT", "Sun,06 Nov 2094 08:49:37 GMT", "Sun, 06 Nov 94 08:49:37 GMT",
+           "Sun, 06 Nov 2094 08:49:37 +0000", "Sun, 06 Nov 2094 08:49:37",
+           "Sun, 6 Nov 2094 08:49:37 GMT",
+           "Sun, 06  Nov 2094 08:49:37 GMT", "Sun,06 Nov 2094 08:49:37 GMT",
+           "Sun, 06 Nov 94 08:49:37 GMT",
            "Sun, 06 Nov 20940 08:49:37 GMT", "Sun, 06 Nov 2094 8:49:37 GMT",
-           "Sun, 06 Nov 2094 08:49:37 GMT x", "Sun, 06 Nov 2094 08:49:37 GMT, Sun, 06 Nov 2094 08:49:37 GMT",
-           "Sun, +6 Nov 2094 08:49:37 GMT", "Sun, 06 Nov -094 08:49:37 GMT", "Son, 06 Nov 2094 08:49:37 GMT",
-           "Sunday, 06-Nov-2094 08:49:37 GMT", "Sun, 06-Nov-94 08:49:37 GMT", "Sunday 06-Nov-94 08:49:37 GMT",
-           "Sunday, 6-Nov-94 08:49:37 GMT", "Sunday, 29-Feb-74 08:49:37 GMT", "Sunday, 30-Feb-94 08:49:37 GMT",
-           "Sunday, 06-Nov-94 08:49:37 GMT ", "Sun Nov  6 08:49:37 2094", "Sun Nov 06 08:49:37 2094",
+           "Sun, 06 Nov 2094 08:49:37 GMT x",
+           "Sun, 06 Nov 2094 08:49:37 GMT, Sun, 06 Nov 2094 08:49:37 GMT",
+           "Sun, +6 Nov 2094 08:49:37 GMT", "Sun, 06 Nov -094 08:49:37 GMT",
+           "Son, 06 Nov 2094 08:49:37 GMT",
+           "Sunday, 06-Nov-2094 08:49:37 GMT", "Sun, 06-Nov-94 08:49:37 GMT",
+           "Sunday 06-Nov-94 08:49:37 GMT",
+           "Sunday, 6-Nov-94 08:49:37 GMT", "Sunday, 29-Feb-74 08:49:37 GMT",
+           "Sunday, 30-Feb-94 08:49:37 GMT",
+           "Sunday, 06-Nov-94 08:49:37 GMT ", "Sun Nov  6 08:49:37 2094",
+           "Sun Nov 06 08:49:37 2094",
            "Sun Nov 6 08:49:37 2094", "Sun Nov  0 08:49:37 2094", "Sun Nov 16 08:49:37 2094",
            "Sun Nov  6 08:49:37 2094 GMT", "Sun Nov  6 08:49:37 94", "Sun Nov 31 08:49:37 2094",
            "Sun", "Sun,", "Sun ", "Sunday", "Sunday,", "", "0", "*", "yesterday", '"x"']
@@ -144,9 +151,11 @@ def tags(own):
     weak = f"W/{own}"
     return [["*"], [own], [weak], ['"x"'], [f'"x", {own}'], [f'"x,", {weak} , "y"'], [f'"x",{own}'],
             [f',, ,{own},,'], [""], [","], ['"x"', own], [weak, '"x"'], ["", own], ["*", own],
-            ["*", "*"], [f"*, {own}"], [f"{own}, *"], ["**"], [own[:-1]], [own[1:]], [own.strip('"')],
+            ["*", "*"], [f"*, {own}"], [f"{own}, *"], ["**"], [own[:-1]], [own[1:]],
+            [own.strip('"')],
             [f"{own}{own}"], [f"{own} {own}"], [f"{own};x"], [f"w/{own}"], [f"W/ {own}"], ["W/"],
-            [f"W/W/{own}"], [f"'{own}'"], [own.upper()], ['""'], ['"'], [f'x, {own}'], [f'{own}, x'],
+            [f"W/W/{own}"], [f"'{own}'"], [own.upper()], ['""'], ['"'], [f'x, {own}'],
+            [f'{own}, x'],
             [f'"a b", {own}'], [f'"\xe4", {own}'], [f'"a\tb", {own}'], [f'"\\", {own}'],
             [", ".join(f'"{i}"' for i in range(400)) + f", {own}"], ["*, "], [" , *"]]
 
@@ -164,21 +173,29 @@ def check_tags(server):
 RANGES = ["0-0", "5-9", "1000-", "-3", "-99999", "0-99999999999999999999999", "1023-", "1024-",
           "99999999999999999999999-", "-0", "-00", "00-00", "007-0000009", "0-", "-1",
           "18446744073709551615-18446744073709551616", "18446744073709551616-18446744073709551615",
-          "18446744073709551616-", "-18446744073709551616", "9223372036854775807-9223372036854775808",
-          "99999999999999999999999-99999999999999999999998", "2-1", "", "-", "a-b", "1", "--1", "1-2x",
+          "18446744073709551616-", "-18446744073709551616",
+          "9223372036854775807-9223372036854775808",
+          "99999999999999999999999-99999999999999999999998", "2-1", "", "-", "a-b", "1", "--1",
+          "1-2x",
           "1-2-3", " 1-2", "1 -2", "1- 2", "1-2 ", "+1-2", "0x1-2", "1-2;", "1-2,4-5", "1-2, 4-5",
-          "1-2 ,\t4-5", ",1-2", "1-2,", ",,1-2,,4-5,,", ",", "0-1,500-501", "0-1,82-83", "0-1,83-84",
+          "1-2 ,\t4-5", ",1-2", "1-2,", ",,1-2,,4-5,,", ",", "0-1,500-501", "0-1,82-83",
+          "0-1,83-84",
           "500-600,0-10", "500-600,580-700,400-510", "0-,-5", "-5,0-", "0-0,-1", "2000-,0-1",
           "2000-,-0", "2000-3000,4000-", "0-1,2-1", "0-1,x", "1-2,1-2,1-2",
           ",".join(["0-1"] * 16), ",".join(["0-1"] * 17), ",".join("0-" for _ in range(1000)),
-          ",".join(f"{i}-{i}" for i in range(0, 900, 100)), ",".join(f"{i}-{i}" for i in range(0, 800, 100)),
-          ",".join(f"{i}-{i + 9}" for i in range(900, 100, -100)), "900-901,0-1,500-501,450-451,5-5",
-          ",".join(f"{i}-{i}" for i in [*range(0, 800, 100), *range(10, 800, 100)]), "0-0,400-400,100-300",
-          "-1,0-0", "0-0,2000-,-1", ",".join(f"{i}-{i}" for i in range(0, 32, 2)), ",".join(f"{i}-{i}" for i in range(30, -2, -2))]
+          ",".join(f"{i}-{i}" for i in range(0, 900, 100)),
+          ",".join(f"{i}-{i}" for i in range(0, 800, 100)),
+          ",".join(f"{i}-{i + 9}" for i in range(900, 100, -100)),
+          "900-901,0-1,500-501,450-451,5-5",
+          ",".join(f"{i}-{i}" for i in [*range(0, 800, 100), *range(10, 800, 100)]),
+          "0-0,400-400,100-300",
+          "-1,0-0", "0-0,2000-,-1", ",".join(f"{i}-{i}" for i in range(0, 32, 2)),
+          ",".join(f"{i}-{i}" for i in range(30, -2, -2))]
 
 
 def check_ranges(server):
-    values = [f"{unit}={each}" for unit in ("bytes", "Bytes", "lines", "byte", "") for each in RANGES]
+    values = [f"{unit}={each}" for unit in ("bytes", "Bytes", "lines", "byte", "")
+              for each in RANGES]
     values += ["bytes", "bytes 0-1", "bytes:0-1", "bytes =0-1", "0-1", "bytes=0-1, bytes=2-3"]
     asked = [[("Range", value)] for value in values]
     numbers = random.Random(SEED)
@@ -209,7 +226,8 @@ def check_combinations(server):
     file = model.File(os.stat(server.directory / name), time.time())
     own, same = file.tag, file.modified
     lists = [None, "*", own, f"W/{own}", '"x"', f'"x", {own}', "x", ""]
-    times = [None, model.write_date(same), model.write_rfc850(same - 1), model.write_asctime(same + 1),
+    times = [None, model.write_date(same), model.write_rfc850(same - 1),
+             model.write_asctime(same + 1),
              model.write_date(same - 86400), "x"]
     axes = {"If-Match": lists, "If-Unmodified-Since": times, "If-None-Match": lists,
             "If-Modified-Since": times,
@@ -233,10 +251,11 @@ def check_combinations(server):
 
 def check_precedence(server):
     """Conditions count only for what would succeed (13.2.1)."""
-    for field in ('If-Match: "x"', "If-None-Match: *", "If-Unmodified-Since: " + model.write_date(0)):
+    for field in ('If-Match: "x"', "If-None-Match: *",
+                  "If-Unmodified-Since: " + model.write_date(0)):
         field = tuple(field.split(": ", 1))
-        for target, method, status in [("nothing", "GET", 404), ("", "DELETE", 405), ("", "BREW", 501),
-                                       ("../x", "GET", 400)]:
+        for target, method, status in [("nothing", "GET", 404), ("", "DELETE", 405),
+                                       ("", "BREW", 501), ("../x", "GET", 400)]:
             [reply] = replies(server.ask(get(target, [field], method)))
             assert reply.status == status, (target, method, field, reply.status)
 
@@ -255,7 +274,8 @@ def check_unsettled(server):
                   [("If-Unmodified-Since", model.write_date(PAST - 1))], [("Range", "bytes=1-1")],
                   [("Range", "bytes=1-1"), ("If-Range", model.write_date(PAST))],
                   [("Range", "bytes=1-1"), ("If-Range", "")]]
-        check_all(server, [("young", each, method) for each in fields for method in ("GET", "HEAD")])
+        check_all(server, [("young", each, method) for each in fields
+                           for method in ("GET", "HEAD")])
         [reply] = replies(server.ask(get("young", [])))
         seen += "etag" not in reply.fields and "last-modified" not in reply.fields
     assert seen > 0, "no file was seen young"
@@ -266,7 +286,8 @@ def check_unsettled(server):
     FILES["young"] = b"abc"
     server.wait_for_validators("young")
     tag = old.fields["etag"]
-    check_all(server, [("young", [("If-None-Match", tag)], "GET"), ("young", [("If-Match", tag)], "GET"),
+    check_all(server, [("young", [("If-None-Match", tag)], "GET"),
+                       ("young", [("If-Match", tag)], "GET"),
                        ("young", [("If-Range", tag), ("Range", "bytes=0-0")], "GET")])
     [new] = replies(server.ask(get("young", [("If-None-Match", tag)])))
     assert new.status == 200 and new.body == b"abc", "what was written later is taken for the same"
@@ -319,7 +340,8 @@ def main(program):
             (server.directory / name).write_bytes(content)
             os.utime(server.directory / name, (PAST, PAST))
         server.wait_for_validators(*FILES)
-        for check in (check_dates, check_tags, check_ranges, check_large, check_combinations, check_precedence,
+        for check in (check_dates, check_tags, check_ranges, check_large, check_combinations,
+                      check_precedence,
                       check_times, check_unsettled):
             begin = time.monotonic()
             check(server)

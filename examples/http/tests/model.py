@@ -31,7 +31,8 @@ def parse_date(text, now):
             continue
         part = {name: value for name, value in found.groupdict().items() if value is not None}
         month = MONTHS.index(part["month"]) + 1
-        day, hour, minute, second = (int(part[name]) for name in ("day", "hour", "minute", "second"))
+        day, hour, minute, second = (int(part[name])
+                                     for name in ("day", "hour", "minute", "second"))
         if "short" in part:
             # "More than 50 years in the future": then the last one that is past.
             today = datetime.datetime.fromtimestamp(now, datetime.timezone.utc)
