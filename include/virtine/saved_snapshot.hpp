@@ -34,6 +34,7 @@
 #include <virtine/shared_snapshot.hpp>
 #include <virtine/snapshot.hpp>
 #include <virtine/version.hpp>
+#include <virtine/x86/processor.hpp>
 #include <virtine/x86/user64.hpp>
 
 namespace virtine {
@@ -239,11 +240,34 @@ inline result<initialised_data> read_snapshot(const image_description& image,
   return data;
 }
 
+/// Digests what the processor itself says of its instructions (SDM vol. 2, CPUID), because on a
+/// software KVM that is what a guest's CPUID shows.
+template <class Cpuid>
+std::uint64_t digest_of_instructions(const Cpuid& cpuid, std::uint64_t xcr0) {
+  constexpr std::uint32_t osxsave = 1U << 27;  // The operating system's doing, and in XCR0.
+  digest all;
+  all.add(xcr0);
+  for (const std::uint32_t function : {1U, 0x80000001U}) {
+    const x86::cpuid_answer features = cpuid(function, 0U);
+    all.add(std::uint64_t{features.ecx & ~osxsave}).add(std::uint64_t{features.edx});
+  }
+  for (const std::uint32_t index : {0U, 1U}) {
+    const x86::cpuid_answer features = cpuid(7U, index);
+    for (const std::uint32_t value : {features.eax, features.ebx, features.ecx, features.edx}) {
+      all.add(std::uint64_t{value});
+    }
+  }
+  return all.add(std::uint64_t{cpuid(0xdU, 1U).eax}).value();
+}
+
 /// Returns the digest of this host's processor as guests see it.
 inline result<std::uint64_t> processor_digest() {
   auto cpu = guest_cpu::shared();
   if (!cpu) return cpu.why();
-  return digest_of(*(*cpu)->cpuid, (*cpu)->xcr0);
+  return digest{}
+      .add(digest_of(*(*cpu)->cpuid, (*cpu)->xcr0))
+      .add(digest_of_instructions(x86::native_cpuid, x86::native_xcr0()))
+      .value();
 }
 
 }  // namespace detail

@@ -61,10 +61,14 @@ int main() {
   constexpr int calls = 100;
   int wrong = 0;
   virtine::virtine_fn<int(int), guests::square> square;
-  for (int i = 0; i < 10; ++i) wrong += square(i) != i * i;
+  if (const auto first = square.try_call(0); !first) {
+    std::printf("failed: %s\n", virtine::to_string(first.why()).c_str());
+    return 1;
+  }
+  for (int i = 0; i < 10; ++i) wrong += square.try_call(i).value_or(-1) != i * i;
   const std::size_t before = allocations;
   mark();
-  for (int i = 0; i < calls; ++i) wrong += square(i) != i * i;
+  for (int i = 0; i < calls; ++i) wrong += square.try_call(i).value_or(-1) != i * i;
   mark();
   const std::size_t after = allocations;
   std::printf("%d calls, %d wrong, %zu allocations before, %zu in them\n", calls, wrong, before,

@@ -348,6 +348,28 @@ TEST_CASE("a snapshot of a host with another processor is refused", "[saved]") {
   CHECK(detail::digest_of(table, 7) != own);
 }
 
+TEST_CASE("what the processor itself can do is part of what a snapshot is of", "[saved]") {
+  const auto digest_with = [](std::uint32_t function, std::uint32_t index,
+                              const x86::cpuid_answer& flipped, std::uint64_t xcr0 = 7) {
+    return detail::digest_of_instructions(
+        [&](std::uint32_t of, std::uint32_t at) {
+          return of == function && at == index ? flipped : x86::cpuid_answer{};
+        },
+        xcr0);
+  };
+  const std::uint64_t none = digest_with(0, 0, {});
+  CHECK(digest_with(0, 0, {}, 3) != none);
+  CHECK(digest_with(1, 0, {.ecx = 1U << 28}) != none);
+  CHECK(digest_with(7, 0, {.ebx = 1U << 5}) != none);
+  CHECK(digest_with(7, 1, {.eax = 1U << 4}) != none);
+  CHECK(digest_with(0xd, 1, {.eax = 1}) != none);
+  CHECK(digest_with(0x80000001, 0, {.ecx = 1U << 6}) != none);
+  // The number of a processor, and what the operating system turns on, are no instructions.
+  CHECK(digest_with(1, 0, {.ebx = 5U << 24}) == none);
+  CHECK(digest_with(1, 0, {.ecx = 1U << 27}) == none);
+  CHECK(detail::processor_digest().value() == detail::processor_digest().value());
+}
+
 TEST_CASE("no byte of a snapshot file can be altered", "[saved]") {
   const directory here;
   const std::string path = here.file("file");
