@@ -70,12 +70,12 @@ class Compiler:
             raise Failure(f"{source} has a name that clang takes for a file of options; rename it")
         standard = self.options.c_standard if source.suffix == ".c" else self.options.cxx_standard
         folder = stand_in(source, self.options, self.directory)
-        include = [folder, *given.include]
+        include = [f"-I{as_argument(path)}" for path in (folder, *given.include) if path]
         debug = ["-gdwarf-4"] if given.debug else []
         # The host's compiler sees all of such a file, too, and warns of what its user wants to know.
         quiet = ["-w"] if folder else []
         return self.compile_c(source, [f"-std={standard}", f"-O{given.optimise}", *debug, *defines,
-                                       *quiet, *(f"-I{as_argument(path)}" for path in include if path)])
+                                       *quiet, *include])
 
     def runtime(self, source):
         """Returns the object of one of the runtime's own sources."""

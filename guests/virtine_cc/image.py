@@ -8,7 +8,7 @@ from .elf import SHF_EXECINSTR
 from .failure import Failure
 from .lines import read_lines
 from .options import PAGE
-from .tools import import_elftools, readable
+from .tools import import_elftools, printable, readable
 
 STACK_GUARD = 64 << 10  # virtine::layout::guard_size
 IMPORTS = ".virtine.imports"  # the hypercalls that are made
@@ -124,7 +124,9 @@ class Image:
         symbols = [symbol._replace(size=min(symbol.size, after.address - symbol.address))
                    for symbol, after in zip(symbols, [*symbols[1:], Symbol(1 << 64, 0, "")])]
         names = readable([symbol.name for symbol in symbols])
-        symbols = [symbol._replace(name=name) for symbol, name in zip(symbols, names)]
+        # Hosts print them, and an object can have any.
+        symbols = [symbol._replace(name=printable(name, lines=False))
+                   for symbol, name in zip(symbols, names)]
         return entries, init, symbols
 
     @staticmethod

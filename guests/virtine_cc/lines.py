@@ -6,6 +6,7 @@ import collections
 import posixpath
 
 from .failure import Failure
+from .tools import printable
 
 Line = collections.namedtuple("Line", "address file line")
 
@@ -18,7 +19,7 @@ def file_name(program, number):
     folder = b""
     if entry.dir_index > 0:
         folder = program["include_directory"][entry.dir_index - first]
-    return posixpath.join(folder, entry.name).decode("utf-8", "replace")
+    return printable(posixpath.join(folder, entry.name).decode("utf-8", "replace"), lines=False)
 
 
 def read_sequences(dwarf):

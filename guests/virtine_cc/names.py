@@ -24,7 +24,8 @@ KEYWORDS = set("""
 # Those that stand for something else where a host includes the headers of C. Macros that take
 # arguments, such as assert, leave a name alone that has none.
 MACROS = {*errno.errorcode.values(), *signal.Signals.__members__, "EWOULDBLOCK"}
-MACRO = re.compile(r"""errno|stdin|stdout|stderr|complex|I|NULL|W?EOF|BUFSIZ|INFINITY|NAN|HUGE_VAL[FL]?
+MACRO = re.compile(r"""errno|stdin|stdout|stderr|complex|I|NULL|W?EOF|BUFSIZ|INFINITY|NAN
+    |HUGE_VAL[FL]?
     |\w+_(MAX|MIN|DIG|EPSILON|EXP|WIDTH|RADIX|LOCK_FREE|BIT)|MB_CUR_MAX|CLOCKS_PER_SEC|TIME_UTC
     |(SEEK|LC|FE|FP|SIG|EXIT|MATH)_[A-Z]\w*|(PRI|SCN)[a-zX]\w+|st_[acm]time|sa_(handler|sigaction)
     |si_(addr|value|pid|uid|status|fd|band)""", re.VERBOSE)
@@ -44,8 +45,8 @@ def check_identifier(name, what, members=MEMBERS):
 
 
 def check_macros(names):
-    """Returns what makes a header say that a name of it is a macro where it is included. Of those
-    without small letters, as macros have: others take arguments, or are renamed alike everywhere."""
+    """Returns what makes a header say that a name of it is a macro where it is included. Of names
+    without small letters, as macros have: others take arguments, or are renamed everywhere."""
     return "".join(f"#ifdef {name}\n"
                    f'#error "virtine: {name} is a macro here; give the guest function or image '
                    f'another name"\n#endif\n'

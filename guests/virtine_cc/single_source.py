@@ -19,7 +19,7 @@ def stand_in(source, options, directory):
     finds something in its place, or None if it does not include it."""
     out = pathlib.Path(options.given.out).absolute()
     text = source.read_text(encoding="utf-8", errors="replace")
-    included = re.findall(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', text, re.MULTILINE)
+    included = re.findall(r'^[ \t]*#[ \t]*include[ \t]*[<"]([^>"\n]+)[>"]', text, re.MULTILINE)
     names = [name for name in map(pathlib.PurePath, included)
              if name.parts == out.parts[-len(name.parts):]]
     if not names:

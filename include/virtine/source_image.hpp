@@ -78,14 +78,15 @@ struct check_source {};
 template <class Mistake, class Sig, class Image>
 struct check_source<refused_entry<Mistake, Sig, Image>> : Mistake {};
 
+// A const result means nothing to a caller.
 template <class Sig>
-struct plain_signature_of {
-  using type = Sig;
+struct plain_signature_of;
+template <class R, class... A>
+struct plain_signature_of<R(A...)> {
+  using type = std::remove_const_t<R>(A...);
 };
 template <class R, class... A>
-struct plain_signature_of<R(A...) noexcept> {
-  using type = R(A...);
-};
+struct plain_signature_of<R(A...) noexcept> : plain_signature_of<R(A...)> {};
 template <class Sig>
 using plain_signature = typename plain_signature_of<Sig>::type;
 

@@ -6,12 +6,13 @@
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 import unittest
 
 sys.dont_write_bytecode = True
-from test_virtine_cc import Case, FIB16, SQUARE  # noqa: E402
+from test_virtine_cc import Case, FIB16, GUESTS, INCLUDE, SQUARE, VIRTINE_CC  # noqa: E402
 
 ROUNDS = int(os.environ.get("VIRTINE_DAMAGED_ROUNDS", "40"))
 SEED = 20261127
@@ -168,6 +169,20 @@ class Objects(Case):
         subprocess.check_call(["ar", "rcs", "speaks.a", "speaks.o"], cwd=self.work)
         self.fails("a.cpp", "speaks.a", says=wanted[:1])
 
+    def test_a_fault_of_its_own_is_called_so(self):
+        program = self.directory / "guests" / "virtine-cc"
+        shutil.copytree(GUESTS / "virtine_cc", program.parent / "virtine_cc")
+        shutil.copy(VIRTINE_CC, program)
+        (program.parent / "runtime").symlink_to(GUESTS / "runtime")
+        (self.directory / "include").symlink_to(INCLUDE)
+        with open(program.parent / "virtine_cc" / "header.py", "a", encoding="utf-8") as file:
+            file.write('\ndef render(*_):\n    raise TypeError("none of\\nthese")\n')
+        self.write("square.cpp", SQUARE)
+        said = self.fails("square.cpp", program=program, says=[
+            "internal error: TypeError: none of\\x0athese (at header.py:",
+            "please report it, with the command and its sources"])
+        self.assertEqual(said.count("\n"), 1)
+
     def test_images_that_are_too_large_to_address(self):
         self.write("a.cpp", "#include <virtine/guest.hpp>\n#include <cstdlib>\n"
                    "static long f(int n) { return reinterpret_cast<long>(std::malloc(n)); }\n"
@@ -224,14 +239,22 @@ class Names(Case):
         self.build("many.asm", "many.hpp")
         self.write("host.cc", "#define MINE 3\n#include <many.hpp>\n")
         done = subprocess.run(["g++", "-std=c++20", "-fsyntax-only", "-Wfatal-errors",
-                               f"-I{self.work}", "-I", self.include(), "host.cc"], cwd=self.work,
+                               f"-I{self.work}", f"-I{INCLUDE}", "host.cc"], cwd=self.work,
                               stderr=subprocess.PIPE, encoding="utf-8", check=False)
         self.assertIn("virtine: MINE is a macro here; give the guest function", done.stderr)
 
-    @staticmethod
-    def include():
-        from test_virtine_cc import INCLUDE
-        return INCLUDE
+    def test_names_of_functions_are_printable(self):
+        self.write("a.c", 'int odd(int n) __asm__("odd\\x1b[31m\\nname");\n'
+                   "__attribute__((noinline)) int odd(int n) { return n; }\n"
+                   "int call(int n) { return odd(n) + 1; }\n")
+        self.write("a.cpp", '#include <virtine/guest.hpp>\nextern "C" int call(int);\n'
+                   "static int f(int n) { return call(n); }\nVIRTINE_EXPORT(f);\n")
+        text = self.build("-O0", "a.cpp", "a.c", "a.hpp")
+        self.assertIn("odd\\134x1b[31m", text)
+        self.assertNotIn("\\033", re.search(r"symbols\[\] = \{\n(.*?)\n\};", text, re.DOTALL)[1])
+        done = self.run_cc("-O0", "--explain", "--disassemble", "a.cpp", "a.c", "-o", "a.hpp")
+        self.assertEqual(done.returncode, 0)
+        self.assertNotIn("\x1b", done.stdout)
 
     def test_functions_end_where_their_section_does(self):
         self.write("a.asm", '%include "virtine.inc"\nsection .text\nvirtine_export f, "v()"\n nop\n ret\n'

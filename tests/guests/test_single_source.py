@@ -113,6 +113,17 @@ class SingleSource(Case):
         for compiler in COMPILERS:
             self.assertIn("[V117]", self.host(compiler, "-fsyntax-only", source="other.cpp").stdout)
 
+    def test_a_const_result_is_its_value(self):
+        self.image(HEAD + "struct pair { int a, b; };\n"
+                   "VIRTINE(number, (int n) -> const int) { return n; }\n"
+                   "VIRTINE(twice, (int n) noexcept -> const pair) { return {n, n}; }\n"
+                   "int main() { int n = number(1); pair p = twice(n); return p.a; }\n")
+        for compiler in COMPILERS:
+            self.assertEqual(self.host(compiler, "-fsyntax-only").stdout, "")
+
+    def test_many_empty_lines(self):
+        self.image("\n" * 300000 + HEAD + SQUARE + MAIN)
+
     def test_without_its_image_nothing_is_compiled(self):
         self.write("app.cpp", HEAD.replace("#include <guests/app.hpp>\n", "") + SQUARE)
         self.assertIn("[V117]", self.run_cc("app.cpp", "-o", "guests/app.hpp").stderr)
