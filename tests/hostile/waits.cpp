@@ -55,10 +55,10 @@ auto function(Policy allowed) {
 // Ends a wait that should not be, by `help`, after a time that nothing else takes.
 class rescuer {
  public:
-  explicit rescuer(std::function<void()> help)
-      : thread_([this, help = std::move(help)](const std::stop_token& over) {
+  rescuer(std::chrono::seconds after, std::function<void()> help)
+      : thread_([this, after, help = std::move(help)](const std::stop_token& over) {
           std::unique_lock lock(mutex_);
-          if (wake_.wait_for(lock, over, 60s, [] { return false; }) || over.stop_requested()) {
+          if (wake_.wait_for(lock, over, after, [] { return false; }) || over.stop_requested()) {
             return;
           }
           was_needed_ = true;
@@ -137,7 +137,7 @@ TEST_CASE("H102: no call waits for a descriptor that other guests share", "[host
     const kvm::fd master(passes ? -1 : ::fcntl(all.back().in.get(), F_DUPFD_CLOEXEC, 0));
     std::atomic<bool> over = false;
     // A rescued thread was one that waited.
-    const rescuer rescue([&] {
+    const rescuer rescue(60s, [&] {
       over = true;
       for (int i = 0; i < 1000; ++i) {
         const int more = passes ? each.in.get() : master.get();
@@ -206,7 +206,7 @@ TEST_CASE("H103: what would have to wait is done later or in part, on every kind
     const int flags_out = ::fcntl(out, F_GETFL);
     REQUIRE((flags_in & O_NONBLOCK) == 0);
     {
-      const rescuer rescue([&] { (void)!::write(in, "rescue", 6); });
+      const rescuer rescue(20s, [&] { (void)!::write(in, "rescue", 6); });
       CHECK(move(out, 100, false) == -EAGAIN);
       CHECK_FALSE(rescue.was_needed());
     }
@@ -223,7 +223,7 @@ TEST_CASE("H103: what would have to wait is done later or in part, on every kind
     std::uint64_t written = 0;
     {
       std::atomic<bool> over = false;
-      const rescuer rescue([&] {
+      const rescuer rescue(20s, [&] {
         over = true;
         std::array<char, 65536> some{};
         while (::recv(out, some.data(), some.size(), MSG_DONTWAIT) > 0 ||

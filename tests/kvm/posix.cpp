@@ -759,6 +759,28 @@ TEST_CASE("a directory that cannot be granted is an error that says so", "[posix
   }
 }
 
+TEST_CASE("what is mounted below a granted directory is part of it", "[posix]") {
+  auto fn = function(policy{posix::directory<"/">("/", posix::read_only)});
+  unsigned mounts = 0;
+  struct ::stat root {};
+  REQUIRE(::stat("/", &root) == 0);
+  for (const char* path : {"/dev", "/dev/shm", "/tmp", "/run", "/home"}) {
+    struct ::stat status {};
+    if (::lstat(path, &status) != 0 || !S_ISDIR(status.st_mode)) continue;
+    INFO(path);
+    script what;
+    const auto told = what.room(144);
+    what.add(SYS_stat, {what.text(path), told});
+    what.add(SYS_open, {what.text(path), O_RDONLY | O_DIRECTORY, 0});
+    run(fn, what);
+    CHECK(what[0] == 0);
+    CHECK(what[1] == 3);
+    CHECK(what.value<std::uint64_t>(told, 8) == status.st_ino);
+    mounts += status.st_dev != root.st_dev ? 1 : 0;
+  }
+  CHECK(mounts > 0);
+}
+
 TEST_CASE("sessions keep what is open, batches have it to themselves", "[posix]") {
   const scratch files;
   files.put("a", "0123456789");
