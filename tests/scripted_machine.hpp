@@ -61,7 +61,7 @@ class scripted_machine final : public virtine::guest_access {
   }
 
   static virtine::result<std::unique_ptr<scripted_machine>> create(
-      const virtine::image_description& image) {
+      const virtine::image_description& image, const virtine::run_limits& = {}) {
     if (when_created) when_created();
     if (throws) throw std::bad_alloc();
     if (refusal) return *refusal;

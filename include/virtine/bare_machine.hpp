@@ -58,9 +58,11 @@ class bare_machine final : public guest_access {
     return detail::or_out_of_memory([&] { return make(options); });
   }
 
-  /// Creates a machine of a bare image, which must outlive it. Keeps
-  /// what every call begins with, so that the pages of the image take memory twice.
-  static result<std::unique_ptr<bare_machine>> create(const image_description& image) {
+  /// Creates a machine of a bare image, which must outlive it. Keeps what every call begins with,
+  /// so that the pages of the image take memory twice. Has nothing to wait for that could be
+  /// limited.
+  static result<std::unique_ptr<bare_machine>> create(const image_description& image,
+                                                      const run_limits& = {}) {
     auto made = create(bare_options{.mode = image.mode, .memory = image.memory_size});
     if (!made) return made;
     (*made)->image_ = &image;
@@ -195,7 +197,7 @@ class bare_machine final : public guest_access {
     if (!system) return system.why();
     auto processor = bare_processor::of(**system);
     if (!processor) return processor.why();
-    auto memory = kvm::mapping::anonymous(options.memory);
+    auto memory = kvm::mapping::guarded(options.memory);
     if (!memory) return memory.why();
     auto vm = (*system)->create_vm();
     if (!vm) return vm.why();
@@ -218,7 +220,7 @@ class bare_machine final : public guest_access {
         processor_(processor),
         memory_(std::move(memory)),
         vm_(std::move(vm)),
-        runner_(std::move(vcpu), std::move(guard)) {
+        runner_(std::move(vcpu), std::move(guard), {.memory = memory_.bytes()}) {
     runner_.vcpu().set_valid(KVM_SYNC_X86_REGS);
     if (options.mode == x86::cpu_mode::long64) {
       const std::uint64_t mapped =
@@ -283,7 +285,9 @@ class bare_machine final : public guest_access {
     if (state.exit_reason == KVM_EXIT_HLT) return end(stop::done);
     if (state.exit_reason == KVM_EXIT_IO && state.io.direction == KVM_EXIT_IO_OUT) {
       if (state.io.port == x86::done_port) return end(stop::done);
-      if (state.io.port == x86::hypercall_port) return stop::hypercall;
+      if (state.io.port == x86::hypercall_port) {
+        return runner_.step_out() ? stop::hypercall : end(stop::hypercall);
+      }
     }
     return end(fault_of(runner_.vcpu().last_exit()));
   }

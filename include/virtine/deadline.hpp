@@ -1,29 +1,28 @@
 // Stopping a call that runs: one gate per machine through which a deadline or a stop request
-// reaches a thread inside KVM_RUN. docs/architecture.md has the table of the races.
+// reaches a guest. docs/architecture.md has the table of the races.
 // Knows nothing of images or calls.
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <pthread.h>
-#include <signal.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <atomic>
-#include <cerrno>
 #include <chrono>
 #include <condition_variable>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
+#include <virtine/block_signals.hpp>
 #include <virtine/error.hpp>
-#include <virtine/kvm/vcpu.hpp>
 #include <virtine/process.hpp>
 #include <virtine/result.hpp>
 
@@ -32,53 +31,6 @@ namespace virtine {
 namespace detail {
 
 using monotonic = std::chrono::steady_clock;
-
-/// Finds the signal that interrupts KVM_RUN: the highest real-time signal whose action is the
-/// default, or which another copy of this library has taken. Returns 0 if there is none.
-inline int find_interrupt_signal() {
-  struct sigaction ours {};
-  // That KVM_RUN returns EINTR is the message; the handler is to do nothing. One of the C library's
-  // is the same for all copies, so that they know each other's signal, and outlives them.
-  // Sound: the kernel calls it with an argument that it does not look at, at any point.
-  ours.sa_handler = reinterpret_cast<void (*)(int)>(reinterpret_cast<void (*)()>(&::getppid));
-  ours.sa_flags = SA_ONSTACK;  // No SA_RESTART: KVM_RUN has to return.
-  for (int number = SIGRTMAX; number > SIGRTMIN; --number) {
-    struct sigaction current {};
-    // Sound: sigaction only reads the disposition here.
-    if (sigaction(number, nullptr, &current) != 0 || (current.sa_flags & SA_SIGINFO) != 0) continue;
-    if (current.sa_handler == ours.sa_handler) return number;
-    // Sound: nobody has asked for this signal.
-    if (current.sa_handler == SIG_DFL && sigaction(number, &ours, nullptr) == 0) return number;
-  }
-  return 0;
-}
-
-/// Returns the signal that was found when one was first needed.
-inline int interrupt_signal() {
-  static const int found = find_interrupt_signal();
-  return found;
-}
-
-/// Fails if no signal is free, because a guest could then not be stopped.
-inline result<void> can_interrupt() {
-  if (interrupt_signal() != 0) return {};
-  return error{.code = errc::kvm_call,
-               .os_error = EBUSY,
-               .operation = "all real-time signals have handlers, and one is needed to stop calls"};
-}
-
-/// Returns this thread, after making sure that the interrupt signal can reach it.
-inline pthread_t interruptible_thread() {
-  thread_local const pthread_t self = [] {
-    sigset_t ours;
-    sigemptyset(&ours);
-    sigaddset(&ours, interrupt_signal());
-    // Sound: changes this thread's mask for a signal that nothing else uses.
-    pthread_sigmask(SIG_UNBLOCK, &ours, nullptr);
-    return pthread_self();
-  }();
-  return self;
-}
 
 }  // namespace detail
 
@@ -89,72 +41,102 @@ inline detail::monotonic::time_point deadline_after(std::chrono::nanoseconds tim
   return timeout < never - now ? now + timeout : never;
 }
 
+/// The memory without which a guest cannot execute another instruction, as the host has it mapped
+/// with `protection`: whole mappings, so that to change it takes no memory.
+struct foothold {
+  std::span<std::byte> memory = {};
+  int protection = PROT_READ | PROT_WRITE;
+};
+
 /// The gate of one machine. The owner arms it before the first KVM_RUN of a call and disarms it
 /// after the last; in between, anyone may interrupt the call once.
+///
+/// A guest is stopped by taking its foothold away: KVM learns of it before mprotect returns, gets
+/// the processor out of the guest, and KVM_RUN fails, now or when it is next called. That needs
+/// nothing of the thread that is in it, neither a signal nor a mask. The host itself must not touch
+/// the foothold while this can happen, and so says when it is outside of the guest.
 class run_gate {
  public:
   using time_point = detail::monotonic::time_point;
 
-  explicit run_gate(kvm::vcpu& cpu) : cpu_(cpu) {}
+  explicit run_gate(const virtine::foothold& of) : foothold_(of) {}
   run_gate(const run_gate&) = delete;
   run_gate& operator=(const run_gate&) = delete;
 
-  /// Opens the call that this thread is about to run; `until` is its deadline.
-  void arm(detail::monotonic::time_point until) {
-    thread_ = detail::interruptible_thread();
+  /// Gives the gate another foothold; not while a call runs.
+  void stand_on(const virtine::foothold& other) { foothold_ = other; }
+
+  /// Opens the call that this thread is about to run, and enters; `until` is its deadline.
+  void arm(time_point until) {
     // seq_cst, with the watchdog's store of its next waking: one of the two sees the other, so no
     // deadline is missed between a scan and the sleep after it.
     state_.store(armed_until(until));
   }
 
-  /// Ends the call. Returns why it was interrupted, if it was; the machine must then be discarded.
+  /// Says that the owner is out of the guest and may touch its foothold. Returns false if the call
+  /// was interrupted; it may then all the same.
+  bool step_out() {
+    return change([](std::int64_t armed) { return armed & ~inside; });
+  }
+
+  /// Says that the owner is about to enter the guest again. Returns false if it must not.
+  bool step_in() {
+    return change([](std::int64_t armed) { return armed | inside; });
+  }
+
+  /// Ends the call; the owner may touch the foothold then. Returns why the call was interrupted, if
+  /// it was; the machine must then be discarded.
   std::optional<errc> disarm() {
-    std::int64_t armed = state_.load(std::memory_order_relaxed);
-    while (armed > idle) {
-      if (state_.compare_exchange_weak(armed, idle)) [[likely]]
-        return std::nullopt;
-    }
-    // Somebody is interrupting. Wait until the signal has been sent, then let it arrive in a system
-    // call of ours; otherwise it would interrupt a system call of the caller's, later.
-    while ((armed = state_.load(std::memory_order_acquire)) == interrupting) {
-      std::this_thread::yield();
-    }
-    // Sound: getppid has no effect; pending signals are delivered on the way out of it.
-    syscall(SYS_getppid);
-    cpu_.request_immediate_exit(false);
-    state_.store(idle);
-    return static_cast<errc>(-armed);
+    if (change([](std::int64_t) { return idle; })) [[likely]]
+      return std::nullopt;
+    return static_cast<errc>(-state_.exchange(idle));
   }
 
   /// Makes the call one that nobody interrupts, in a child of fork: there nobody ends what another
   /// thread of the parent's had begun.
-  void leave_behind() { state_.store(1); }
+  void leave_behind() {
+    revoked_ = false;
+    if (!protect(foothold_.protection)) replace();
+    state_.store(armed_until(time_point::max()));
+  }
 
   /// Moves the deadline of the call that runs now. Returns false if there is none, or it was
   /// interrupted. Any thread may do this.
   bool move(time_point until) {
     std::int64_t armed = state_.load();
     while (armed > idle) {
-      if (state_.compare_exchange_weak(armed, armed_until(until))) return true;
+      const std::int64_t moved = armed_until(until) & (armed | ~inside);
+      if (state_.compare_exchange_weak(armed, moved)) return true;
     }
     return false;
   }
 
-  /// Interrupts the call that runs now, if there is one.
-  void interrupt(errc why) {
+  /// Interrupts the call that runs now, if there is one. Returns false if the kernel refuses this
+  /// thread the means; the call's deadline is then over, so that the watchdog tries.
+  bool interrupt(errc why) {
     std::int64_t armed = state_.load();
     while (armed > idle) {
-      if (interrupt_if(armed, why)) return;
+      const attempt made = interrupt_if(armed, why);
+      if (made != attempt::late) return made == attempt::done;
     }
+    return true;
   }
 
-  /// Interrupts the call if its deadline has passed. Returns the deadline that is still to come.
-  std::optional<detail::monotonic::time_point> check(detail::monotonic::time_point now) {
+  /// Interrupts the call if its deadline has passed. Returns when to look again, if at all.
+  std::optional<time_point> check(time_point now) {
     std::int64_t armed = state_.load();
     while (armed > idle) {
-      const detail::monotonic::time_point until{detail::monotonic::duration{armed}};
+      const time_point until{detail::monotonic::duration{armed | inside}};
       if (until > now) return until;
-      if (interrupt_if(armed, errc::timed_out)) break;
+      const bool cancelled = (armed | inside) == cancelled_late;
+      switch (interrupt_if(armed, cancelled ? errc::cancelled : errc::timed_out)) {
+        case attempt::late:
+          break;
+        case attempt::done:
+          return std::nullopt;
+        case attempt::refused:
+          return now + std::chrono::milliseconds(10);
+      }
     }
     return std::nullopt;
   }
@@ -163,27 +145,78 @@ class run_gate {
   [[nodiscard]] bool interrupted() const { return state_.load(std::memory_order_relaxed) < idle; }
 
  private:
-  // Idle, the deadline of the running call (> 0), being interrupted, or interrupted for -errc.
+  // Idle; the deadline of the running call, whose lowest bit says whether the owner is inside the
+  // guest; being interrupted; or interrupted for -errc.
   static constexpr std::int64_t idle = 0;
+  static constexpr std::int64_t inside = 1;
   static constexpr std::int64_t interrupting = INT64_MIN;
+  // Deadlines that no call has: those of calls that somebody failed to interrupt.
+  static constexpr std::int64_t timed_out_late = 3;
+  static constexpr std::int64_t cancelled_late = 5;
+
+  enum class attempt : std::uint8_t {
+    done,
+    late,     ///< The state has changed meanwhile.
+    refused,  ///< By the kernel.
+  };
 
   static std::int64_t armed_until(time_point until) {
-    return std::max<std::int64_t>(until.time_since_epoch().count(), 1);
+    return (std::max<std::int64_t>(until.time_since_epoch().count(), cancelled_late + 2) - 1) |
+           inside;
   }
 
-  bool interrupt_if(std::int64_t& armed, errc why) {
-    if (!state_.compare_exchange_strong(armed, interrupting)) return false;
-    // immediate_exit closes the window before KVM_RUN; the signal ends a KVM_RUN under way.
-    cpu_.request_immediate_exit(true);
-    // Sound: the owner stays in disarm() until state_ changes, so its thread exists.
-    pthread_kill(thread_, detail::interrupt_signal());
-    state_.store(-static_cast<std::int64_t>(why), std::memory_order_release);
-    return true;
+  attempt interrupt_if(std::int64_t& armed, errc why) {
+    const std::int64_t reason = -static_cast<std::int64_t>(why);
+    if ((armed & inside) == 0) {
+      // There is nothing to stop: the owner looks before it enters again.
+      return state_.compare_exchange_strong(armed, reason) ? attempt::done : attempt::late;
+    }
+    if (!state_.compare_exchange_strong(armed, interrupting)) return attempt::late;
+    // The owner is between arm() or step_in() and its next change of the state, which waits for
+    // this one, and touches nothing of this memory there. That is for KVM_RUN to find missing.
+    revoked_ = protect(PROT_NONE);
+    if (!revoked_) state_.store(why == errc::cancelled ? cancelled_late : timed_out_late);
+    if (revoked_) state_.store(reason, std::memory_order_release);
+    state_.notify_all();
+    return revoked_ ? attempt::done : attempt::refused;
   }
 
-  kvm::vcpu& cpu_;
+  /// Of the owner: makes the state `next` of what it is, if the call was not interrupted. If it was
+  /// waits until whoever does it is through, and puts the foothold back.
+  template <class Next>
+  bool change(Next next) {
+    std::int64_t armed = state_.load(std::memory_order_relaxed);
+    for (;;) {
+      while (armed > idle) {
+        if (state_.compare_exchange_weak(armed, next(armed))) [[likely]]
+          return true;
+      }
+      if (armed != interrupting) break;
+      // As long as the other thread's mprotect takes.
+      state_.wait(interrupting, std::memory_order_acquire);
+      armed = state_.load(std::memory_order_acquire);
+    }
+    std::atomic_thread_fence(std::memory_order_acquire);
+    if (std::exchange(revoked_, false) && !protect(foothold_.protection)) replace();
+    return false;
+  }
+
+  [[nodiscard]] bool protect(int how) const {
+    // Sound: the range stays mapped as long as the gate exists, and the callers know who uses it.
+    return ::mprotect(foothold_.memory.data(), foothold_.memory.size(), how) == 0;
+  }
+
+  /// Puts empty memory where the kernel does not give back what was there, because a limit of data
+  /// (RLIMIT_DATA) was reached meanwhile: the host must find some.
+  void replace() const {
+    // Sound: the range is the foothold's, which nobody else uses now; its machine is discarded.
+    static_cast<void>(::mmap(foothold_.memory.data(), foothold_.memory.size(), foothold_.protection,
+                             MAP_FIXED | MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+  }
+
+  virtine::foothold foothold_;
   std::atomic<std::int64_t> state_{idle};
-  pthread_t thread_{};  // Written before state_ is armed, read after it was seen armed.
+  bool revoked_ = false;  // Of who interrupts while it does, and of the owner before and after.
 };
 
 /// The thread that watches the deadlines of all machines of the process. It wakes no later than the
@@ -192,9 +225,8 @@ class run_gate {
 class watchdog {
  public:
   /// Returns the process's watchdog, starting it if there is none. It ends with its last holder.
-  /// Fails if guests could not be stopped: no thread can be had for it, or no signal.
+  /// Fails if no thread can be had for it.
   static result<std::shared_ptr<watchdog>> shared() {
-    if (auto able = detail::can_interrupt(); !able) return able.why();
     // A child of fork has one of its own, since a fork copies the object but not its thread.
     struct holder {
       std::mutex guard;
@@ -212,7 +244,10 @@ class watchdog {
     return found;
   }
 
-  watchdog() : thread_([this] { watch(); }) {}
+  watchdog() {
+    const detail::block_signals meanwhile;
+    thread_ = std::thread([this] { watch(); });
+  }
   watchdog(const watchdog&) = delete;
   watchdog& operator=(const watchdog&) = delete;
   ~watchdog() {
@@ -241,7 +276,7 @@ class watchdog {
 
   /// Tells of a gate that was just armed until `until`.
   void expect(detail::monotonic::time_point until) {
-    if (until.time_since_epoch().count() >= next_wake_.load()) return;
+    if (until.time_since_epoch().count() >= next_wake_.load() || home_.forked()) return;
     {
       std::lock_guard lock(mutex_);
       expected_ = std::min(expected_, until);
@@ -302,7 +337,7 @@ class watchdog {
   detail::monotonic::time_point expected_ = never;  // Guarded by mutex_.
   bool stopping_ = false;                           // Guarded by mutex_.
   std::atomic<std::int64_t> next_wake_{INT64_MAX};
-  std::thread thread_;  // Last: it starts when the rest is ready.
+  std::thread thread_;
 };
 
 }  // namespace virtine

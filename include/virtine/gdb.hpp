@@ -56,11 +56,11 @@ class debugged_fn<R(A...), Named, Policy> {
   /// errc::kvm_call when the place for it to connect to cannot be opened.
   [[nodiscard]] result<R> try_call(A... arguments) const {
     const virtine::detail::marshaller<R(A...)> marshalled(arguments...);
-    auto made = debugged_machine::create(entry::image::description);
+    const run_limits limits = virtine::detail::limits_of(how_.limits, how_.limits.timeout);
+    auto made = debugged_machine::create(entry::image::description, limits);
     if (!made) return made.why();
     debugged_machine& guest = **made;
     guest.debug(how_.when, [this] { return listener::open(how_.socket, how_.port); });
-    const run_limits limits{.until = deadline_after(how_.limits.timeout), .stop = how_.limits.stop};
     auto ran = marshalled.write(guest.arguments(), guest.arguments_address());
     if (ran) {
       ran = virtine::detail::execute(guest, entry::address, limits, how_.limits.hypercalls,

@@ -74,11 +74,12 @@ class kept_machines {
 
   // As of basic_pool.
 
-  [[nodiscard]] result<lease> borrow(std::chrono::nanoseconds timeout,
-                                     const std::stop_token& stop) {
+  [[nodiscard]] result<lease> borrow(std::chrono::nanoseconds timeout, const std::stop_token& stop,
+                                     bool (*stop_if)()) {
     if (Machine* last = slots_.take()) [[likely]]
       return lease(*this, std::unique_ptr<Machine>(last));
-    return detail::or_out_of_memory([&] { return find(timeout, stop); });
+    return detail::or_out_of_memory(
+        [&] { return find({.until = deadline_after(timeout), .stop = stop, .stop_if = stop_if}); });
   }
 
   result<void> warm_up(std::size_t wanted) {
@@ -151,37 +152,34 @@ class kept_machines {
 
   // Of calls.
 
-  result<lease> find(std::chrono::nanoseconds timeout, const std::stop_token& stop) {
+  result<lease> find(const run_limits& limits) {
     std::unique_lock lock(mutex_);
     static_cast<void>(tend());  // A child of fork has not been asked to yet.
     if (idle_.empty()) {
       if (Machine* other = slots_.steal()) idle_.emplace_back(other);
     }
-    std::chrono::nanoseconds waited{0};
-    if (!is_available() || !queue_.empty()) {
-      auto took = wait(lock, timeout, stop);
-      if (!took) return took.why();
-      waited = *took;
-    }
+    result<std::chrono::nanoseconds> waited(std::chrono::nanoseconds{0});
+    if (!is_available() || !queue_.empty()) waited = wait(lock, limits);
+    if (!waited) return waited.why();
     if (!idle_.empty()) {
-      lease lent(*this, std::move(idle_.back()), false, waited);
+      lease lent(*this, std::move(idle_.back()), false, *waited);
       idle_.pop_back();
       return lent;
     }
     if (!dirty_.empty()) {
       const std::size_t used = dirty_.back().arguments_used;
-      lease lent(*this, std::move(dirty_.back().machine), false, waited);
+      lease lent(*this, std::move(dirty_.back().machine), false, *waited);
       dirty_.pop_back();
       lock.unlock();
       if (wipe(*lent, used)) return lent;
-      if (auto made = lent.replace(); !made) return made.why();
+      if (auto made = lent.replace(limits); !made) return made.why();
       return lent;
     }
     const bool temporary = count_ >= options_.max;
     claim(temporary);
     lock.unlock();
-    lease lent(*this, nullptr, temporary, waited);
-    if (auto made = lent.replace(); !made) return made.why();
+    lease lent(*this, nullptr, temporary, *waited);
+    if (auto made = lent.replace(limits); !made) return made.why();
     return lent;
   }
 
@@ -192,8 +190,7 @@ class kept_machines {
   /// Waits until is_available(), or a temporary machine is to be made. Returns how long. Whoever
   /// came first goes first; else a thread that calls all the time would leave nothing for others.
   result<std::chrono::nanoseconds> wait(std::unique_lock<std::mutex>& lock,
-                                        std::chrono::nanoseconds timeout,
-                                        const std::stop_token& stop) {
+                                        const run_limits& limits) {
     // From here to the end no machine can come back unnoticed.
     const closed_slots closed(*this);
     std::condition_variable_any turn;
@@ -207,12 +204,14 @@ class kept_machines {
       ++counted_.waits;
       queue_.push_back(&turn);
       const auto begin = detail::monotonic::now();
-      turn.wait_until(lock, stop, deadline_after(timeout), over);
+      result<void> may_wait;
+      do {
+        turn.wait_until(lock, limits.stop, detail::next_check(limits), over);
+        may_wait = detail::check(limits);
+      } while (may_wait && !over());
       waited = detail::monotonic::now() - begin;
       std::erase(queue_, &turn);
-      if (stop.stop_requested() || waited >= timeout) {
-        return error{.code = stop.stop_requested() ? errc::cancelled : errc::timed_out};
-      }
+      if (!may_wait) return may_wait.why();
     }
     if (!is_available() && options_.when_exhausted == when_exhausted::fail) {
       return error{.code = errc::pool_exhausted, .detail = options_.max};
@@ -233,12 +232,12 @@ class kept_machines {
 
   /// Destroys `machine`, if there is one, and makes another. Outside the lock, because it takes
   /// twenty times as long as a call.
-  result<void> renew(std::unique_ptr<Machine>& machine) {
+  result<void> renew(std::unique_ptr<Machine>& machine, const run_limits& limits) {
     const bool had_one = machine != nullptr;
     machine.reset();
     std::shared_ptr<const void> shared;
     auto made = detail::or_out_of_memory([&] {
-      auto created = Machine::create(image_);
+      auto created = Machine::create(image_, limits);
       if (created) shared = (*created)->shared_state();
       return created;
     });

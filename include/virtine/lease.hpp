@@ -9,6 +9,7 @@
 
 #include <virtine/process.hpp>
 #include <virtine/result.hpp>
+#include <virtine/runner.hpp>
 
 namespace virtine {
 
@@ -26,18 +27,20 @@ class lease {
   lease& operator=(lease&&) = delete;
   ~lease() {
     if (owner_ == nullptr) return;
-    if (home_.forked()) {
-      // The owner has lent nothing in this process, and a thread that is gone may be at work on it.
+    if (home_.forked() || detail::abandoned()) {
+      // The owner has lent nothing in this process, and a thread that is gone may be at work on it;
+      // or one that nobody waits for is.
       static_cast<void>(machine_.release());
     } else {
       owner_->discard(std::move(machine_), temporary_);
     }
   }
 
-  /// Destroys the machine and takes a new one in its place. On failure there is none.
-  result<void> replace() {
+  /// Destroys the machine and takes a new one in its place. On failure there is none. `limits`: see
+  /// machine::create.
+  result<void> replace(const run_limits& limits = {}) {
     if (home_.forked()) return detail::of_a_parent("the machine of a call that a parent made");
-    auto made = owner_->renew(machine_);
+    auto made = owner_->renew(machine_, limits);
     if (!made) std::exchange(owner_, nullptr)->discard(nullptr, temporary_);
     return made;
   }

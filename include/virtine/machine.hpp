@@ -41,9 +41,10 @@ class debugged_machine;
 class machine : public guest_access {
  public:
   /// Creates a machine of `image`, which must outlive it. About ten system calls, and those that
-  /// make the image's snapshot (shared_snapshot) if no machine holds it.
-  static result<std::unique_ptr<machine>> create(const image_description& image) {
-    auto from = shared_snapshot<machine>(image);
+  /// make the image's snapshot (shared_snapshot) if no machine holds it, which `limits` bound.
+  static result<std::unique_ptr<machine>> create(const image_description& image,
+                                                 const run_limits& limits = {}) {
+    auto from = shared_snapshot<machine>(image, limits);
     if (!from) return from.why();
     return create(*std::move(from));
   }
@@ -186,7 +187,8 @@ class machine : public guest_access {
         cpu_(cpu),
         memory_(std::move(memory)),
         vm_(std::move(vm)),
-        runner_(std::move(vcpu), std::move(guard)),
+        runner_(std::move(vcpu), std::move(guard),
+                {bytes(layout::begin, where_.shared_end - layout::begin), PROT_READ}),
         write_set_(where_) {
     for (std::uint64_t page : snapshot::hot_pages(where_)) write_set_.add(page, pristine(page));
     sregs_ = cpu_.special_registers(x86::cpu_mode::user64);
@@ -311,9 +313,11 @@ class machine : public guest_access {
         at_trampoline_ = x86::is_trampoline_exit(vcpu().synced_regs().rip, cpu_.wipe);
         return end(stop::done);
       }
-      if (state.io.port == x86::hypercall_port) return stop::hypercall;
-      if (state.io.port == x86::system_call_port) return stop::system_call;
-      return end(foul_exit());
+      const bool asks = state.io.port == x86::hypercall_port;
+      if (!asks && state.io.port != x86::system_call_port) return end(foul_exit());
+      const stop why = asks ? stop::hypercall : stop::system_call;
+      // Whoever serves it may look at all of the guest's memory, unless the call was interrupted.
+      return runner_.step_out() ? why : end(why);
     }
   }
 
@@ -327,16 +331,14 @@ class machine : public guest_access {
 
   [[nodiscard]] error unexpected_exit() {
     const kvm::exit why = vcpu().last_exit();
-    return error{
-        .code = errc::machine_failure, .operation = kvm::name(why), .detail = kvm::detail_of(why)};
+    return {.code = errc::machine_failure, .operation = name(why), .detail = detail_of(why)};
   }
 
   [[nodiscard]] error foul_exit() const { return port_misuse(vcpu().synced_regs().rip); }
 
   /// Returns the trap whose stub has just made the exit; `sregs` are the vCPU's.
   [[nodiscard]] trap last_trap(std::uint8_t vector, const kvm_sregs& sregs) const {
-    const std::span<const std::byte> stack =
-        bytes(where_.trap_stack_top() - x86::trap_frame_size, x86::trap_frame_size);
+    const auto stack = bytes(where_.trap_stack_top() - x86::trap_frame_size, x86::trap_frame_size);
     return {.vector = vector,
             .frame = x86::decode_trap_frame(stack.first<x86::trap_frame_size>(), vector),
             .cr2 = sregs.cr2,
@@ -351,6 +353,7 @@ class machine : public guest_access {
     if (sregs->cs.dpl != 0) return foul_exit();
     const trap taken = last_trap(vector, *sregs);
     if (!is_first_write(taken, where_) || !add_around(taken.cr2 & ~(x86::page_size - 1))) {
+      static_cast<void>(runner_.step_out());  // The report shows what the code says.
       error why = report(taken, from_->image(), where_, user_memory());
       // Hosts that run guests on more processor state than they admit to let a guest leave some,
       // a code segment or protection keys, that even the trampoline trips over.

@@ -26,7 +26,7 @@ namespace virtine {
 template <class M>
 concept machine_like = requires(M& machine, const image_description& image, std::size_t used,
                                 std::uint64_t function, const run_limits& limits) {
-  { M::create(image) } -> std::same_as<result<std::unique_ptr<M>>>;
+  { M::create(image, limits) } -> std::same_as<result<std::unique_ptr<M>>>;
   { machine.arguments() } -> std::same_as<std::span<std::byte>>;
   { machine.arguments_address() } -> std::same_as<guest_address>;
   { machine.enter(function, limits) } -> std::same_as<result<stop>>;

@@ -172,7 +172,7 @@ class [[nodiscard]] pending {
     if (!state_) return;
     if (home_.forked()) {
       state_->leave_behind(state_);
-    } else {
+    } else if (!detail::abandoned()) {
       state_->wait();
     }
   }
@@ -193,7 +193,8 @@ class [[nodiscard]] pending {
     return state_->reply();
   }
 
-  /// Waits until the call is done.
+  /// Waits until the call is done: it ends by its own limits once a thread has taken it up, and so
+  /// do those before it.
   void wait() {
     if (!ready()) state_->wait();
   }

@@ -21,7 +21,7 @@ namespace virtine {
 /// A pool of machines of type Machine. Costs, per machine that was ever in use at one time: a VM
 /// and a vCPU of the kernel's (about half a MiB), two descriptors, and the pages that calls have
 /// written. A thread that calls again finds the machine of its last call without a lock. The
-/// destructor waits for calls under way.
+/// destructor waits for calls under way, which end by their own limits (abandon_calls).
 ///
 /// In a child of fork the pool begins empty, with threads of its own. Its parent's idle machines
 /// are closed there when the child first uses the pool; those that were in use keep their
@@ -42,12 +42,13 @@ class basic_pool {
   ~basic_pool() { static_cast<void>(here()); }  // A child's own, which is destroyed then.
 
   /// Lends a machine: the one that this thread gave back last, or any other, or a new one. Fails as
-  /// machine::create does, and as pool_options::when_exhausted says; `timeout` and `stop` limit
-  /// waiting for another call to end, and nothing else.
+  /// machine::create does, and as pool_options::when_exhausted says. `timeout`, `stop` and
+  /// `stop_if`, as of call_options, limit waiting for another call to end, and for the image's
+  /// initialiser.
   [[nodiscard]] result<lease> borrow(
       std::chrono::nanoseconds timeout = std::chrono::nanoseconds::max(),
-      const std::stop_token& stop = {}) {
-    return here().borrow(timeout, stop);
+      const std::stop_token& stop = {}, bool (*stop_if)() = nullptr) {
+    return here().borrow(timeout, stop, stop_if);
   }
 
   /// Makes machines until there are `wanted`, or pool_options::max. Fails as machine::create does.

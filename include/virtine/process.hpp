@@ -79,6 +79,23 @@ constexpr error of_a_parent(const char* what) {
 
 }  // namespace detail
 
+namespace detail {
+inline constinit std::atomic<bool> calls_abandoned{false};
+inline bool abandoned() noexcept {
+  return calls_abandoned.load(std::memory_order_relaxed);
+}
+}  // namespace detail
+
+/// Says that the process is about to end and that nothing is to wait for calls under way: from now
+/// on the destructors of functions, pools, sessions and pending calls leave what calls use as it
+/// is, for the kernel to free. For programs that call exit() where a call is under way, in a
+/// handler above all: exit() destroys what is in static storage, and that would wait for the very
+/// call. Calls go on as before. A pool that is no function's own has to be in static storage, or
+/// never be destroyed. Async-signal-safe; there is no way back.
+inline void abandon_calls() noexcept {
+  detail::calls_abandoned.store(true, std::memory_order_relaxed);
+}
+
 /// Remembers the process that it was made in.
 class home_process {
  public:
@@ -110,6 +127,7 @@ class per_process {
   per_process(const per_process&) = delete;
   per_process& operator=(const per_process&) = delete;
   ~per_process() {
+    if (detail::abandoned()) return;
     if (made_in_.load(std::memory_order_relaxed) == detail::this_process()) here().~T();
   }
 

@@ -14,10 +14,10 @@
 #include <memory>
 #include <optional>
 #include <span>
-#include <stop_token>
 #include <thread>
 #include <utility>
 
+#include <virtine/block_signals.hpp>
 #include <virtine/deadline.hpp>
 #include <virtine/guest_memory.hpp>
 #include <virtine/machine.hpp>
@@ -64,6 +64,7 @@ class resident {
       : machine_(guest), serve_(std::move(serve)), frame_offset_(frame_offset) {
     const x86::session_mailbox mailbox{.function = function, .frame = to_number(frame_address())};
     std::memcpy(machine_.arguments().data(), &mailbox, sizeof mailbox);
+    const block_signals meanwhile;
     thread_.reset(new std::thread([this] { live(); }));
   }
   resident(const resident&) = delete;
@@ -105,24 +106,25 @@ class resident {
 
   /// Makes a call whose frame is written, while check_usable(). Any failure is final. Rethrows what
   /// a handler has thrown.
-  result<void> call(run_gate::time_point until, const std::stop_token& stop,
-                    std::uint64_t hypercalls) {
+  result<void> call(const run_limits& limits, std::uint64_t hypercalls) {
     const std::uint64_t number = asked_.load(std::memory_order_relaxed) + 1;
     hypercalls_ = hypercalls;
-    until_.store(until, std::memory_order_relaxed);
+    until_.store(limits.until, std::memory_order_relaxed);
     asked_.store(number, std::memory_order_relaxed);
     auto current = state::idle;
     if (!state_.compare_exchange_strong(current, state::calling)) return collect();
     state_.notify_one();
     request().store(number, std::memory_order_release);
     // If the guest is out or about to leave, its thread finds until_ when it enters again.
-    machine_.guest_runner().move_deadline(until);
+    machine_.guest_runner().move_deadline(limits.until);
     for (patience waiting;;) {
       const std::uint64_t answered = answer().load(std::memory_order_acquire);
       if (answered == number) break;
       if (answered != number - 1) return halt("the guest answered a call that was not made");
       if (state_.load(std::memory_order_acquire) == state::ended) return collect();
-      if (stop.stop_requested()) machine_.guest_runner().interrupt(errc::cancelled);
+      if (limits.stop.stop_requested() || (limits.stop_if != nullptr && limits.stop_if())) {
+        machine_.guest_runner().interrupt(errc::cancelled);
+      }
       if (waiting.pause() && thread_.get_deleter().home.forked()) return not_ours();
     }
     current = state::calling;
@@ -176,6 +178,7 @@ class resident {
   /// Ends the session because the guest does not keep to the protocol.
   error halt(const char* what) {
     failed_ = error{.code = errc::bad_reply, .operation = what};
+    // The guest is interrupted until it is out; a handler that runs is waited for, as by any call.
     for (patience waiting;; waiting.pause()) {
       auto current = state_.load(std::memory_order_acquire);
       if (current == state::ended) return *failed_;
@@ -192,7 +195,7 @@ class resident {
 
   void live() {
     for (;;) {
-      state_.wait(state::idle);
+      state_.wait(state::idle);  // Until there is a call, or the session is closed.
       const auto current = state_.load(std::memory_order_acquire);
       if (current == state::closing) break;
       // The guest went to sleep after it had answered, and the caller has yet to notice. Entering

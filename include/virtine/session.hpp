@@ -67,6 +67,10 @@ class session<R(A...), Named, Policy> {
   /// answer.
   ~session() {
     if (!guest_) return;
+    if (detail::abandoned()) {
+      static_cast<void>(guest_.release());
+      return;
+    }
     guest_.reset();
     lent_->give_back(used_);
   }
@@ -112,7 +116,7 @@ class session<R(A...), Named, Policy> {
     static_cast<void>(detail::check_loop<typename entry::image>{});
     // One call of nothing, after which it is known that the machine can be entered.
     const call_options options;
-    auto limits = fn.ready(lent_, 0, options.timeout, options.stop);
+    auto limits = fn.ready(lent_, 0, options.timeout, options);
     if (!limits) return limits.why();
     return fn.on_machine(*lent_, [&](machine& fresh) {
       return detail::execute(fresh, x86::session_nothing, *limits, options.hypercalls, fn.policy_);
@@ -124,10 +128,10 @@ class session<R(A...), Named, Policy> {
     const auto stay = [&]() -> result<void> {
       // What a call copies of its reply, so that no call allocates.
       reply_.reserve(marshaller::most_of_a_reply((*lent_)->arguments().size()));
-      guest_.emplace(**lent_, entry::address, frame_offset,
-                     [this, &fn](machine& stopped, stop why) {
-                       return detail::serve(stopped, why, fn.policy_, open_);
-                     });
+      guest_ = std::make_unique<detail::resident>(
+          **lent_, entry::address, frame_offset, [this, &fn](machine& stopped, stop why) {
+            return detail::serve(stopped, why, fn.policy_, open_);
+          });
       return {};
     };
 #ifdef __cpp_exceptions
@@ -176,7 +180,7 @@ class session<R(A...), Named, Policy> {
       return why;
     }
     used_ = std::max(used_, frame_offset + marshalled.used());
-    auto called = guest_->call(deadline_after(options.timeout), options.stop, options.hypercalls);
+    auto called = guest_->call(detail::limits_of(options, options.timeout), options.hypercalls);
     if (!called) return called.why();
     // What is looked at is copied once before: the guest runs, and could change it in between.
     const std::size_t size = marshalled.reply_size();
@@ -192,7 +196,7 @@ class session<R(A...), Named, Policy> {
   result<void> opened_;
   typename Policy::call_state open_;  // Of the guest's thread, while there is one.
   std::vector<std::byte> reply_;
-  std::optional<detail::resident> guest_;
+  std::unique_ptr<detail::resident> guest_;
 };
 
 template <class R, class... A, class Named, class Policy>

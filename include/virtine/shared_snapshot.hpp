@@ -7,10 +7,12 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <condition_variable>
 #include <cstdint>
 #include <memory>
 #include <mutex>
 #include <new>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -37,17 +39,17 @@ inline constexpr std::uint64_t initialiser_system_calls = 1'000;
 
 /// Runs the initialiser of the image of `base` on a machine made from it, at CPL 3 and without any
 /// hypercall; system calls fail with ENOSYS. Returns a snapshot of what it left in the image's
-/// data. Everything else of the machine is forgotten. Fails as a call does; the error's operation
-/// then names the initialiser.
+/// data. Everything else of the machine is forgotten. Fails as a call does, after
+/// initialiser_timeout or as `limits` say; the error's operation then names the initialiser.
 template <class Machine>
-result<std::shared_ptr<const snapshot>> run_initialiser(
-    const std::shared_ptr<const snapshot>& base,
-    std::chrono::nanoseconds timeout = initialiser_timeout) {
+result<std::shared_ptr<const snapshot>> run_initialiser(const std::shared_ptr<const snapshot>& base,
+                                                        run_limits limits = {}) {
+  limits.until = std::min(limits.until, deadline_after(initialiser_timeout));
   const image_description& image = base->image();
   auto made = Machine::create(base);
   if (!made) return made.why();
   Machine& guest = **made;
-  auto stopped = guest.enter(image.init, {.until = deadline_after(timeout)});
+  auto stopped = guest.enter(image.init, limits);
   for (std::uint64_t calls = 0; stopped && *stopped != stop::done;) {
     result<void> served;
     if (*stopped == stop::hypercall) {
@@ -94,11 +96,19 @@ result<std::shared_ptr<const snapshot>> run_initialiser(
 
 namespace detail {
 
+/// One making of a snapshot, for all who want it meanwhile.
+struct snapshot_attempt {
+  std::optional<result<std::shared_ptr<const snapshot>>> outcome = {};
+  bool cut_short = false;  ///< Whether who makes it had to leave it, and others may succeed.
+};
+
 /// The snapshot of an image, as long as somebody holds it.
 struct held_snapshot {
-  std::mutex guard;
-  std::weak_ptr<const snapshot> made;  // Guarded by `guard`.
-  std::atomic<bool> settled{true};     // False while `made` changes.
+  std::mutex guard;  // Never held while a guest runs.
+  std::condition_variable changed;
+  std::shared_ptr<snapshot_attempt> running;  // Guarded by `guard`, as what it refers to.
+  std::weak_ptr<const snapshot> made;         // Guarded by `guard`.
+  std::atomic<bool> settled{true};            // False while `made` changes.
 
   /// What a child of fork has: its parent's, which takes the child nothing to share.
   static void begin_anew(void* place, held_snapshot& inherited) {
@@ -149,17 +159,41 @@ inline snapshot_place& place_of(const image_description& image) {
 }  // namespace detail
 
 /// Returns the process's snapshot of `image`. If no machine holds one it is made, by running the
-/// initialiser if there is one; who asks for it meanwhile waits. A failure is not remembered. A
-/// child of fork shares its parent's.
+/// initialiser if there is one; who asks for it meanwhile waits, and gets what comes of it. A
+/// failure is not remembered. `limits` bound all of that: an initialiser that has not ended at the
+/// deadline of the call that runs it is stopped, and makes that call fail; of those that wait and
+/// still have time one then runs it anew. A child of fork shares its parent's.
 template <class Machine>
-result<std::shared_ptr<const snapshot>> shared_snapshot(const image_description& image) {
+result<std::shared_ptr<const snapshot>> shared_snapshot(const image_description& image,
+                                                        const run_limits& limits = {}) {
   return detail::or_out_of_memory([&]() -> result<std::shared_ptr<const snapshot>> {
     detail::held_snapshot& held = detail::place_of(image).held();
-    std::lock_guard lock(held.guard);
-    if (auto made = held.made.lock()) return made;
-    auto made = snapshot::create(image);
-    if (made && image.init != 0) made = run_initialiser<Machine>(*made);
+    std::unique_lock lock(held.guard);
+    for (;;) {
+      if (auto made = held.made.lock()) return made;
+      const auto other = held.running;
+      if (!other) break;
+      while (!other->outcome) {
+        if (auto waits = detail::check(limits); !waits) return waits.why();
+        held.changed.wait_for(lock, std::chrono::milliseconds(10));
+      }
+      if (!other->cut_short) return *other->outcome;
+    }
+    const auto mine = std::make_shared<detail::snapshot_attempt>();
+    held.running = mine;
+    lock.unlock();
+    const auto longest = deadline_after(initialiser_timeout);
+    auto made = detail::or_out_of_memory([&] {
+      auto base = snapshot::create(image);
+      return base && image.init != 0 ? run_initialiser<Machine>(*base, limits) : base;
+    });
+    lock.lock();
+    mine->cut_short = !made && (made.why().code == errc::cancelled ||
+                                (made.why().code == errc::timed_out && limits.until < longest));
+    mine->outcome = made;
+    held.running.reset();
     if (made) held.set(*made);
+    held.changed.notify_all();
     return made;
   });
 }

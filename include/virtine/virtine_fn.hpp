@@ -38,15 +38,29 @@ class debugged_fn;
 /// The limits of one call.
 struct call_options {
   /// How long the call may run, handlers and waiting for a machine included; then it fails with
-  /// errc::timed_out. Making a machine does not count. A handler is not stopped, but a system call
-  /// that it blocks in may return EINTR. Not positive: no time at all; nanoseconds::max(): no
-  /// limit.
+  /// errc::timed_out. Making a machine does not count, but the image's initialiser, which runs
+  /// once, ends by it. A handler is not stopped. Not positive: no time at all; nanoseconds::max():
+  /// no limit.
   std::chrono::nanoseconds timeout = std::chrono::seconds(10);
   /// A request to stop makes the call fail with errc::cancelled.
   std::stop_token stop = {};
   /// More hypercalls and system calls than this make the call fail with errc::hypercall_limit.
   std::uint64_t hypercalls = 1'000'000;
+  /// For programs whose signal handlers set a flag: asked, unless null, on the thread that calls,
+  /// before the guest is entered, when a signal of the program's has got the processor out of it,
+  /// and every ten milliseconds or more often while the call waits; true makes the call fail with
+  /// errc::cancelled. Must not throw or use the library. A signal that comes right between the
+  /// question and the guest is heard if its handler calls ask_stop_if(). Not asked by async(), as
+  /// signals do not reach the pool's threads.
+  bool (*stop_if)() = nullptr;
 };
+
+namespace detail {
+/// Returns the limits of a call that starts now and may take `timeout` of what it has.
+inline run_limits limits_of(const call_options& options, std::chrono::nanoseconds timeout) {
+  return {.until = deadline_after(timeout), .stop = options.stop, .stop_if = options.stop_if};
+}
+}  // namespace detail
 
 /// Names a function and its entry; virtine_fn can be made of it instead of types.
 template <class Sig, class Entry>
@@ -87,7 +101,7 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
   /// Uses a pool of its own. Opens nothing yet; the first call may fail with errc::no_kvm.
   virtine_fn() requires std::is_default_constructible_v<Policy> : virtine_fn(Policy{}) {}
   explicit virtine_fn(Policy policy)
-      : policy_(std::move(policy)), pool_(std::make_shared<virtine::pool<image>>()) {}
+      : policy_(std::move(policy)), pool_(new virtine::pool<image>, unless_abandoned) {}
 
   /// Uses `pool`, which must outlive this.
   explicit virtine_fn(virtine::pool<image>& pool, Policy policy = {})
@@ -186,16 +200,21 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
   template <class, class, class>
   friend class gdb::debugged_fn;
 
+  /// See abandon_calls().
+  static void unless_abandoned(virtine::pool<image>* last) {
+    if (!detail::abandoned()) delete last;
+  }
+
   using machine_type = machine_of<image>;
   using lease = typename virtine::pool<image>::lease;
 
   result<R> call(const call_options& options, const A&... arguments) {
     const marshaller marshalled(arguments...);
     std::chrono::nanoseconds timeout = options.timeout;
-    auto lent = borrow(timeout, options.stop);
+    auto lent = borrow(timeout, options);
     if (!lent) [[unlikely]]
       return lent.why();
-    const run_limits limits{.until = deadline_after(timeout), .stop = options.stop};
+    const run_limits limits = detail::limits_of(options, timeout);
     result<R> reply = call_on(*lent, marshalled, limits, options.hypercalls);
     lent->give_back(marshalled.used());
     return reply;
@@ -206,6 +225,7 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
                              [this, options, arguments...](std::stop_token stop) {
                                call_options limits = options;
                                limits.stop = std::move(stop);
+                               limits.stop_if = nullptr;
                                return call(limits, arguments...);
                              });
   }
@@ -221,7 +241,7 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
       if (results.size() == results.capacity()) make_room(results, 2 * results.size() + 1);
       results.push_back(detail::with_arguments<A...>(job, [&](const A&... arguments) -> result<R> {
         const marshaller marshalled(arguments...);
-        auto limits = ready(lent, used, options.timeout, options.stop);
+        auto limits = ready(lent, used, options.timeout, options);
         if (!limits) return limits.why();
         used = marshalled.used();
         return call_on(*lent, marshalled, *limits, options.hypercalls);
@@ -259,7 +279,7 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
     const auto end = std::ranges::end(jobs);
     result<void> ran;
     while (ran && next != end) {
-      auto limits = ready(lent, used, rest, options.stop);
+      auto limits = ready(lent, used, rest, options);
       if (!limits) {
         ran = limits.why();
         break;
@@ -315,19 +335,19 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
   }
 
   /// Fails if a call is over before it begins, so that no machine is spent on it.
-  static result<void> may_begin(std::chrono::nanoseconds timeout, const std::stop_token& stop) {
+  static result<void> may_begin(std::chrono::nanoseconds timeout, const call_options& options) {
     if (timeout <= timeout.zero()) [[unlikely]]
       return error{.code = errc::timed_out};
-    if (stop.stop_requested()) [[unlikely]]
+    if (options.stop.stop_requested()) [[unlikely]]
       return error{.code = errc::cancelled};
     return {};
   }
 
   /// Borrows a machine for a call that may take `timeout`, from which waiting for it is taken off.
-  result<lease> borrow(std::chrono::nanoseconds& timeout, const std::stop_token& stop) {
-    if (auto allowed = may_begin(timeout, stop); !allowed) [[unlikely]]
+  result<lease> borrow(std::chrono::nanoseconds& timeout, const call_options& options) {
+    if (auto allowed = may_begin(timeout, options); !allowed) [[unlikely]]
       return allowed.why();
-    auto lent = pool_->borrow(timeout, stop);
+    auto lent = pool_->borrow(timeout, options.stop, options.stop_if);
     if (lent) timeout -= lent->waited();
     return lent;
   }
@@ -335,20 +355,20 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
   /// Makes `lent` hold a machine as the snapshot has it: the one it holds, after a run that used
   /// `used_before` bytes of arguments, or another. Returns the limits of the next run.
   result<run_limits> ready(std::optional<lease>& lent, std::size_t used_before,
-                           std::chrono::nanoseconds timeout, const std::stop_token& stop) {
+                           std::chrono::nanoseconds timeout, const call_options& options) {
     if (lent && !*lent) lent.reset();
     if (!lent) {
-      auto borrowed = borrow(timeout, stop);
+      auto borrowed = borrow(timeout, options);
       if (!borrowed) return borrowed.why();
       lent.emplace(*std::move(borrowed));
-    } else if (auto allowed = may_begin(timeout, stop); !allowed) {
+    } else if (auto allowed = may_begin(timeout, options); !allowed) {
       return allowed.why();
     } else if ((*lent)->poisoned()) {
       if (auto replaced = lent->replace(); !replaced) return replaced.why();
     } else {
       (*lent)->restore(used_before);
     }
-    return run_limits{.until = deadline_after(timeout), .stop = stop};
+    return detail::limits_of(options, timeout);
   }
 
   /// Returns what `run` does on the machine of `lent`.

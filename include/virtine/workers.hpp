@@ -10,6 +10,7 @@
 #include <mutex>
 #include <vector>
 
+#include <virtine/block_signals.hpp>
 #include <virtine/out_of_memory.hpp>
 #include <virtine/result.hpp>
 
@@ -31,8 +32,9 @@ class work {
   work* next_ = nullptr;
 };
 
-/// Runs work in the order in which it came, on threads that are started when they are first needed.
-/// A child of fork has none of them, and may not even destroy this: hold it in a per_process.
+/// Runs work in the order in which it came, on threads that are started when they are first needed,
+/// and block signals. A child of fork has none of them, and may not even destroy this: hold it in a
+/// per_process.
 class workers {
  public:
   /// At most `most` threads, but one at least and a thousand at most.
@@ -56,8 +58,8 @@ class workers {
     return {};
   }
 
-  /// Waits until all that is queued has run, and ends the threads. After it only work that still
-  /// runs may submit more.
+  /// Waits until all that is queued has run, each call by its own limits, and ends the threads.
+  /// After it only work that still runs may submit more.
   void finish() {
     {
       std::lock_guard lock(mutex_);
@@ -78,6 +80,7 @@ class workers {
       static_cast<workers*>(self)->serve();
       return nullptr;
     };
+    const detail::block_signals meanwhile;
     // Sound: the thread is joined in finish(), before this object ends.
     const int failed = pthread_create(&started, nullptr, enter, this);
     if (failed != 0) {

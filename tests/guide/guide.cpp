@@ -7,6 +7,7 @@
 
 #include <array>
 #include <chrono>
+#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -116,6 +117,32 @@ int n = later.get();  // or try_get(), ready(), wait(), cancel()
 auto r = fib.with({.timeout = 50ms, .stop = token, .hypercalls = 100}).try_call(40);
   // clang-format on
   CHECK(is_or_too_late(r, 102334155));
+}
+
+namespace {
+// clang-format off
+volatile std::sig_atomic_t interrupted = 0;
+
+void on_signal(int) {
+  interrupted = 1;
+  virtine::ask_stop_if();  // Ends a call that was just about to enter its guest, too.
+}
+
+bool is_interrupted() {
+  return interrupted != 0;
+}
+// clang-format on
+}  // namespace
+
+TEST_CASE("a flag that a signal handler sets ends a call", "[guide]") {
+  virtine::virtine_fn<int(int), guests::math::fib> fib;
+  on_signal(0);
+  // clang-format off
+auto r = fib.with({.stop_if = is_interrupted}).try_call(40);  // Else errc::cancelled.
+  // clang-format on
+  REQUIRE_FALSE(r);
+  CHECK(r.why().code == virtine::errc::cancelled);
+  interrupted = 0;
 }
 
 TEST_CASE("what an initialiser left is saved and loaded", "[guide]") {

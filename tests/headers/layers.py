@@ -19,7 +19,7 @@ RANKS = [
     "guest/call guest/arguments guest/entry guest",
     "x86/bytes x86/code_writer x86/cpu_mode x86/descriptors x86/loops x86/page_table "
     "x86/ending x86/processor x86/trampoline x86/trap "
-    "out_of_memory process kvm/uapi kvm/explain kvm/fd kvm/mapping kvm/capability kvm/exit",
+    "out_of_memory process block_signals kvm/uapi kvm/explain kvm/fd kvm/mapping kvm/capability kvm/exit",
     "kvm/vcpu kvm/vm kvm/system image",
     "digest source_image guest_memory guest_access tainted object_bytes layout write_set "
     "failed_entry fault_report posix/quiet_signals snapshot extended_state guest_cpuid guest_cpu grant "

@@ -174,6 +174,13 @@ TEST_CASE("a handler may cancel the call that it serves", "[limits]") {
   REQUIRE_FALSE(stopped.has_value());
   CHECK(stopped.why().code == errc::cancelled);
   CHECK(asked == 3);
+
+  // Also of a guest that would not stop by itself again.
+  std::stop_source later;
+  runaway_fn run_away(machines, when_running([&] { return later.request_stop(); }));
+  const auto also = run_away.with({.timeout = 1h, .stop = later.get_token()}).try_call();
+  REQUIRE_FALSE(also.has_value());
+  CHECK(also.why().code == errc::cancelled);
 }
 
 TEST_CASE("a cancelled call either completes or does not, at any moment", "[limits]") {

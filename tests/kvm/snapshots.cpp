@@ -12,6 +12,7 @@
 #include <iterator>
 #include <memory>
 #include <set>
+#include <stop_token>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -164,11 +165,53 @@ TEST_CASE("an initialiser that fails is an error that says so, each time anew", 
   CHECK(descriptors() == before);
 
   const auto base = snapshot::create(guests::init_loops::description).value();
-  const auto late = run_initialiser<machine>(base, 30ms);
+  const auto late = run_initialiser<machine>(base, {.until = deadline_after(30ms)});
   REQUIRE_FALSE(late.has_value());
   CHECK(late.why().code == errc::timed_out);
   CHECK(late.why().operation == std::string("in the image's initialiser"));
   CHECK(base.use_count() == 1);
+}
+
+TEST_CASE("who waits for an initialiser shares its failure, unless that is its caller's own",
+          "[snapshots]") {
+  pool<guests::init_floods> machines;
+  constexpr std::size_t count = 4;
+  std::vector<errc> failed(count);
+  {
+    std::vector<std::jthread> threads;
+    for (std::size_t i = 0; i < count; ++i) {
+      threads.emplace_back([&, i] {
+        virtine_fn<int(), guests::init_floods> floods(machines);
+        failed[i] = floods.try_call().why().code;
+      });
+    }
+  }
+  CHECK(std::ranges::count(failed, errc::hypercall_limit) == count);
+
+  // The first is stopped by its caller; who waits for it meanwhile has all the time that it takes.
+  pool<prepared> others;
+  std::stop_source stop;
+  stop.request_stop();
+  const auto stopped = others.borrow(1h, stop.get_token());
+  REQUIRE_FALSE(stopped);
+  CHECK(stopped.why().code == errc::cancelled);
+  CHECK(virtine_fn<prepared_state(), prepared::state>(others)().born != 0);
+}
+
+TEST_CASE("a call whose image has an initialiser ends at its deadline", "[snapshots]") {
+  virtine_fn<int(), guests::init_loops> loops;
+  const auto late = loops.with({.timeout = 30ms}).try_call();
+  REQUIRE_FALSE(late.has_value());
+  CHECK(late.why().code == errc::timed_out);
+  CHECK(late.why().operation == std::string("in the image's initialiser"));
+  std::stop_source stop;
+  std::jthread other([&] {
+    std::this_thread::sleep_for(10ms);
+    stop.request_stop();
+  });
+  const auto stopped = loops.with({.stop = stop.get_token()}).try_call();
+  REQUIRE_FALSE(stopped.has_value());
+  CHECK(stopped.why().code == errc::cancelled);
 }
 
 TEST_CASE("no system call of an initialiser does anything", "[snapshots]") {

@@ -112,6 +112,14 @@ TEST_CASE_METHOD(fresh, "waiting ends with the call's time or at its stop", "[po
   other.join();
   CHECK(why == errc::cancelled);
   CHECK(pool.borrow(1h, source.get_token()).why().code == errc::cancelled);
+  static std::atomic<bool> flag;
+  flag = false;
+  std::thread asking([&] { why = pool.borrow(1h, {}, [] { return flag.load(); }).why().code; });
+  await_waits(pool, 5);
+  why = errc::timed_out;
+  flag = true;
+  asking.join();
+  CHECK(why == errc::cancelled);
   held->give_back(0);
   CHECK(pool.borrow(1ms));
 }

@@ -37,12 +37,7 @@ inline constexpr std::chrono::milliseconds glance{50};
 
 namespace detail {
 
-/// Returns why a call is over, if it is.
-inline result<void> check(const run_limits& limits) {
-  if (limits.stop.stop_requested()) return error{.code = errc::cancelled};
-  if (virtine::detail::monotonic::now() >= limits.until) return error{.code = errc::timed_out};
-  return {};
-}
+using virtine::detail::check;
 
 /// Returns whether `events` of `file` have come within `time`; the other side's end is one too.
 inline bool wait(const kvm::fd& file, short events, std::chrono::milliseconds time) {

@@ -53,10 +53,13 @@ class debugged_machine final : public machine, private target {
  public:
   using machine::machine;
 
-  static result<std::unique_ptr<debugged_machine>> create(const image_description& image) {
-    auto from = shared_snapshot<machine>(image);
+  static result<std::unique_ptr<debugged_machine>> create(const image_description& image,
+                                                          const run_limits& limits) {
+    auto from = shared_snapshot<machine>(image, limits);
     if (!from) return from.why();
-    return machine::create<debugged_machine>(*std::move(from));
+    auto made = machine::create<debugged_machine>(*std::move(from));
+    if (made) (*made)->stand_on_code();
+    return made;
   }
 
   /// Says, before the call, how it is debugged. `open` opens what the debugger connects to.
@@ -95,7 +98,15 @@ class debugged_machine final : public machine, private target {
 
   [[nodiscard]] run_limits next_glance() const {
     return {.until = std::min(limits_.until, virtine::detail::monotonic::now() + glance),
-            .stop = limits_.stop};
+            .stop = limits_.stop,
+            .stop_if = limits_.stop_if};
+  }
+
+  /// Has the guest stopped by what it executes at CPL 3 alone: it is to go on afterwards, and one
+  /// that is stopped while the processor or a stub reads the tables could not on every host.
+  void stand_on_code() {
+    runner_.stand_on(
+        {bytes(x86::trampoline_page, where_.shared_end - x86::trampoline_page), PROT_READ});
   }
 
   result<void> open_now() {
@@ -122,17 +133,20 @@ class debugged_machine final : public machine, private target {
   result<stop> watch(result<stop> stopped) {
     while (!stopped) {
       error why = stopped.why();
+      bool glanced = false;
       if (why.code == errc::timed_out || why.code == errc::cancelled) {
         if (auto going_on = detail::check(limits_); !going_on) return going_on.why();
         // The guest may have come to something by itself in the very moment of the glance.
         if (overtaken_) {
           poisoned_ = false;
-          return overtaken_;
+          stopped = overtaken_;
+          break;
         }
         why = overtaken_.why();
+        glanced = true;
       }
-      if (auto handled = why.os_error == EINTR ? look_up() : stand_still(why); !handled)
-        return handled.why();
+      auto handled = why.os_error == EINTR ? look_up() : stand_still(why, glanced);
+      if (!handled) return handled.why();
       poisoned_ = false;
       arrival_ = arrival::over;
       runner_.begin(next_glance());
@@ -145,8 +159,9 @@ class debugged_machine final : public machine, private target {
 
   /// Gives the call that runs other limits, even if those that it has are over.
   void begin_again(const run_limits& limits) {
-    static_cast<void>(runner_.end());
+    if (runner_.running()) static_cast<void>(runner_.end());
     runner_.begin(limits);
+    static_cast<void>(runner_.step_out());
   }
 
   /// Lets a guest that was interrupted go on, unless the debugger wants it to stop.
@@ -174,7 +189,8 @@ class debugged_machine final : public machine, private target {
   }
 
   /// Stands still at what would have ended the call by `why`, if that is the guest's doing.
-  result<void> stand_still(const error& why) {
+  /// `glanced`: whether the guest was stopped in the same moment.
+  result<void> stand_still(const error& why, bool glanced) {
     if (why.code != errc::guest_fault && why.code != errc::not_entered) return why;
     auto sregs = vcpu().get_sregs();
     if (!sregs) return sregs.why();
@@ -183,6 +199,12 @@ class debugged_machine final : public machine, private target {
     // Without a trap, the guest has used a port as it must not: there is no way on from there.
     if (!vector || sregs->cs.dpl != 0) return at_fault(why, regs, *sregs);
     const trap taken = last_trap(*vector, *sregs);
+    if (glanced && is_repeatable(taken.vector)) {
+      // A KVM that emulates an instruction whose code is missing makes a fault of that. The guest
+      // does it once more; a fault of its own comes back.
+      back_to_user(taken.frame, *sregs);
+      return {};
+    }
     regs.rip = taken.frame.rip;
     regs.rsp = taken.frame.rsp;
     regs.rflags = taken.frame.rflags & ~(stepping_ ? rflags_tf : 0);
@@ -209,6 +231,11 @@ class debugged_machine final : public machine, private target {
       return converse({}, regs, *sregs, nullptr);
     }
     return at_fault(why, regs, *sregs);
+  }
+
+  static bool is_repeatable(std::uint8_t vector) {
+    using kind = x86::exception_vector;
+    return vector != kind::debug && vector != kind::breakpoint && vector != kind::overflow;
   }
 
   result<void> at_fault(const error& why, const kvm_regs& regs, const kvm_sregs& sregs) {

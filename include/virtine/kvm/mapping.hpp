@@ -29,21 +29,36 @@ enum class sharing {
 class mapping {
  public:
   mapping() noexcept = default;
-  mapping(mapping&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
+  mapping(mapping&& other) noexcept
+      : bytes_(std::exchange(other.bytes_, {})), guard_(other.guard_) {}
   mapping& operator=(mapping&& other) noexcept {
     mapping old = std::move(other);
     std::swap(bytes_, old.bytes_);
+    std::swap(guard_, old.guard_);
     return *this;
   }
   ~mapping() {
     // Sound: the range came from mmap and is ours alone; whoever holds bytes() must be gone.
-    if (!bytes_.empty()) ::munmap(bytes_.data(), bytes_.size());
+    if (!bytes_.empty()) ::munmap(bytes_.data() - guard_, bytes_.size() + 2 * guard_);
   }
 
   /// Maps `size` bytes of zeroes, readable and writable. Memory is taken page by page when first
   /// written, and is not reserved.
   static result<mapping> anonymous(std::size_t size) {
     return map(size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  }
+
+  /// The same between two pages that cannot be written, so that the kernel does not make one of it
+  /// and memory next to it: to take the whole of it away and give it back then needs no more room
+  /// in the kernel's map.
+  static result<mapping> guarded(std::size_t size) {
+    auto made =
+        map(size + 2 * guard_size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (!made) return made;
+    made->guard_ = guard_size;
+    made->bytes_ = made->bytes_.subspan(guard_size, size);
+    if (auto opened = made->protect(0, size, PROT_READ | PROT_WRITE); !opened) return opened.why();
+    return made;
   }
 
   /// Maps `size` bytes of a file from `offset`, a multiple of the page size. The file may be closed
@@ -70,6 +85,8 @@ class mapping {
   }
 
  private:
+  static constexpr std::size_t guard_size = 4096;
+
   explicit mapping(std::span<std::byte> bytes) noexcept : bytes_(bytes) {}
 
   static result<mapping> map(std::size_t size, int protection, int flags, int file,
@@ -81,6 +98,7 @@ class mapping {
   }
 
   std::span<std::byte> bytes_;
+  std::size_t guard_ = 0;  // Bytes that are mapped before and behind these.
 };
 
 /// Creates a memory file of `size` zero bytes that can be sealed and cannot be executed as a
