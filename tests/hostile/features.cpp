@@ -1,5 +1,7 @@
 // Attacks of a guest at CPL 0 that turn on features of the processor beyond those it was given.
 // SPDX-License-Identifier: MIT
+#include <unistd.h>
+
 #include <array>
 #include <cstdint>
 #include <span>
@@ -10,6 +12,7 @@
 
 #include "hostile.hpp"
 
+namespace x86 = virtine::x86;
 using hostile::emulated_host;
 using namespace std::chrono_literals;
 
@@ -95,6 +98,35 @@ TEST_CASE("H72: no guest at CPL 0 has SVM or VMX", "[hostile]") {
     INFO("instruction " << &instruction - vmx.data());
     CHECK(run(instruction + set_al) == -1);
     CHECK(run(load_cr4 + set_bit(vmxe) + store_cr4 + instruction + set_al) == -1);
+  }
+}
+
+TEST_CASE("H78: CPUID shows a guest what is in the list", "[hostile]") {
+  // A software KVM runs CPL 3 on the host's processor, whose CPUID it then sees.
+  const bool is_software = ::access("/sys/module/kvm_pvm", F_OK) == 0;
+  hostile::arena a;
+  const auto check = [&](std::uint32_t function, std::uint32_t index,
+                         const kvm_cpuid_entry2& wanted) {
+    INFO(std::hex << function << "." << index);
+    const auto low = a.run("ask_cpuid", function, index, 0);
+    const auto high = a.run("ask_cpuid", function, index, 1);
+    REQUIRE(low);
+    REQUIRE(high);
+    if (is_software) return;
+    // KVM sets these two itself: APIC as the APIC's base has it, OSXSAVE as CR4 has it.
+    const std::uint64_t own = function == 1 ? 1ULL << (32 + 9) | 1U << 27 : 0;
+    CHECK(*low == (wanted.eax | std::uint64_t{wanted.ebx} << 32));
+    CHECK((*high | own) == (wanted.ecx | std::uint64_t{wanted.edx} << 32 | own));
+  };
+  const auto& table = *virtine::guest_cpu::shared().value()->cpuid;
+  for (const kvm_cpuid_entry2& each : std::span(table.entries).first(table.nent)) {
+    check(each.function, each.index, each);
+  }
+  // AMD's answer to a leaf that is not there is 0, Intel's is another leaf.
+  if (x86::native_cpuid(0).ebx != 0x68747541) return;
+  for (const std::uint32_t absent : {0xau, 0x12u, 0x14u, 0x1cu, 0x40000000u, 0x40000001u,
+                                     0x8000000au, 0x8000001bu, 0x8000001fu}) {
+    check(absent, 0, {});
   }
 }
 

@@ -422,6 +422,18 @@ instruction xgetbv, xgetbv
 instruction rdrand, rdrand rax
 instruction rdseed, rdseed rax
 instruction cpuid, cpuid
+attack ask_cpuid                ; leaf a, index b: EAX and EBX, or ECX and EDX unless c is 0
+  mov r9, rcx
+  mov ecx, edx
+  cpuid
+  shl rbx, 32
+  or rax, rbx
+  shl rdx, 32
+  or rcx, rdx
+  test r9, r9
+  cmovnz rax, rcx
+  mov [r8], rax
+  ret
 instruction sgdt, sgdt [r8 + 1024]
 instruction sidt, sidt [r8 + 1024]
 instruction sldt, sldt eax
