@@ -17,6 +17,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -579,6 +580,16 @@ TEST_CASE("H106: nothing but files and directories is opened while somebody chan
     constexpr unsigned exchange = 2;  // RENAME_EXCHANGE
     ::syscall(SYS_renameat2, AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(), exchange);
   };
+  // Opening the FIFO would let this one go on, whatever was found out after that. By its link in
+  // /proc it is the FIFO, whichever name that has now.
+  const kvm::fd fifo(::open(files.path("fifo").c_str(), O_PATH | O_CLOEXEC));
+  REQUIRE(fifo);
+  const std::string link = "/proc/self/fd/" + std::to_string(fifo.get());
+  std::atomic<bool> opened = false;
+  std::jthread waits([&] {
+    const kvm::fd file(::open(link.c_str(), O_WRONLY | O_CLOEXEC));
+    if (file && !over) opened = true;
+  });
   std::jthread changes([&] {
     while (!over) {
       for (const char* other : {"fifo", "link", "dir"}) {
@@ -591,12 +602,12 @@ TEST_CASE("H106: nothing but files and directories is opened while somebody chan
       swaps += 9;
     }
   });
-  // Opening the FIFO would let this one go on, whatever was found out after that.
-  std::atomic<bool> opened = false;
-  std::jthread waits([&] {
-    const kvm::fd file(::open(files.path("fifo").c_str(), O_WRONLY | O_CLOEXEC));
-    if (file && !over) opened = true;
-  });
+  // However this ends, both threads do.
+  const auto end = [&] {
+    over = true;
+    const kvm::fd last(::open(link.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC));
+  };
+  const std::shared_ptr<void> ends(nullptr, [&](void*) { end(); });
 
   script what;
   const auto to = what.room(16);
@@ -645,16 +656,10 @@ TEST_CASE("H106: nothing but files and directories is opened while somebody chan
     CHECK(copy.at(one, 1) == copy.at(two, 1));
     if (opened) break;
   }
-  over = true;
-  changes.join();
   CHECK_FALSE(opened);
-  // Wherever the FIFO is now.
-  for (const char* name : {"fifo", "file", "link", "dir"}) {
-    const kvm::fd last(::open(files.path(name).c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC));
-    struct ::stat status {};
-    if (last && ::fstat(last.get(), &status) == 0 && S_ISFIFO(status.st_mode)) waits.join();
-    if (!waits.joinable()) break;
-  }
+  end();
+  changes.join();
+  waits.join();
   CHECK(swaps > 100);
   CHECK(listing(outside.path()) == untouched);
 }
