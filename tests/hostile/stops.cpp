@@ -290,8 +290,8 @@ TEST_CASE("H93: bare guests are stopped in the middle of anything", "[hostile]")
       {"store", mode::protected32, {0xa3, 0, 0x20, 0, 0, 0xeb, 0xf9}},
       {"jmp", mode::real16, {0xeb, 0xfe}},
       {"store", mode::real16, {0xa3, 0, 0x20, 0xeb, 0xfb}},
-      // int 3, whose handler at 0x100 says iret: IVT entry 3 is set below.
-      {"interrupts", mode::real16, {0xcc, 0xeb, 0xfd}},
+      // lidt [0x200]; then int3 for ever, whose handler at 0x100 is an iret; see below.
+      {"interrupts", mode::real16, {0x0f, 0x01, 0x1e, 0x00, 0x02, 0xcc, 0xeb, 0xfd}},
   };
   for (const attack& each : attacks) {
     INFO(each.name << ", mode " << static_cast<int>(each.mode));
@@ -303,8 +303,10 @@ TEST_CASE("H93: bare guests are stopped in the middle of anything", "[hostile]")
     if (each.mode == mode::real16) {
       constexpr std::array<unsigned char, 4> handler{0x00, 0x01, 0, 0};
       constexpr std::array<unsigned char, 1> iret{0xcf};
+      constexpr std::array<unsigned char, 6> table{0xff, 0x03, 0, 0, 0, 0};
       REQUIRE(guest.load(virtine::guest_address{12}, std::as_bytes(std::span(handler))));
       REQUIRE(guest.load(virtine::guest_address{0x100}, std::as_bytes(std::span(iret))));
+      REQUIRE(guest.load(virtine::guest_address{0x200}, std::as_bytes(std::span(table))));
     }
     for (int round = 0; round < 4; ++round) {
       kvm_regs regs{};
