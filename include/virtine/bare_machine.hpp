@@ -114,7 +114,8 @@ class bare_machine final : public guest_access {
     return runner_.vcpu().set_regs(regs);
   }
 
-  /// Runs to the next exit. Fails with errc::timed_out after `timeout`. The exit's data is valid
+  /// Runs to the next exit. Fails with errc::timed_out after `timeout`; the guest cannot go on
+  /// then, because not every host keeps its place, but a reset() helps. The exit's data is valid
   /// until the next run.
   result<kvm::exit> run(std::chrono::nanoseconds timeout = std::chrono::seconds(10)) {
     if (auto good = usable(); !good) return good.why();
