@@ -585,6 +585,7 @@ TEST_CASE("H106: nothing but files and directories is opened while somebody chan
   const kvm::fd fifo(::open(files.path("fifo").c_str(), O_PATH | O_CLOEXEC));
   REQUIRE(fifo);
   const std::string link = "/proc/self/fd/" + std::to_string(fifo.get());
+  kvm::fd last;  // With which it ends, whenever it begins.
   std::atomic<bool> opened = false;
   std::jthread waits([&] {
     const kvm::fd file(::open(link.c_str(), O_WRONLY | O_CLOEXEC));
@@ -605,7 +606,7 @@ TEST_CASE("H106: nothing but files and directories is opened while somebody chan
   // However this ends, both threads do.
   const auto end = [&] {
     over = true;
-    const kvm::fd last(::open(link.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC));
+    last = kvm::fd(::open(link.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC));
   };
   const std::shared_ptr<void> ends(nullptr, [&](void*) { end(); });
 
