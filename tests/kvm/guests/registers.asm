@@ -26,6 +26,8 @@ HAS_TILES equ 32
 AT_RETURN equ 8
 WITH_STACK equ 16
 
+HAS_CMPXCHG16B equ 1 << 13      ; in ECX of CPUID leaf 1; the first x86-64 processors lack it
+
 REPORT_SIZE equ 4080
 XSTATE_MASK equ 0xe4            ; AVX, AVX-512
 TILES_MASK equ 0x60000          ; TILECFG and TILEDATA, and where they lie in an XSAVE area
@@ -344,6 +346,10 @@ virtine_export carry, "y4080(u4)"
   mov [kept], rdi
   mov [kept + 8], rsp
   mov r15d, [rdi + 4088]
+  mov eax, 1
+  cpuid
+  and ecx, HAS_CMPXCHG16B
+  mov [kept + 24], ecx
   call soil_vectors
   call soil_segments
   push 0x200cd5                 ; ID OF DF SF ZF AF PF CF
@@ -369,7 +375,13 @@ virtine_export carry, "y4080(u4)"
   pushfq
   pop r8
   lock xadd [fresh + 4 * 4096 + 16], rdx
+  test dword [kept + 24], HAS_CMPXCHG16B
+  jz .shorter
   cmpxchg16b [fresh + 5 * 4096]
+  jmp .exchanged
+.shorter:
+  cmpxchg8b [fresh + 5 * 4096]
+.exchanged:
   mov [kept + 16], rdi
   mov rdi, [kept]
   store_registers
