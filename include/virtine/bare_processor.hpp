@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include <virtine/guest_cpu.hpp>
 #include <virtine/kvm/capability.hpp>
@@ -70,7 +71,11 @@ class bare_processor {
   }
 
   /// Tells a new vCPU its features.
-  result<void> set_up(kvm::vcpu& vcpu) const { return cpu_->set_up(vcpu); }
+  result<void> set_up(kvm::vcpu& vcpu) {
+    if (auto set = cpu_->set_up(vcpu); !set) return set;
+    if (auto found = vcpu.get_nested_state()) nested_ = *found;
+    return {};
+  }
 
   /// Completes what KVM has pending for the last exit. Otherwise it would be applied to the state
   /// set next: a register loaded from a port, half of a store, a skipped instruction, or the rest
@@ -108,7 +113,7 @@ class bare_processor {
   }
 
   /// Sets every register that a guest at CPL 0 can change, to what a guest that starts in `mode`
-  /// with page tables at `tables` begins with. Ten ioctls.
+  /// with page tables at `tables` begins with. Some ten ioctls.
   result<void> reset(kvm::vcpu& vcpu, x86::cpu_mode mode, std::uint64_t tables) const {
     kvm_sregs sregs = cpu_->special_registers(mode);
     if (sregs.cr0 & x86::cr0_pg) sregs.cr3 = tables;
@@ -134,9 +139,14 @@ class bare_processor {
     events.flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW;
     if (auto set = vcpu.set_vcpu_events(events); !set) return set;
     if (auto set = vcpu.set_mp_state({.mp_state = KVM_MP_STATE_RUNNABLE}); !set) return set;
-    // SWAPGS reaches this one without WRMSR.
-    kvm::msr_entries<1> msrs;
-    msrs.entries[0].index = msr_kernel_gs_base;
+    // Processors with a virtual GIF let guests clear it (CLGI), whatever CPUID says.
+    if (nested_) {
+      if (auto set = vcpu.set_nested_state(*nested_); !set) return set;
+    }
+    kvm::msr_entries<without_wrmsr.size()> msrs;
+    for (std::size_t i = 0; i < without_wrmsr.size(); ++i) {
+      msrs.entries[i].index = without_wrmsr[i];
+    }
     return vcpu.set_msrs(msrs);
   }
 
@@ -144,7 +154,11 @@ class bare_processor {
   static constexpr std::uint32_t msr_efer = 0xc0000080;
   static constexpr std::uint32_t msr_fs_base = 0xc0000100;
   static constexpr std::uint32_t msr_gs_base = 0xc0000101;
-  static constexpr std::uint32_t msr_kernel_gs_base = 0xc0000102;
+  // What a guest loads without WRMSR: KERNEL_GS_BASE by SWAPGS; and that one, STAR, LSTAR, CSTAR,
+  // SFMASK and SYSENTER_CS, _ESP and _EIP by VMLOAD, where the processor virtualises it and KVM
+  // lets guests have it, whatever CPUID says (APM vol. 2, 15.33.1). All are 0 in a new vCPU.
+  static constexpr std::array<std::uint32_t, 8> without_wrmsr{
+      0xc0000102, 0xc0000081, 0xc0000082, 0xc0000083, 0xc0000084, 0x174, 0x175, 0x176};
 
   bare_processor() = default;
 
@@ -182,6 +196,7 @@ class bare_processor {
   const guest_cpu* cpu_ = nullptr;
   std::uint64_t vector_parts_ = 0;  // XSTATE_BV of all that KVM_SET_XSAVE takes.
   bool shadow_paging_ = true;
+  std::optional<kvm::nested_state> nested_;  // Of a new vCPU, where KVM has such a state.
 };
 
 }  // namespace virtine

@@ -308,3 +308,40 @@ TEST_CASE("H82: what a bare guest maps is not mapped for the next", "[hostile]")
     one.expect_new();
   }
 }
+
+TEST_CASE("H83: a bare guest does not become a host, and reaches no APIC", "[hostile]") {
+  bare_arena a;
+  virtine::virtine_fn<unsigned(unsigned), bare_image::virtualise> virtualise(a.pool);
+  virtine::virtine_fn<unsigned(unsigned, unsigned), bare_image::msr> msr(a.pool);
+  // SVME, VMXE, VMRUN, VMLOAD, VMSAVE, STGI, CLGI, VMXON, VMPTRLD, INVEPT. The processor itself may
+  // execute the four in the middle, for which KVM then makes no exit; a reset undoes them.
+  for (unsigned which = 0; which < 10; ++which) {
+    INFO(which);
+    const auto done = virtualise.with({.timeout = 10s}).try_call(which);
+    const bool may_be = which >= 3 && which <= 6;
+    INFO((done ? "done" : to_string(done.why())));
+    CHECK((done ? may_be : done.why().code == errc::guest_fault));
+    a.expect_good();
+  }
+  // The filter of MSRs does not cover these.
+  const unsigned step = emulated_host().empty() ? 1 : 15;
+  for (unsigned index = 0x800; index < 0x900; index += step) {
+    INFO("x2APIC " << index);
+    CHECK_FALSE(msr.try_call(index, index % 2));
+  }
+  a.expect_good();
+}
+
+TEST_CASE("H84: KVM's own hypercalls give a bare guest no more than the time, and leave nothing",
+          "[hostile]") {
+  bare_arena a;
+  virtine::virtine_fn<unsigned(unsigned), bare_image::kvm> kvm(a.pool);
+  // It writes what time it is where the guest says, and nothing turns it off.
+  constexpr unsigned clock_pairing = 9;
+  for (unsigned number = 0; number < 16; ++number) {
+    INFO(number);
+    const auto changed = kvm.with({.timeout = 100ms}).try_call(number);
+    if (changed && number != clock_pairing) CHECK(*changed == 0);
+    a.expect_good();
+  }
+}

@@ -70,6 +70,15 @@ struct msr_entries {
   std::array<kvm_msr_entry, N> entries{};
 };
 
+/// The header of KVM_GET_NESTED_STATE and KVM_SET_NESTED_STATE: struct kvm_nested_state without data,
+/// which there is only while a guest is a host itself.
+struct nested_state {
+  std::uint16_t flags = 0;
+  std::uint16_t format = 0;
+  std::uint32_t size = 128;
+  std::array<std::byte, 120> header{};
+};
+
 /// One ioctl: its number, its kernel name, and the type its argument points to; const if the kernel
 /// only reads it, void if the argument is a number or missing.
 template <class Argument>
@@ -131,6 +140,8 @@ inline constexpr auto get_xsave = detail::reads<xsave_area>(0xa4, "KVM_GET_XSAVE
 inline constexpr auto set_xsave = detail::writes<xsave_area>(0xa5, "KVM_SET_XSAVE");
 inline constexpr auto get_xcrs = detail::reads<kvm_xcrs>(0xa6, "KVM_GET_XCRS");
 inline constexpr auto set_xcrs = detail::writes<kvm_xcrs>(0xa7, "KVM_SET_XCRS");
+inline constexpr auto get_nested_state = detail::exchanges<nested_state>(0xbe, "KVM_GET_NESTED_STATE");
+inline constexpr auto set_nested_state = detail::writes<nested_state>(0xbf, "KVM_SET_NESTED_STATE");
 inline constexpr auto x86_set_msr_filter = detail::writes<kvm_msr_filter>(0xc6, "KVM_X86_SET_MSR_FILTER");
 // clang-format on
 }  // namespace requests
@@ -168,6 +179,8 @@ static_assert(requests::get_xsave.number == 0x9000aea4);
 static_assert(requests::set_xsave.number == 0x5000aea5);
 static_assert(requests::get_xcrs.number == 0x8188aea6);
 static_assert(requests::set_xcrs.number == 0x4188aea7);
+static_assert(requests::get_nested_state.number == 0xc080aebe);
+static_assert(requests::set_nested_state.number == 0x4080aebf);
 static_assert(requests::x86_set_msr_filter.number == 0x4188aec6);
 
 }  // namespace virtine::kvm

@@ -87,6 +87,19 @@ class vcpu {
   result<kvm_mp_state> get_mp_state() const { return get(requests::get_mp_state); }
   result<void> set_mp_state(const kvm_mp_state& s) { return set(requests::set_mp_state, s); }
 
+  /// Reads what the guest is as a host of its own. Fails with E2BIG while it runs one, and with
+  /// EINVAL where KVM has no such thing.
+  result<nested_state> get_nested_state() const {
+    nested_state state;
+    // Sound: the kernel writes no more than state.size says there is room for.
+    const result<int> got = call(file_.get(), requests::get_nested_state, state);
+    if (!got) return got.why();
+    return state;
+  }
+  result<void> set_nested_state(const nested_state& s) {
+    return set(requests::set_nested_state, s);
+  }
+
   /// Sets what CPUID tells the guest; call it before set_xcrs and the first run(). Fails with
   /// EINVAL for a table that offers AMX tile data, because KVM would then read and write more than
   /// an xsave_area.

@@ -38,6 +38,99 @@ virtine_export left, "u4(u4)"
   mov [rdi], eax
   virtine_done
 
+; uint msr(uint index, uint write): reads it, and writes back what it has if `write`.
+virtine_export msr, "u4(u4,u4)"
+  mov ecx, [rdi + 4]
+  rdmsr
+  cmp dword [rdi + 8], 0
+  je .read
+  wrmsr
+.read:
+  mov [rdi], eax
+  virtine_done
+
+; uint kvm(uint number): makes a hypercall of KVM's with an address of ours, and says how many bytes
+; from there on were changed.
+virtine_export kvm, "u4(u4)"
+  mov eax, [rdi + 4]
+  mov ebx, asked
+  xor ecx, ecx
+  xor edx, edx
+  xor esi, esi
+  vmcall
+  xor ecx, ecx
+  mov esi, asked
+.next:
+  cmp byte [rsi], 0
+  je .same
+  inc ecx
+.same:
+  inc esi
+  cmp esi, asked + 64
+  jb .next
+  mov [rdi], ecx
+  virtine_done
+
+; uint virtualise(uint number): what makes a guest a host of its own; 0 if that is done.
+virtine_export virtualise, "u4(u4)"
+  mov eax, [rdi + 4]
+  cmp eax, 1
+  jb .svme
+  je .vmxe
+  mov ecx, 0xc0000080
+  cmp eax, 3
+  jb .vmrun
+  je .vmload
+  cmp eax, 5
+  jb .vmsave
+  je .stgi
+  cmp eax, 7
+  jb .clgi
+  je .vmxon
+  cmp eax, 9
+  jb .vmptrld
+  je .invept
+.svme:
+  mov ecx, 0xc0000080
+  rdmsr
+  or eax, 1 << 12
+  wrmsr
+  jmp .done
+.vmxe:
+  mov rax, cr4
+  or eax, 1 << 13
+  mov cr4, rax
+  jmp .done
+.vmrun:
+  mov eax, 0xa000
+  vmrun
+  jmp .done
+.vmload:
+  mov eax, 0xa000
+  vmload
+  jmp .done
+.vmsave:
+  mov eax, 0xa000
+  vmsave
+  jmp .done
+.stgi:
+  stgi
+  jmp .done
+.clgi:
+  clgi
+  jmp .done
+.vmxon:
+  vmxon [abs asked]
+  jmp .done
+.vmptrld:
+  vmptrld [abs asked]
+  jmp .done
+.invept:
+  invept rax, [abs asked]
+.done:
+  mov dword [rdi], 0
+  virtine_done
+
 %macro attack 2                 ; NAME, number
   cmp eax, %2
   je %1
@@ -162,6 +255,8 @@ align 8
 nothing:
   dw 0
   dq 0
+asked:
+  times 64 db 0
 witness:
   dd 0x77171e55
 filled:

@@ -6,6 +6,8 @@
 ; GDT and IDT as stored, task register, local table, how much other memory is not zero; then, at
 ; 0xa200, FXSAVE64; at 0xb000, from look_wide, XSAVE64 and, at 0xbff8, XCR0.
 ;
+; report gives the same as a function does: the words, and from its byte 0x400 on FXSAVE64.
+;
 ; The instructions of look and of most soils are such as KVM's own emulator knows, because one host
 ; runs CPL 0 by it.
 %include "virtine.inc"
@@ -14,6 +16,11 @@ REPORT equ 0xa000
 WIDE_REPORT equ 0xb000
 MEMORY_BEGIN equ 0x10000        ; the image, report, tables and stack lie below
 MEMORY_END equ 0x14000
+FRAME_REPORT equ VIRTINE_FRAME + 8
+REPORT_SIZE equ 4080
+%ifndef LEAVE_PORT
+LEAVE_PORT equ 0x10             ; that of virtine_done makes functions of all that follow
+%endif
 PATTERN equ 0xa5a5a5a5a5a5a5a5
 EFER equ 0xc0000080
 FS_BASE equ 0xc0000100
@@ -41,7 +48,10 @@ section .text
   keep rax
 %endmacro
 
-; Called with rdi = REPORT; ends with `out 0x10, al`.
+; bytes<4080>()
+virtine_export report, "y4080()"
+  lea edi, [edi + 8]            ; keeps the flags
+; Called with rdi = REPORT; ends with `out LEAVE_PORT, al`.
 virtine_export look, "v()"
   keep rax
   keep rbx
@@ -109,7 +119,15 @@ virtine_export look, "v()"
   and eax, ~0xc                 ; TS and EM would keep the next from running
   mov cr0, rax
   fxsave64 [abs REPORT + 0x200]
-  out 0x10, al
+  cmp edi, REPORT
+  jae .by_hand
+  mov esi, REPORT + 0x200
+  mov edi, FRAME_REPORT + 0x400
+  mov ecx, 512 / 8
+  rep movsq
+  mov qword [abs VIRTINE_FRAME], REPORT_SIZE
+.by_hand:
+  out LEAVE_PORT, al
   hlt
 
 ; The rest, where XSAVE runs.
@@ -120,10 +138,10 @@ virtine_export look_wide, "v()"
   xor edx, edx
   xsave64 [abs WIDE_REPORT]
   mov qword [abs WIDE_REPORT + 512], 0  ; what the processor knows to be in use may differ
-  out 0x10, al
+  out LEAVE_PORT, al
   hlt
 
-; Each changes one kind of state and ends with `out 0x10, al`.
+; Each changes one kind of state and ends with `out LEAVE_PORT, al`.
 virtine_export soil_memory, "v()"
   mov rax, PATTERN
   mov edi, MEMORY_BEGIN
@@ -200,6 +218,33 @@ virtine_export soil_tables, "v()"
   lidt [table]
   jmp leave_guest
 
+; All that has a descriptor, with other bases and limits.
+virtine_export soil_descriptors, "v()"
+  lgdt [small_table]
+  mov eax, 0x08
+  mov ds, eax
+  mov es, eax
+  mov fs, eax
+  mov gs, eax
+  mov eax, 0x10
+  lldt ax
+  mov eax, 0x20
+  ltr ax
+  jmp leave_guest
+
+; Leaves in the shadow of an instruction that holds interrupts back.
+virtine_export soil_shadow, "v()"
+  cli
+  mov eax, ss
+  sti
+  out LEAVE_PORT, al
+  hlt
+virtine_export soil_stack_shadow, "v()"
+  mov eax, ss
+  mov ss, eax
+  out LEAVE_PORT, al
+  hlt
+
 virtine_export soil_control, "v()"
   mov rax, 0x123456789
   mov cr2, rax
@@ -211,6 +256,11 @@ virtine_export soil_control, "v()"
   or eax, 1 << 2 | 1 << 7                ; TSD, PGE
   and eax, ~(1 << 10)                    ; OSXMMEXCPT
   mov cr4, rax
+  jmp leave_guest
+
+; Where the processor virtualises the global interrupt flag.
+virtine_export soil_interrupt_flag, "v()"
+  clgi
   jmp leave_guest
 
 virtine_export soil_priority, "v()"
@@ -267,10 +317,18 @@ virtine_export store_outside, "v()"
   jmp leave_guest
 
 leave_guest:
-  out 0x10, al
+  out LEAVE_PORT, al
   hlt
 
 align 16
+descriptors:
+  dq 0
+  dq 0x00c0931234500fff         ; 0x08: data, base 0x12345
+  dq 0x0000820090000027, 0      ; 0x10: a local table
+  dq 0x00008900a0000067, 0      ; 0x20: a task state
+small_table:
+  dw small_table - descriptors - 1
+  dq descriptors
 table:
   dw 0x17
   dq 0x9000
