@@ -403,6 +403,7 @@ TEST_CASE("H111: a child of fork can use what its parent uses, whatever that doe
          return in_child(
                     [&] {
                       NEED(all->divide.try_call(12, 4).value_or(0) == 3);
+                      NEED(all->works());
                       return true;
                     },
                     [] { return static_cast<pid_t>(::syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0)); }) ==

@@ -135,8 +135,8 @@ void fail_each_allocation(bool later_ones_too) {
 
 TEST_CASE("H110: at whatever allocation memory runs out, calls come to a value or an error",
           "[memory]") {
-  const bool for_good = GENERATE(false, true);
-  scenario::for_each([&]<class Scenario>() { fail_each_allocation<Scenario>(for_good); });
+  const bool later_ones_too = GENERATE(false, true);
+  scenario::for_each([&]<class Scenario>() { fail_each_allocation<Scenario>(later_ones_too); });
 }
 
 TEST_CASE("a failure says what it is about where there is no memory for its text", "[memory]") {

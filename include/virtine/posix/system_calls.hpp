@@ -123,6 +123,7 @@ inline answer give_entropy(const request& r, std::size_t grant) {
   std::array<std::byte, 256> bytes;
   const auto wanted = std::span(bytes).first(std::min<std::uint64_t>(r.arguments[1], bytes.size()));
   if (!virtine::detail::fill_randomly(wanted)) {
+    if (errno != EAGAIN) return fails(grant, errno);  // Not what another moment would mend.
     return {.wait = std::chrono::milliseconds(10), .again = true, .grant = grant};
   }
   const int why = wanted.empty() ? 0 : r.give(r.address(0), wanted);
