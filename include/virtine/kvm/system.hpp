@@ -100,8 +100,8 @@ class system {
   /// Returns the size of a vCPU's kvm_run mapping.
   [[nodiscard]] std::size_t vcpu_mmap_size() const noexcept { return vcpu_mmap_size_; }
 
-  /// Returns what this host's KVM can offer a guest through CPUID; guest_cpuid() says how much of it
-  /// guests get.
+  /// Returns what this host's KVM can offer a guest through CPUID; guest_cpuid() says how much of
+  /// it guests get.
   [[nodiscard]] const cpuid_table& supported_cpuid() const noexcept { return *supported_cpuid_; }
 
  private:

@@ -70,8 +70,8 @@ struct msr_entries {
   std::array<kvm_msr_entry, N> entries{};
 };
 
-/// The header of KVM_GET_NESTED_STATE and KVM_SET_NESTED_STATE: struct kvm_nested_state without data,
-/// which there is only while a guest is a host itself.
+/// The header of KVM_GET_NESTED_STATE and KVM_SET_NESTED_STATE: struct kvm_nested_state without
+/// data, which there is only while a guest is a host itself.
 struct nested_state {
   std::uint16_t flags = 0;
   std::uint16_t format = 0;
