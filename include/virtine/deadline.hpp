@@ -192,8 +192,12 @@ class run_gate {
           return true;
       }
       if (armed != interrupting) break;
-      // As long as the other thread's mprotect takes.
-      state_.wait(interrupting, std::memory_order_acquire);
+      if (home_.forked()) {
+        leave_behind();
+      } else {
+        // As long as the other thread's mprotect takes.
+        state_.wait(interrupting, std::memory_order_acquire);
+      }
       armed = state_.load(std::memory_order_acquire);
     }
     std::atomic_thread_fence(std::memory_order_acquire);
@@ -214,6 +218,7 @@ class run_gate {
                              MAP_FIXED | MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
   }
 
+  const home_process home_;
   virtine::foothold foothold_;
   std::atomic<std::int64_t> state_{idle};
   bool revoked_ = false;  // Of who interrupts while it does, and of the owner before and after.

@@ -144,8 +144,11 @@ class runner {
       outside_ = false;
     }
     for (;;) {
-      if (is_over()) [[unlikely]]
-        return error{.code = errc::timed_out, .os_error = EINTR};
+      if (is_over()) [[unlikely]] {
+        if (!watchdog_->forked()) return error{.code = errc::timed_out, .os_error = EINTR};
+        // It is the parent's call that is over. KVM refuses this process the vCPU.
+        leave_behind();
+      }
       auto ran = vcpu_.run();
       if (ran) [[likely]]
         return ran;
@@ -160,6 +163,9 @@ class runner {
   /// moment: who interrupted it was told that it would not complete.
   result<void> end() {
     running_ = false;
+    // In a child, what has called back there never returns.
+    if (on_stop_ && watchdog_->forked()) [[unlikely]]
+      leave_behind();
     on_stop_.reset();
     if (stop_if_ != nullptr) [[unlikely]] {
       detail::asking_vcpu.store(outer_, std::memory_order_relaxed);

@@ -6,10 +6,12 @@
 #include <linux/seccomp.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -25,6 +27,7 @@
 #include <string_view>
 #include <thread>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include <virtine/bare_machine.hpp>
@@ -204,6 +207,62 @@ bool take_away(without what) {
   }
   return false;
 }
+
+// Has one thread be in the middle of stopping a call: in its mprotect, which the kernel holds up
+// until held_up::go_on().
+class held_up {
+ public:
+  explicit held_up(std::function<void()> stop)
+      : stop_(std::move(stop)), thread_([this] { run(); }) {
+    while (!ready_) std::this_thread::yield();
+  }
+  ~held_up() { thread_.join(); }
+  held_up(const held_up&) = delete;
+  held_up& operator=(const held_up&) = delete;
+
+  // Returns whether the thread has begun to stop the call.
+  bool begin() {
+    if (listener_ < 0) return false;
+    begun_ = true;
+    // Sound: the kernel writes one notification, into zeros as it demands.
+    return ::ioctl(listener_, SECCOMP_IOCTL_NOTIF_RECV, &asked_) == 0;
+  }
+  void go_on() {
+    seccomp_notif_resp answer{};
+    answer.id = asked_.id;
+    answer.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+    // Sound: the kernel reads one answer.
+    ::ioctl(listener_, SECCOMP_IOCTL_NOTIF_SEND, &answer);
+    ::close(listener_);
+  }
+
+ private:
+  void run() {
+    std::array code{
+        sock_filter BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+                             static_cast<std::uint32_t>(offsetof(seccomp_data, nr))),
+        sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mprotect, 0, 1),
+        sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
+        sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const sock_fprog program{static_cast<unsigned short>(code.size()), code.data()};
+    // Sound: the kernel copies the program, which is for this thread only.
+    if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0) {
+      listener_ = static_cast<int>(::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
+                                             SECCOMP_FILTER_FLAG_NEW_LISTENER, &program));
+    }
+    ready_ = true;
+    while (!begun_ && listener_ >= 0) std::this_thread::yield();
+    stop_();
+  }
+
+  const std::function<void()> stop_;
+  std::atomic<bool> ready_ = false;
+  std::atomic<bool> begun_ = false;
+  std::atomic<int> listener_ = -1;
+  seccomp_notif asked_{};
+  std::thread thread_;  // Last: it uses the rest.
+};
 
 }  // namespace
 
@@ -460,6 +519,71 @@ class cancels_by_signal {
 };
 
 }  // namespace
+
+#ifndef __SANITIZE_THREAD__
+TEST_CASE("H125: a child of fork waits for nobody who was stopping its parent's call",
+          "[hostile]") {
+  // Returns the child's number, or 0 in the child, which is ended if it waits.
+  static const auto fork_while = [](held_up& stopper) -> pid_t {
+    if (!stopper.begin()) return -1;
+    const pid_t child = ::fork();
+    if (child == 0) {
+      ::alarm(60);
+    } else {
+      stopper.go_on();
+    }
+    return child;
+  };
+  const auto expect_end = [](pid_t child) {
+    REQUIRE(child > 0);
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    CHECK(status == 0);
+  };
+
+  SECTION("where the call is asked whether it is over") {
+    static held_up* stopper;
+    static pid_t child;
+    child = -1;
+    std::stop_source source;
+    held_up other([&] { source.request_stop(); });
+    stopper = &other;
+    const auto base = virtine::snapshot::create(image::description).value();
+    auto guest = virtine::machine::create(base).value();
+    const auto ended =
+        guest->enter(address_of("loop_forever"), {.stop = source.get_token(), .stop_if = [] {
+                                                    if (child < 0) child = fork_while(*stopper);
+                                                    return false;
+                                                  }});
+    if (child == 0) {
+      const bool refused = !ended && ended.why().os_error == EIO;
+      guest.reset();
+      ::_exit(refused ? 0 : 1);
+    }
+    expect_end(child);
+    CHECK(failed_by(ended, errc::cancelled));
+  }
+  SECTION("anywhere else, in a handler of a signal") {
+    auto memory = virtine::kvm::mapping::guarded(4096).value();
+    const auto* const system = virtine::kvm::system::shared().value();
+    auto vm = system->create_vm().value();
+    virtine::runner call(vm.create_vcpu(0, system->vcpu_mmap_size()).value(),
+                         virtine::watchdog::shared().value(), {.memory = memory.bytes()});
+    std::stop_source source;
+    held_up other([&] { source.request_stop(); });
+    call.begin({.stop = source.get_token()});
+    const pid_t child = fork_while(other);
+    if (child == 0) {
+      const bool went_on = call.step_out();
+      memory.bytes()[0] = std::byte{1};
+      ::_exit(went_on && call.end() ? 0 : 1);
+    }
+    expect_end(child);
+    CHECK(failed_by(call.end(), errc::cancelled));
+    memory.bytes()[0] = std::byte{1};
+  }
+}
+#endif
 
 TEST_CASE("H96: one signal is enough for a program that learns of it by a flag, at any moment",
           "[hostile]") {
