@@ -115,13 +115,10 @@ inline void examine_limits(report& out) {
           "a machine holds 2, so this is enough for " + std::to_string(files.rlim_cur / 2));
   out.add("file_descriptors_hard", limit(files.rlim_max));
   out.add("address_space", limit(soft(RLIMIT_AS).rlim_cur));
+  out.add("file_size", limit(soft(RLIMIT_FSIZE).rlim_cur),
+          "an image's memory is a memory file, which must not be larger");
   out.add("processes", limit(soft(RLIMIT_NPROC).rlim_cur));
-  out.add("pending_signals", limit(soft(RLIMIT_SIGPENDING).rlim_cur),
-          "deadlines are signals, and timers count");
   const char* const status = "/proc/self/status";
-  out.add("signals_queued", field(status, "SigQ"));
-  out.add("signals_blocked", field(status, "SigBlk"));
-  out.add("signals_ignored", field(status, "SigIgn"));
   out.add("seccomp", field(status, "Seccomp"), "0 none, 1 strict, 2 a filter");
   out.add("no_new_privs", field(status, "NoNewPrivs"));
   cpu_set_t allowed;

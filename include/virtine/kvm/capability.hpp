@@ -63,7 +63,7 @@ inline constexpr std::array capability_uses{
                    "code shared by all machines of an image",
                    "this kernel's KVM lacks KVM_CAP_READONLY_MEM; use Linux 4.17 or newer"},
     capability_use{capability::immediate_exit, "KVM_CAP_IMMEDIATE_EXIT", true, 0,
-                   "stopping a guest at its deadline without a race",
+                   "coming back from KVM_RUN before the guest is entered",
                    "this kernel's KVM lacks KVM_CAP_IMMEDIATE_EXIT; use Linux 4.17 or newer"},
     capability_use{capability::mp_state, "KVM_CAP_MP_STATE", false, 0,
                    "making a vCPU runnable again", nullptr},
