@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: MIT
 
 import pathlib
+import re
 import sys
 
 from .failure import Failure
@@ -136,7 +137,12 @@ class Compiler:
         return out
 
     def report(self, source, done):
-        sys.stderr.write(printable(done.stderr))
+        said = printable(done.stderr)
+        sys.stderr.write(said)
         if done.returncode == 0:
             return
-        raise Failure(f"{source} does not compile")
+        # A file includes the header that this makes of it, and -o has its name.
+        missing = re.search(r"error: '([^'\n]*\.guest\.hpp)' file not found", said)
+        raise Failure(f"{source} does not compile" + (
+            f"; if {missing[1]} is the header that this makes of it, give that name to -o"
+            if missing else ""))

@@ -61,7 +61,8 @@ def collect_exports(objects, sources, marked, options):
             exports[name], origin[name] = signature, source
     if not exports:
         archived = any(source.endswith(".a") for source in options.given.sources)
-        raise Failure("no function is exported; write VIRTINE_EXPORT(function); in a C++ source, "
+        raise Failure("no function is exported; mark one by VIRTINE in a C++ file of the host, or "
+                      "write VIRTINE_EXPORT(function); in a C++ source of a guest, "
                       "virtine::export! in a Rust source or virtine_export in a nasm source"
                       + ("; exports in archives are not looked for, so give their .o files"
                          if archived else ""))

@@ -666,6 +666,13 @@ class Failures(Case):
         self.write("missing.cpp", "#include <no_such_header>\n")
         said = self.fails("missing.cpp", says="missing.cpp does not compile")
         self.assertIn("'no_such_header' file not found", said)
+        self.assertNotIn("-o", said.splitlines()[-1])
+
+    def test_a_header_of_another_name_than_the_file_includes(self):
+        self.write("app.cpp", '#include <virtine/virtine.hpp>\n#include "app.guest.hpp"\n'
+                   "VIRTINE(same, (int n) -> int) { return n; }\n")
+        self.fails("app.cpp", says="if app.guest.hpp is the header that this makes of it, give "
+                   "that name to -o")
 
     def test_missing_headers(self):
         self.fails("square.cpp", says=["stdio.h was not found", "apt install musl-dev"],
@@ -695,7 +702,7 @@ class Failures(Case):
 
     def test_exports(self):
         self.write("none.cpp", "int square(int n) { return n * n; }\n")
-        self.fails("none.cpp", says=["no function is exported", "VIRTINE_EXPORT"])
+        self.fails("none.cpp", says=["no function is exported", "VIRTINE in", "VIRTINE_EXPORT"])
         (self.work / "empty.a").write_bytes(b"!<arch>\n")
         self.fails("none.cpp", "empty.a", says="exports in archives are not looked for")
         self.write("again.cpp", SQUARE)
