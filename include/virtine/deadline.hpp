@@ -305,7 +305,9 @@ class watchdog {
     } catch (const std::system_error& why) {
       return error{.code = errc::kvm_call,
                    .os_error = why.code().value(),
-                   .operation = "no thread can be started to watch over deadlines"};
+                   .operation =
+                       "no thread can be started to watch over deadlines; raise the limit of "
+                       "processes (ulimit -u, or pids.max of the control group)"};
     }
 #else
     return make();

@@ -140,7 +140,9 @@ class session<R(A...), Named, Policy> {
     } catch (const std::system_error& why) {
       return error{.code = errc::kvm_call,
                    .os_error = why.code().value(),
-                   .operation = "no thread can be started for the session's guest"};
+                   .operation =
+                       "no thread can be started for the session's guest; raise the limit of "
+                       "processes (ulimit -u, or pids.max of the control group)"};
     }
 #else
     return stay();

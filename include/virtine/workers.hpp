@@ -86,7 +86,9 @@ class workers {
     if (failed != 0) {
       return error{.code = errc::kvm_call,
                    .os_error = failed,
-                   .operation = "pthread_create, for a thread of the pool"};
+                   .operation =
+                       "no thread can be started for the pool; raise the limit of processes "
+                       "(ulimit -u, or pids.max of the control group)"};
     }
     threads_.push_back(started);
     return {};
