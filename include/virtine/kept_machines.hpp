@@ -51,12 +51,12 @@ class kept_machines {
 
   /// Makes what a child of fork has, in the place of what it inherited. Closes what machines the
   /// parent had idle, so that these do not outlive it for the child's sake.
-  static void begin_anew(void* place, kept_machines& inherited) {
+  static void begin_anew(void* place, kept_machines& inherited, bool is_whole) {
     const image_description& image = inherited.image_;
     const pool_options options = inherited.options_;
-    while (Machine* idle = inherited.slots_.steal()) delete idle;
+    while (Machine* idle = is_whole ? inherited.slots_.steal() : nullptr) delete idle;
     // If another thread held the mutex at the fork the lists may be half changed.
-    if (inherited.mutex_.try_lock()) {
+    if (is_whole && inherited.mutex_.try_lock()) {
       inherited.idle_.clear();
       inherited.dirty_.clear();
     }

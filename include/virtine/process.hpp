@@ -131,8 +131,10 @@ class per_process {
     if (made_in_.load(std::memory_order_relaxed) == detail::this_process()) here().~T();
   }
 
-  /// Returns the T of this process. If there is none, `make(place, old)` constructs it in the place
-  /// of `old`, its parent's; it must not throw. Costs three loads.
+  /// Returns the T of this process. If there is none, `make(place, old, is_whole)` constructs it in
+  /// the place of `old`, its parent's; it must not throw. Where `is_whole` is false a thread that
+  /// is gone had begun to do the same in the parent, a child itself, so that `old` is anything
+  /// between what there was before and a new T. Costs three loads.
   template <class Make>
   [[nodiscard]] T& get(const Make& make) {
     const std::uint64_t process = detail::this_process();
@@ -141,7 +143,7 @@ class per_process {
     return here();
   }
   [[nodiscard]] T& get() {
-    return get([](void* place, T&) { new (place) T; });
+    return get([](void* place, T&, bool) { new (place) T; });
   }
 
  private:
@@ -155,7 +157,7 @@ class per_process {
         std::this_thread::yield();
         found = made_in_.load();
       } else if (made_in_.compare_exchange_weak(found, process | being_made)) {
-        make(static_cast<void*>(storage_), here());
+        make(static_cast<void*>(storage_), here(), (found & being_made) == 0);
         made_in_.store(process, std::memory_order_release);
         return;
       }

@@ -111,10 +111,10 @@ struct held_snapshot {
   std::atomic<bool> settled{true};            // False while `made` changes.
 
   /// What a child of fork has: its parent's, which takes the child nothing to share.
-  static void begin_anew(void* place, held_snapshot& inherited) {
+  static void begin_anew(void* place, held_snapshot& inherited, bool is_whole) {
     std::weak_ptr<const snapshot> made;
     // Not looked at if another thread was changing it.
-    if (inherited.settled.load()) made = inherited.made;
+    if (is_whole && inherited.settled.load()) made = inherited.made;
     (new (place) held_snapshot)->made = std::move(made);
   }
 

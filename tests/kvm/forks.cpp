@@ -23,6 +23,7 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <new>
 #include <optional>
 #include <set>
 #include <stop_token>
@@ -439,6 +440,64 @@ TEST_CASE("a child shares its parent's snapshot, and gives up its idle machines"
             NEED(told::descriptors() == inherited);
             return true;
           });
+          return true;
+        }) == 0);
+}
+
+TEST_CASE("H126: a child takes over nothing that its parent, a child itself, had half made",
+          "[fork]") {
+  CHECK(in_child([] {
+          per_process<int> number;
+          NEED_CHILD([&] {
+            bool whole = false;
+            int ended = 0;
+            static_cast<void>(number.get([&](void* place, int&, bool parents_is_whole) {
+              whole = parents_is_whole;
+              ended = in_child([&] {
+                bool half = false;
+                static_cast<void>(number.get([&](void* here, int&, bool is_whole) {
+                  half = !is_whole;
+                  new (here) int(2);
+                }));
+                NEED(half && number.get() == 2);
+                return true;
+              });
+              new (place) int(1);
+            }));
+            NEED(whole && number.get() == 1);
+            return failed_at = ended, ended == 0;
+          });
+          return true;
+        }) == 0);
+  CHECK(in_child([] {
+          // What is done with a pool, and with a snapshot, that may be half made.
+          using kept = kept_machines<machine>;
+          alignas(kept) static std::byte place[sizeof(kept)];
+          auto* const pool = new (place) kept(jobs::description, pool_options{});
+          const auto use = [&] {
+            auto lent = pool->borrow(10s, {}, nullptr);
+            if (lent) lent->give_back(0);
+            return lent.has_value();
+          };
+          NEED(use());
+          const auto with_one = told::descriptors();
+          kept::begin_anew(place, *pool, false);
+          NEED(told::descriptors() == with_one);
+          NEED(use());
+          const auto with_two = told::descriptors();
+          kept::begin_anew(place, *pool, true);
+          NEED(told::descriptors() < with_two);
+          detail::held_snapshot old;
+          const auto made = snapshot::create(jobs::description);
+          NEED(made);
+          old.set(*made);
+          for (const bool whole : {true, false}) {
+            alignas(detail::held_snapshot) std::byte there[sizeof(detail::held_snapshot)];
+            detail::held_snapshot::begin_anew(there, old, whole);
+            // Sound: begin_anew() has made one there.
+            auto* const taken = std::launder(reinterpret_cast<detail::held_snapshot*>(there));
+            NEED((taken->made.lock() != nullptr) == whole);
+          }
           return true;
         }) == 0);
 }
