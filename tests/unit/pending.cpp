@@ -160,5 +160,5 @@ TEST_CASE("without a thread a call fails and says so", "[pending]") {
   pthread_attr_destroy(&before);
   REQUIRE(never.ready());
   CHECK(never.try_get().why().code == errc::kvm_call);
-  CHECK(std::string(never.try_get().why().operation).find("pthread_create") == 0);
+  CHECK(std::string(never.try_get().why().operation).starts_with("no thread can be started"));
 }
