@@ -72,8 +72,10 @@ class cbc : public context {
     // `out` may be `in`: what is to be held comes away before anything is moved.
     const std::size_t taken = size - held_size_;
     decltype(held_) rest;
-    std::memcpy(rest.data(), in + taken, in_size - taken);
-    std::memmove(out + held_size_, in, taken);
+    if (in_size != 0) {  // Else `in` may be null.
+      std::memcpy(rest.data(), in + taken, in_size - taken);
+      std::memmove(out + held_size_, in, taken);
+    }
     std::memcpy(out, held_.data(), held_size_);
     hold(0, rest.data(), in_size - taken);
     if (!crypt(out, size)) return false;
