@@ -200,7 +200,8 @@ class run_gate {
       }
       armed = state_.load(std::memory_order_acquire);
     }
-    std::atomic_thread_fence(std::memory_order_acquire);
+    // Sees revoked_ as the interrupter has left it.
+    static_cast<void>(state_.load(std::memory_order_acquire));
     if (std::exchange(revoked_, false) && !protect(foothold_.protection)) replace();
     return false;
   }
