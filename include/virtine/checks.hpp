@@ -39,10 +39,10 @@ inline constexpr bool holds_no_pointer = false;
 namespace detail {
 
 /// Says whether the compiler can make a T of bytes before the program runs. It cannot if there is a
-/// pointer, a reference, a union or a volatile member in it, however deep ([bit.cast]), nor if T has
-/// constructors of which none is constexpr; clang cannot either with a bit-field or a vector. g++
-/// sees no pointer in an array that is a member of a class; the guest's own compiler, clang, checks
-/// the same types.
+/// pointer, a reference, a union or a volatile member in it, however deep ([bit.cast]), nor if T
+/// has constructors of which none is constexpr; clang cannot either with a bit-field or a vector.
+/// g++ sees no pointer in an array that is a member of a class; the guest's own compiler, clang,
+/// checks the same types.
 template <class T>
 concept made_of_bytes =
     std::is_trivially_copyable_v<T> && std::is_move_constructible_v<T> && requires {
