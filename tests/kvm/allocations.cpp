@@ -27,6 +27,11 @@ void* counted(std::size_t size, std::size_t alignment) {
   return found;
 }
 
+// Not inlined: g++ would take what `new (std::nothrow)` gives for another allocator's.
+[[gnu::noinline]] void release(void* at) {
+  std::free(at);
+}
+
 // A system call that the script finds in the trace, and that fails at once.
 void mark() {
   syscall(SYS_close, -1);
@@ -40,24 +45,17 @@ void* operator new(std::size_t size) {
 void* operator new(std::size_t size, std::align_val_t alignment) {
   return counted(size, static_cast<std::size_t>(alignment));
 }
-void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
-  try {
-    return counted(size, 1);
-  } catch (const std::bad_alloc&) {
-    return nullptr;
-  }
-}
 void operator delete(void* at) noexcept {
-  std::free(at);
+  release(at);
 }
 void operator delete(void* at, std::size_t) noexcept {
-  std::free(at);
+  release(at);
 }
 void operator delete(void* at, std::align_val_t) noexcept {
-  std::free(at);
+  release(at);
 }
 void operator delete(void* at, std::size_t, std::align_val_t) noexcept {
-  std::free(at);
+  release(at);
 }
 
 int main() {

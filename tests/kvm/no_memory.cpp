@@ -41,7 +41,8 @@ void* allocate(std::size_t size, std::size_t alignment) {
   return found;
 }
 
-void release(void* at) {
+// Not inlined: g++ would take what `new (std::nothrow)` gives for another allocator's.
+[[gnu::noinline]] void release(void* at) {
   if (at != nullptr) --living;
   std::free(at);
 }
@@ -53,13 +54,6 @@ void* operator new(std::size_t size) {
 }
 void* operator new(std::size_t size, std::align_val_t alignment) {
   return allocate(size, static_cast<std::size_t>(alignment));
-}
-void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
-  try {
-    return allocate(size, 1);
-  } catch (const std::bad_alloc&) {
-    return nullptr;
-  }
 }
 void operator delete(void* at) noexcept {
   release(at);
