@@ -174,11 +174,13 @@ class run_gate {
     if (!state_.compare_exchange_strong(armed, interrupting)) return attempt::late;
     // The owner is between arm() or step_in() and its next change of the state, which waits for
     // this one, and touches nothing of this memory there. That is for KVM_RUN to find missing.
-    revoked_ = protect(PROT_NONE);
-    if (!revoked_) state_.store(why == errc::cancelled ? cancelled_late : timed_out_late);
-    if (revoked_) state_.store(reason, std::memory_order_release);
+    const bool revoked = protect(PROT_NONE);
+    revoked_ = revoked;
+    const std::int64_t late = why == errc::cancelled ? cancelled_late : timed_out_late;
+    // From here on revoked_ is the owner's.
+    state_.store(revoked ? reason : late);
     state_.notify_all();
-    return revoked_ ? attempt::done : attempt::refused;
+    return revoked ? attempt::done : attempt::refused;
   }
 
   /// Of the owner: makes the state `next` of what it is, if the call was not interrupted. If it was
