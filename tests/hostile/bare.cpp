@@ -224,7 +224,7 @@ TEST_CASE("H47: the second half of a store is not made by the next run", "[hosti
   CHECK(std::get<virtine::kvm::io_exit>(*next).port == 0x10);
 }
 
-TEST_CASE("H80: a bare machine keeps no argument of any call", "[hostile]") {
+TEST_CASE("H80: a bare machine keeps no argument of any call", "[hostile][long]") {
   using virtine::cleaning;
   const virtine::pool_options options =
       GENERATE(virtine::pool_options{.max = 1}, virtine::pool_options{.max = 1, .warm = 1},
@@ -274,7 +274,7 @@ TEST_CASE("H80: a bare machine keeps no argument of any call", "[hostile]") {
 }
 
 TEST_CASE("H81: the run after a reset begins where the host says, whatever was left half done",
-          "[hostile]") {
+          "[hostile][long]") {
   SECTION("real16") {
     check_exits(guests::bare_exits16::description);
   }
@@ -333,7 +333,7 @@ TEST_CASE("H83: a bare guest does not become a host, and reaches no APIC", "[hos
 }
 
 TEST_CASE("H84: KVM's own hypercalls give a bare guest no more than the time, and leave nothing",
-          "[hostile]") {
+          "[hostile][long]") {
   bare_arena a;
   virtine::virtine_fn<unsigned(unsigned), bare_image::kvm> kvm(a.pool);
   // It writes what time it is where the guest says, and nothing turns it off.

@@ -157,7 +157,7 @@ TEST_CASE("H52: nothing is left of a batch for the next", "[hostile]") {
 }
 
 TEST_CASE("H53: the loops of the trampoline's page give nothing to who jumps into them",
-          "[hostile]") {
+          "[hostile][long]") {
   batches b;
   const word step = emulated_host().empty() ? 1 : 7;
   for (word at = x86::batch_offset; at < x86::loops_end; at += step) {

@@ -338,7 +338,7 @@ void compare_nesting(const char* host_a, const char* host_b, tally& count) {
 }  // namespace
 
 TEST_CASE("H100: two grants, however they lie to each other, keep their rights in every call",
-          "[hostile]") {
+          "[hostile][long]") {
   tally count;
   // Where the guest has them, and where the host has them: apart, and in each other.
   compare_nesting<"/w", "/w/b">("one", "one/b", count);
@@ -553,7 +553,7 @@ TEST_CASE("H105: an open directory stays the same one, and lends no way out", "[
 }
 
 TEST_CASE("H106: nothing but files and directories is opened while somebody changes the tree",
-          "[hostile]") {
+          "[hostile][long]") {
   const scratch files;
   const scratch outside;
   outside.put("secret", "secret");

@@ -218,7 +218,7 @@ TEST_CASE("H58: nothing is left of a session for the next call of its machine", 
 }
 
 TEST_CASE("H59: what the host checks of a reply is what the caller gets, while the guest goes on",
-          "[hostile]") {
+          "[hostile][long]") {
   arena a;
   virtine::virtine_fn<void(std::span<bool>, unsigned char), image::flip> flip(a.pool);
   int given = 0;

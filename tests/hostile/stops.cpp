@@ -389,7 +389,7 @@ TEST_CASE("H93: bare guests are stopped in the middle of anything", "[hostile]")
 }
 
 TEST_CASE("H94: a host that reads a guest's memory while a call is stopped keeps running",
-          "[hostile]") {
+          "[hostile][long]") {
   const auto base = virtine::snapshot::create(image::description).value();
   const int rounds = emulated_host().empty() ? 150 : 10;
   int at_hypercall = 0;
@@ -421,7 +421,7 @@ TEST_CASE("H94: a host that reads a guest's memory while a call is stopped keeps
 }
 
 TEST_CASE("H98: a host that reads a bare guest's memory while a call is stopped keeps running",
-          "[hostile]") {
+          "[hostile][long]") {
   // mov eax, 1; out 0xe4, eax; jmp
   static constexpr std::string_view asks{"\xb8\x01\0\0\0\xe7\xe4\xeb\xf7", 9};
   static_assert(virtine::x86::hypercall_port == 0xe4);
@@ -458,7 +458,7 @@ TEST_CASE("H98: a host that reads a bare guest's memory while a call is stopped 
 }
 
 TEST_CASE("H95: a host that reports a guest's fault while the call is stopped keeps running",
-          "[hostile]") {
+          "[hostile][long]") {
   const auto base = virtine::snapshot::create(image::description).value();
   const int rounds = emulated_host().empty() ? 600 : 20;
   int faulted = 0;
@@ -586,7 +586,7 @@ TEST_CASE("H125: a child of fork waits for nobody who was stopping its parent's 
 #endif
 
 TEST_CASE("H96: one signal is enough for a program that learns of it by a flag, at any moment",
-          "[hostile]") {
+          "[hostile][long]") {
   const cancels_by_signal handled;
   arena a;
   attack_fn fn(a.pool);
