@@ -72,7 +72,7 @@ const std::vector<std::uint64_t> not_memory{0,
 
 }  // namespace
 
-TEST_CASE("H62: no system call reads or writes what is not the guest's", "[hostile]") {
+TEST_CASE("H62: no system call reads or writes what is not the guest's", "[hostile][long]") {
   const scratch files;
   files.put("a", std::string(9000, 'a'));
   std::string text;
