@@ -149,6 +149,8 @@ TEST_CASE("a call is cancelled before, during and not after", "[limits]") {
       source.request_stop();
     });
     const auto stopped = run_away.with({.stop = source.get_token()}).try_call();
+    runs = true;  // Or the other would wait for a call that failed.
+    runs.notify_one();
     other.join();
     REQUIRE_FALSE(stopped.has_value());
     CHECK(stopped.why().code == errc::cancelled);
