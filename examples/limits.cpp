@@ -73,9 +73,9 @@ int main() {
 }
 
 // Output:
-// spin, 20 ms        timed_out: the call was not done at its deadline
+// spin, 20 ms        timed_out: the call was not done at its deadline (call_options::timeout)
 // spin, stopped      cancelled: the call was asked to stop
-// flood, 100 calls   hypercall_limit: the guest made more than 100 hypercalls
+// flood, 100 calls   hypercall_limit: the guest made more than 100 hypercalls (call_options::hypercalls)
 // peek(0)            guest_fault: null pointer access reading 0x0 at 0x... in ...peek+0x...
 // peek(0x700000000)  guest_fault: access to unmapped memory reading 0x700000000 at 0x... in ...
 // poke(0x20000)      guest_fault: access to protected memory writing 0x20000 at 0x... in ...

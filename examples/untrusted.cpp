@@ -123,7 +123,7 @@ int main() {
 // letter     40001 bytes
 // damaged    zlib says -3
 // bomb       zlib says -5
-// its size   timed_out: the call was not done at its deadline
+// its size   timed_out: the call was not done at its deadline (call_options::timeout)
 // the letter 40001 bytes
 // in a machine of its own  ... us
 // in this process          ... us

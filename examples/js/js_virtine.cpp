@@ -96,7 +96,10 @@ auto make_policy(const options& given) {
 // Returns the program's exit status.
 int report(const virtine::result<js::evaluated>& outcome) {
   if (!outcome) {
-    std::cerr << virtine::to_string(outcome.why()) << '\n';
+    const bool is_late = outcome.why().code == virtine::errc::timed_out;
+    std::cerr << (is_late ? "timed_out: the script took longer than --timeout allows"
+                          : virtine::to_string(outcome.why()))
+              << '\n';
     return outcome.why().code == virtine::errc::no_kvm ? skipped : 2;
   }
   if (outcome->threw) {

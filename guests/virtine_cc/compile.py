@@ -34,6 +34,12 @@ virtine_flushing_NAME:
 .section .note.GNU-stack, "", @progbits
 """
 
+# What clang says first of a marked function that has the name of something declared before, such as
+# a function of the C library.
+TAKEN = re.compile(r"""(?P<place>\S[^\n]*:\d+):\d+: error: redefinition of '(?P<name>\w+)' .*
+ *VIRTINE\(.*
+(?: *\^.*\n)(?P<owner>\S.*:\d+):\d+: note: previous definition is here""")
+
 
 class Compiler:
     """Makes objects from sources, and remembers what they were made from."""
@@ -138,6 +144,11 @@ class Compiler:
 
     def report(self, source, done):
         said = printable(done.stderr)
+        taken = TAKEN.match(said)
+        if taken:
+            # One line says it; clang's others follow from it.
+            raise Failure(f"{taken['place']}: VIRTINE({taken['name']}, ...) takes a name that "
+                          f"{taken['owner']} declares; give the function another name")
         sys.stderr.write(said)
         if done.returncode == 0:
             return

@@ -82,6 +82,9 @@ class Options:
 
     def __init__(self, given):
         self.given = given
+        for option in ("out", "depfile", "keep"):
+            if getattr(given, option) == "":
+                raise Failure(f"{'-o' if option == 'out' else '--' + option} is given without a name")
         self.name = given.name or pathlib.Path(given.out).name.partition(".")[0]
         if given.mode not in MODES:
             raise Failure(f"--mode {given.mode} is unknown; choose one of {', '.join(MODES)}")
@@ -89,6 +92,9 @@ class Options:
         self.bare = given.mode != "user64"
         self.mode_traits = MODES[given.mode]
         if not given.compile_only:
+            if not self.name:
+                raise Failure(f"-o {given.out} does not say what the image is called; give the name "
+                              "of a file, such as square.hpp")
             check_identifier(self.name, "the image name")
 
         if given.boot and self.mode not in ("protected32", "long64"):
@@ -113,9 +119,6 @@ class Options:
         for define in given.define:
             if not re.fullmatch(r"[A-Za-z_]\w*(\([^=]*\))?(=.*)?", define, re.ASCII):
                 raise Failure(f"-D {define!r} is not NAME or NAME=VALUE")
-        for option in ("out", "depfile", "keep"):
-            if getattr(given, option) == "":
-                raise Failure(f"{'-o' if option == 'out' else '--' + option} is given without a name")
         self.cxx_standard, self.c_standard = "c++20", "gnu17"
         for standard in given.std:
             if "++" in standard:

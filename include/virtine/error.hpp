@@ -300,15 +300,19 @@ inline std::string to_string(const error& e) {
              ", which the policy does not allow";
       break;
     case errc::hypercall_limit:
-      out += "the guest made more than " + std::to_string(e.detail) + " hypercalls";
+      out += "the guest made more than " + std::to_string(e.detail) +
+             (e.detail == 1 ? " hypercall" : " hypercalls");
+      if (e.operation == nullptr) out += " (call_options::hypercalls)";
       break;
     case errc::system_call_denied:
       out += "the guest made system call ";
       if (e.operation != nullptr) {
         out += e.operation;
-        out += ' ';
+        out += " (number " + std::to_string(e.detail) + ')';
+      } else {
+        out += std::to_string(e.detail);
       }
-      return out + std::to_string(e.detail) + ", which the policy does not grant";
+      return out + ", which the policy does not grant";
     case errc::exited:
       out += "the guest ended itself with status " + std::to_string(e.detail);
       break;
@@ -319,12 +323,14 @@ inline std::string to_string(const error& e) {
       return out + "a session was called while another call of it was under way";
     case errc::timed_out:
       out += "the call was not done at its deadline";
+      if (e.operation == nullptr) out += " (call_options::timeout)";
       break;
     case errc::cancelled:
       out += "the call was asked to stop";
       break;
     case errc::pool_exhausted:
-      out += "all " + std::to_string(e.detail) + " machines of the pool are in use";
+      out += e.detail == 1 ? "the only machine of the pool is in use"
+                           : "all " + std::to_string(e.detail) + " machines of the pool are in use";
       break;
     case errc::no_kvm:
     case errc::kvm_call:

@@ -128,7 +128,12 @@ class Outputs(Case):
         self.refuses("-o", "folder/", says="it is a directory")
         self.refuses("-o", "square.cpp/a.hpp", says="cannot be written: Not a directory")
         self.refuses("-o", "/proc/a.hpp", says="/proc/a.hpp cannot be written: ")
-        self.refuses("-o", "", says="")
+        self.refuses("-o", "", says="-o is given without a name")
+        self.refuses("-o", ".", says=". cannot be written: it is a directory")
+        for name in (".", "..", "/", "folder/.hpp"):
+            done = self.run_cc("square.cpp", "-o", name)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(f"-o {name} does not say what the image is called; give", done.stderr)
         with socket.socket(socket.AF_UNIX) as server:
             here = os.getcwd()
             os.chdir(self.work)

@@ -121,6 +121,17 @@ class SingleSource(Case):
         for compiler in COMPILERS:
             self.assertEqual(self.host(compiler, "-fsyntax-only").stdout, "")
 
+    def test_a_name_that_something_else_has(self):
+        text = HEAD + "VIRTINE(div, (int a, int b) -> int) { return a / b; }\n"
+        text += "int main() { std::cout << div(6, 3); }\n"
+        self.write("app.cpp", text)
+        done = self.run_cc("app.cpp", "-o", "guests/app.hpp")
+        self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+        self.refused(text, "app.cpp:6: VIRTINE(div, ...) takes a name that ", "stdlib.h:",
+                     "give the function another name")
+        self.refused("int sum;\n" + HEAD + "VIRTINE(sum, (int a) -> int) { return a; }\n",
+                     "app.cpp:7: VIRTINE(sum, ...) takes a name that app.cpp:1 declares")
+
     def test_many_empty_lines(self):
         self.image("\n" * 300000 + HEAD + SQUARE + MAIN)
 

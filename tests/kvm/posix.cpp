@@ -78,8 +78,8 @@ TEST_CASE("what nothing grants ends the call, by its name, or fails", "[posix]")
   CHECK(denied.code == errc::system_call_denied);
   CHECK(denied.detail == SYS_socket);
   CHECK(to_string(denied) ==
-        "system_call_denied: the guest made system call socket 41, which the policy does not "
-        "grant");
+        "system_call_denied: the guest made system call socket (number 41), which the policy "
+        "does not grant");
 
   auto strict = function(policy{posix::clock()});
   CHECK(fails(strict, what).detail == SYS_socket);

@@ -72,13 +72,16 @@ const std::vector<row> codes{
      "bad_reply: the guest gave a value that its type does not have"},
     {{.code = errc::system_call_denied, .operation = "socket", .detail = 41},
      false,
-     "system_call_denied: the guest made system call socket 41, which the policy does not grant"},
+     "system_call_denied: the guest made system call socket (number 41), which the policy does not "
+     "grant"},
     {{.code = errc::exited, .detail = 3}, false, "exited: the guest ended itself with status 3"},
-    {{.code = errc::timed_out}, false, "timed_out: the call was not done at its deadline"},
+    {{.code = errc::timed_out},
+     false,
+     "timed_out: the call was not done at its deadline (call_options::timeout)"},
     {{.code = errc::cancelled}, false, "cancelled: the call was asked to stop"},
     {{.code = errc::hypercall_limit, .detail = 12},
      false,
-     "hypercall_limit: the guest made more than 12 hypercalls"},
+     "hypercall_limit: the guest made more than 12 hypercalls (call_options::hypercalls)"},
     {{.code = errc::pool_exhausted, .detail = 64},
      true,
      "pool_exhausted: all 64 machines of the pool are in use"},
@@ -152,6 +155,18 @@ TEST_CASE("a fault reads as what happened, where, and in which function", "[erro
 TEST_CASE("what went wrong elsewhere than in a call is said to", "[error]") {
   CHECK(to_string(error{.code = errc::timed_out, .operation = "in the image's initialiser"}) ==
         "timed_out: the call was not done at its deadline (in the image's initialiser)");
+}
+
+TEST_CASE("one is not many", "[error]") {
+  CHECK(to_string(error{.code = errc::hypercall_limit, .detail = 1}) ==
+        "hypercall_limit: the guest made more than 1 hypercall (call_options::hypercalls)");
+  CHECK(to_string(error{.code = errc::pool_exhausted, .detail = 1}) ==
+        "pool_exhausted: the only machine of the pool is in use");
+}
+
+TEST_CASE("a system call without a name is told by its number", "[error]") {
+  CHECK(to_string(error{.code = errc::system_call_denied, .detail = 999}) ==
+        "system_call_denied: the guest made system call 999, which the policy does not grant");
 }
 
 TEST_CASE("a failure says what to_string says and keeps the error", "[error]") {

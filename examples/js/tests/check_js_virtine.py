@@ -52,7 +52,7 @@ def check_scripts(js):
     assert no_json.returncode == 1 and no_json.stderr.startswith("SyntaxError: "), no_json
     js.expect("get('x').length", "--set", "x=" + "y" * 4000, out="4000\n")
     js.expect("for (;;) {}", "--timeout", "50", status=2,
-              err="timed_out: the call was not done at its deadline\n")
+              err="timed_out: the script took longer than --timeout allows\n")
     js.expect("new Array(300000).join('x')", status=2,
               err="the result is longer than 262144 bytes\n")
     large = json.dumps(["x" * 500] * 400, separators=(",", ":"))
@@ -79,7 +79,7 @@ def check_conversation(js):
     assert done.stdout == '> null\n> 42\n> > 20\n> > "undefined"\n> null\n> ', done.stdout
     assert done.stderr.splitlines() == [
         "ReferenceError: identifier 'oops' undefined (line 1)",
-        "timed_out: the call was not done at its deadline", "x"], done.stderr
+        "timed_out: the script took longer than --timeout allows", "x"], done.stderr
 
 
 def check_clock(js):
