@@ -90,7 +90,7 @@ void run() {
   std::printf(
       "\nNext: docs/guide.md   writing such functions, and granting them more\n"
       "      examples        programs to start from\n"
-      "      build/examples/virtine-doctor, which says what virtines find here\n");
+      "      build/guests/virtine-doctor, which says what virtines find here\n");
 }
 
 }  // namespace
@@ -100,7 +100,7 @@ int main() {
     run();
     return 0;
   } catch (const virtine::failure& why) {
-    std::printf("%s\n\nbuild/examples/virtine-doctor looks closer.\n", why.what());
+    std::printf("%s\n\nbuild/guests/virtine-doctor looks closer.\n", why.what());
     return why.why().code == virtine::errc::no_kvm ? 77 : 1;
   }
 }
@@ -121,4 +121,4 @@ int main() {
 //
 // Next: docs/guide.md   writing such functions, and granting them more
 //       examples        programs to start from
-//       build/examples/virtine-doctor, which says what virtines find here
+//       build/guests/virtine-doctor, which says what virtines find here

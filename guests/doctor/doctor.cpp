@@ -1,6 +1,6 @@
 // Looks at everything that virtines need of a machine, says what is missing and what to do, and
 // writes down what a bug report needs.
-// Run: virtine-doctor (in the build directory: examples/virtine-doctor)
+// Run: virtine-doctor (in the build directory: guests/virtine-doctor)
 // SPDX-License-Identifier: MIT
 #include <cstdio>
 #include <string>
