@@ -29,10 +29,13 @@ void run() {
   // A policy is a list; what it does not name is denied. Without the line for log_line, this file
   // would not compile (V110), because the image is known to make that hypercall.
   auto policy = virtine::policy{
-      virtine::allow<log_line>([](virtine::tainted<std::string_view> line) {
-        const std::string_view text = line.verify(virtine::at_most<80>);
-        std::printf("the guest logs: %.*s\n", static_cast<int>(text.size()), text.data());
-      }),
+      virtine::allow<log_line>(
+          [](virtine::tainted<std::string_view> line) -> virtine::answer<void> {
+            const auto text = line.verify(virtine::at_most<80>);
+            if (!text) return virtine::reject{};  // A longer one ends the call.
+            std::printf("the guest logs: %.*s\n", static_cast<int>(text->size()), text->data());
+            return {};
+          }),
       virtine::allow<read_setting>(
           [](virtine::tainted<std::string_view> name,
              virtine::guest_buffer<char> value) -> virtine::answer<std::uint32_t> {

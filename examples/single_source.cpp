@@ -113,7 +113,7 @@ VIRTINE(price, (std::string_view what, double euros) -> virtine::bytes<80>) {
   char text[80];
   const int size = static_cast<int>(what.size());
   std::snprintf(text, sizeof text, "%.*s: %.2f EUR", size, what.data(), euros);
-  return virtine::bytes<80>(std::string_view(text));
+  return virtine::bytes<80>::truncated(text);
 }
 
 VIRTINE(parsed, (std::string_view number) -> int) {

@@ -32,7 +32,7 @@ constexpr std::size_t arguments_max = 1 << 20;  // That the image has room for: 
 
 struct options {
   std::chrono::milliseconds timeout{1000};
-  std::map<std::string, std::string, std::less<>> values;
+  std::map<std::string, decltype(js::found::text), std::less<>> values;
   bool repl = false;
   std::string script;
 };
@@ -52,10 +52,10 @@ std::optional<options> parse(int argc, char** argv) {
     } else if (word == "--set" && i + 1 < argc) {
       const std::string_view pair = argv[++i];
       const std::size_t equals = pair.find('=');
-      constexpr std::size_t most = decltype(js::found::text)::capacity();
-      if (equals == pair.npos || pair.size() - equals - 1 > most) return {};
-      given.values.insert_or_assign(std::string(pair.substr(0, equals)),
-                                    std::string(pair.substr(equals + 1)));
+      if (equals == pair.npos) return {};
+      const auto value = decltype(js::found::text)::from(pair.substr(equals + 1));
+      if (!value) return {};
+      given.values.insert_or_assign(std::string(pair.substr(0, equals)), *value);
     } else if (!word.starts_with('-') && given.script.empty()) {
       given.script = word;
     } else {
@@ -89,7 +89,7 @@ auto make_policy(const options& given) {
       virtine::allow<js::get>([&given](virtine::tainted<std::string_view> key) {
         const auto at = given.values.find(key.unverified_because("it is only looked for"));
         if (at == given.values.end()) return js::found{};
-        return js::found{.exists = 1, .text = virtine::bytes<4000>(at->second)};
+        return js::found{.exists = 1, .text = at->second};
       })};
 }
 

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -16,11 +17,29 @@ class bytes {
  public:
   constexpr bytes() = default;
 
-  /// Copies at most N bytes of `from`; what does not fit is cut off.
-  constexpr explicit bytes(std::string_view from) {
-    for (char c : from) {
-      if (!append(static_cast<std::byte>(c))) break;
-    }
+  /// Holds the characters of a literal, which must fit: `bytes<8>("hello")`.
+  template <std::size_t Size>
+  constexpr explicit bytes(const char (&literal)[Size]) {
+    static_assert(Size - 1 <= N,
+                  "virtine [V131]: a literal is longer than the virtine::bytes<N> that it is put "
+                  "into. Use a larger N.");
+    append_first({literal, Size - 1});
+  }
+  /// A buffer may be filled in part: say how much with from() or truncated().
+  template <std::size_t Size>
+  bytes(char (&buffer)[Size]) = delete;
+
+  /// Returns all of `text`, or nullopt if it has more than N bytes.
+  static constexpr std::optional<bytes> from(std::string_view text) {
+    if (text.size() > N) return std::nullopt;
+    return truncated(text);
+  }
+
+  /// Returns the first N bytes of `text`, or all if there are fewer.
+  static constexpr bytes truncated(std::string_view text) {
+    bytes out;
+    out.append_first(text);
+    return out;
   }
 
   /// Appends one byte; returns false, and changes nothing, if it is full.
@@ -44,6 +63,12 @@ class bytes {
   }
 
  private:
+  constexpr void append_first(std::string_view text) {
+    for (char c : text) {
+      if (!append(static_cast<std::byte>(c))) break;
+    }
+  }
+
   std::uint64_t size_ = 0;
   std::byte data_[N]{};
 };

@@ -37,9 +37,12 @@ class tainted {
   T raw_;
 };
 
-/// A verifier for texts: returns the first N characters at most.
+/// A verifier for texts: returns the text if it has N characters or fewer, else nullopt.
 template <std::size_t N>
-inline constexpr auto at_most = [](std::string_view text) { return text.substr(0, N); };
+inline constexpr auto at_most = [](std::string_view text) -> std::optional<std::string_view> {
+  if (text.size() > N) return std::nullopt;
+  return text;
+};
 
 /// A verifier for numbers: returns the number if Low <= it <= High, else nullopt.
 template <auto Low, auto High>

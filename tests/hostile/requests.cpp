@@ -51,7 +51,7 @@ auto permissive(journal& seen_by_host) {
       }),
       virtine::allow<text_call>([j](virtine::tainted<std::string_view> text) {
         ++j->handled;
-        j->text = text.verify(virtine::at_most<0x100000>);
+        j->text = text.verify(virtine::at_most<0x100000>).value_or("too long");
       }),
       virtine::allow<sum_call>([j](virtine::tainted<std::span<const word>> values) {
         ++j->handled;

@@ -344,7 +344,7 @@ TEST_CASE("one program calls several images", "[calls]") {
   virtine_fn<unsigned long(std::string_view), guests::text> words;
   std::string logged;
   auto log = policy{allow<log_line>(
-      [&](tainted<std::string_view> line) { logged += line.verify(at_most<100>); })};
+      [&](tainted<std::string_view> line) { logged += line.verify(at_most<100>).value(); })};
   virtine_fn<long(std::span<const int>), guests::math::sum, decltype(log)> sum(log);
   virtine_fn<bytes<64>(int), guests::math::describe, decltype(log)> describe(log);
   std::array<int, 100> numbers;

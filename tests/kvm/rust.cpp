@@ -43,7 +43,8 @@ auto make_policy(std::string& log) {
         const auto value = static_cast<std::int32_t>(key.unverified_because("any number is fine"));
         return negative.unverified_because("any truth is fine") ? -value : value;
       }),
-      allow<log_line>([&](tainted<std::string_view> text) { log += text.verify(at_most<100>); }),
+      allow<log_line>(
+          [&](tainted<std::string_view> text) { log += text.verify(at_most<100>).value(); }),
       allow<fill>(
           [](guest_buffer<std::uint16_t> out, tainted<std::span<const std::uint16_t>> from) {
             return std::uint64_t{out.fill(from.unverified_because("any numbers are fine"))};

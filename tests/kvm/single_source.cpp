@@ -83,7 +83,7 @@ VIRTINE(descending, (std::span<int> values) -> void) {
 VIRTINE(formatted, (int x, double y) -> virtine::bytes<64>) {
   char text[64];
   std::snprintf(text, sizeof text, "%d and %.3f", x, y);
-  return virtine::bytes<64>(std::string_view(text));
+  return virtine::bytes<64>::truncated(text);
 }
 
 VIRTINE(factorial, (unsigned n) -> unsigned long) {

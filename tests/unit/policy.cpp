@@ -127,8 +127,8 @@ TEST_CASE("a hypercall without arguments and result needs no frame", "[policy]")
 TEST_CASE("a text is seen in place", "[policy]") {
   const auto guest = make_guest();
   std::string seen = "none";
-  policy rules{
-      allow<log_line>([&](tainted<std::string_view> text) { seen = text.verify(at_most<100>); })};
+  policy rules{allow<log_line>(
+      [&](tainted<std::string_view> text) { seen = text.verify(at_most<100>).value(); })};
   std::memcpy(guest->arguments().data() + 100, "hello", 5);
   put(*guest, base, sequence_reference{base + 100, 5});
   REQUIRE(rules.serve(1, *guest, guest_address{base}));

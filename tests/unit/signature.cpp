@@ -70,10 +70,17 @@ TEST_CASE("a signature is the same text in every source file", "[signature]") {
   CHECK(std::string(text) == "y64(s,[=f8])");
 }
 
-TEST_CASE("bytes<N> takes what fits and says when it is full", "[signature]") {
-  bytes<4> text{"abcdef"};
+TEST_CASE("bytes<N> takes what fits and says what does not", "[signature]") {
+  STATIC_REQUIRE(!std::is_constructible_v<bytes<4>, std::string_view>);
+  STATIC_REQUIRE(!std::is_constructible_v<bytes<4>, char(&)[4]>);
+  STATIC_REQUIRE(bytes<4>::from("abcd").has_value() && !bytes<4>::from("abcde").has_value());
+  CHECK(bytes<4>::from("abcd")->text() == "abcd");
+  CHECK(bytes<4>::from("")->text().empty());
+  CHECK(bytes<4>::truncated("abcdef").text() == "abcd");
+  CHECK(bytes<4>::truncated("abc").text() == "abc");
+  CHECK(bytes<4>("a\0b").text() == std::string_view("a\0b", 3));
+  bytes<4> text{"abcd"};
   CHECK(text.size() == 4);
-  CHECK(text.text() == "abcd");
   CHECK_FALSE(text.append(std::byte{'e'}));
   CHECK(text.text() == "abcd");
   bytes<4> other;

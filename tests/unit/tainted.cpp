@@ -36,11 +36,12 @@ TEST_CASE("a value is given as it is for a reason", "[tainted]") {
   CHECK(given.unverified_because("it is compared and nothing else") == "text");
 }
 
-TEST_CASE("at_most cuts texts", "[tainted]") {
-  CHECK(tainted<std::string_view>{"abcdef"}.verify(at_most<3>) == "abc");
+TEST_CASE("at_most refuses longer texts", "[tainted]") {
+  CHECK(tainted<std::string_view>{"abcd"}.verify(at_most<3>) == std::nullopt);
+  CHECK(tainted<std::string_view>{"abc"}.verify(at_most<3>) == "abc");
   CHECK(tainted<std::string_view>{"ab"}.verify(at_most<3>) == "ab");
-  CHECK(tainted<std::string_view>{""}.verify(at_most<3>).empty());
-  CHECK(tainted<std::string_view>{"abc"}.verify(at_most<0>).empty());
+  CHECK(tainted<std::string_view>{""}.verify(at_most<0>) == "");
+  CHECK(tainted<std::string_view>{"a"}.verify(at_most<0>) == std::nullopt);
 }
 
 TEST_CASE("between gives numbers in its range and no others", "[tainted]") {

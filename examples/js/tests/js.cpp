@@ -26,7 +26,7 @@ using lines = std::vector<std::string>;
 auto make_policy(lines& log) {
   return virtine::policy{
       virtine::allow<js::log>([&log](virtine::tainted<std::string_view> text) {
-        log.emplace_back(text.verify(virtine::at_most<100>));
+        log.emplace_back(text.verify(virtine::at_most<100>).value_or("too long"));
       }),
       virtine::allow<js::get>(
           [](virtine::tainted<std::string_view> key) -> virtine::answer<js::found> {

@@ -27,7 +27,7 @@ namespace {
 using text = virtine::bytes<256>;
 
 text text_of(std::string_view from) {
-  return text(from);
+  return text::truncated(from);
 }
 
 // Keeps the compiler from leaving out allocations whose memory nobody reads.

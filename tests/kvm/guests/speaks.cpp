@@ -26,16 +26,16 @@ void leave(int status) {
 
 virtine::bytes<100> variable(std::string_view name) {
   const char* found = std::getenv(std::string(name).c_str());
-  return virtine::bytes<100>(found == nullptr ? "(none)" : found);
+  return virtine::bytes<100>::truncated(found == nullptr ? "(none)" : found);
 }
 
 virtine::bytes<100> first_line(std::string_view path) {
   char line[100] = "(none)";
   std::FILE* file = std::fopen(std::string(path).c_str(), "r");
-  if (file == nullptr) return virtine::bytes<100>(std::strerror(errno));
+  if (file == nullptr) return virtine::bytes<100>::truncated(std::strerror(errno));
   std::fgets(line, sizeof line, file);
   std::fclose(file);
-  return virtine::bytes<100>(line);
+  return virtine::bytes<100>::truncated(line);
 }
 
 // The argument of this number, and how many there are.
@@ -43,8 +43,8 @@ virtine::bytes<100> argument(unsigned index) {
   const auto all = virtine::guest::arguments();
   // Asked for once.
   if (virtine::guest::arguments().data() != all.data()) return virtine::bytes<100>("fetched again");
-  return virtine::bytes<100>(std::to_string(all.size()) + ":" +
-                             (index < all.size() ? std::string(all[index]) : "(none)"));
+  return virtine::bytes<100>::truncated(std::to_string(all.size()) + ":" +
+                                        (index < all.size() ? std::string(all[index]) : "(none)"));
 }
 
 }  // namespace

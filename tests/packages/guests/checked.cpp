@@ -21,7 +21,7 @@ static char buffer[room];
 
 static virtine::bytes<room> copy(std::string_view text) {
   __memcpy_chk(buffer, text.data(), text.size(), room);
-  return virtine::bytes<room>({buffer, text.size()});
+  return virtine::bytes<room>::truncated({buffer, text.size()});
 }
 
 static virtine::bytes<room> join(std::string_view text) {
@@ -29,19 +29,19 @@ static virtine::bytes<room> join(std::string_view text) {
   text.copy(second, 99);
   __strncpy_chk(buffer, "12345678", 9, room);
   __strcat_chk(buffer, second, room);
-  return virtine::bytes<room>(buffer);
+  return virtine::bytes<room>::truncated(buffer);
 }
 
 static virtine::bytes<room> print(int number) {
   char first[room];
   __sprintf_chk(first, 1, room, "%d", number);
   __snprintf_chk(buffer, room, 1, room, "<%s>", first);
-  return virtine::bytes<room>(buffer);
+  return virtine::bytes<room>::truncated(buffer);
 }
 
 static virtine::bytes<room> print_wide(int number) {
   __sprintf_chk(buffer, 1, room, "%16d", number);
-  return virtine::bytes<room>(buffer);
+  return virtine::bytes<room>::truncated(buffer);
 }
 
 static std::uint32_t draw(std::uint32_t end) {
