@@ -20,6 +20,7 @@
 #include <string_view>
 #include <system_error>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include <guests/asker.hpp>
@@ -233,6 +234,26 @@ virtine::policy policy{
   CHECK(count_grants() == 6);
   CHECK(text == "found 6");
   CHECK(heard == "hello");
+}
+
+TEST_CASE("a machine by hand", "[guide]") {
+  auto machine =
+      virtine::bare_machine::create({.mode = virtine::x86::cpu_mode::real16, .memory = 64 << 10})
+          .value();
+  constexpr std::array code{std::byte{0x40}, std::byte{0xf4}};  // inc ax; hlt
+  machine->load(virtine::guest_address{0x8000}, code).value();
+  kvm_regs registers{};
+  registers.rip = 0x8000;
+  registers.rax = 41;
+  registers.rflags = virtine::x86::initial_rflags;
+  machine->set_registers(registers).value();
+  virtine::kvm::exit exit = machine->run().value();  // virtine::kvm::hlt_exit
+  auto answer = machine->registers().value().rax;    // 42
+  machine->reset().value();                          // all as it was before run()
+
+  CHECK(std::holds_alternative<virtine::kvm::hlt_exit>(exit));
+  CHECK(answer == 42);
+  CHECK(machine->registers().value().rax == 0);
 }
 
 TEST_CASE("a debugger attaches to calls", "[guide]") {
