@@ -34,7 +34,7 @@ inline void add_modules(report& out) {
          {"nested", "ept", "npt", "unrestricted_guest", "vpid", "pml", "enable_apicv", "avic",
           "tdp_mmu", "mmio_caching", "nx_huge_pages", "ignore_msrs", "halt_poll_ns"}) {
       const std::string set = first_line("/sys/module/" + module + "/parameters/" + name);
-      if (!set.empty()) out.add(module + '.' + name, set);
+      if (!set.empty()) out.add(module + '.' + name, number_or_text(set));
     }
   }
 }
@@ -119,8 +119,8 @@ inline void examine_limits(report& out) {
           "an image's memory is a memory file, which must not be larger");
   out.add("processes", limit(soft(RLIMIT_NPROC).rlim_cur));
   const char* const status = "/proc/self/status";
-  out.add("seccomp", field(status, "Seccomp"), "0 none, 1 strict, 2 a filter");
-  out.add("no_new_privs", field(status, "NoNewPrivs"));
+  out.add("seccomp", number_or_text(field(status, "Seccomp")), "0 none, 1 strict, 2 a filter");
+  out.add("no_new_privs", number_or_text(field(status, "NoNewPrivs")));
   cpu_set_t allowed;
   CPU_ZERO(&allowed);
   if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) {
@@ -130,8 +130,8 @@ inline void examine_limits(report& out) {
   out.add("group_memory",
           or_unlimited(group_limit("memory.max", "memory", "memory.limit_in_bytes")));
   out.add("group_processes", or_unlimited(group_limit("pids.max", "pids", "pids.max")));
-  out.add("max_map_count", first_line("/proc/sys/vm/max_map_count"));
-  out.add("overcommit_memory", first_line("/proc/sys/vm/overcommit_memory"));
+  out.add("max_map_count", number_or_text(first_line("/proc/sys/vm/max_map_count")));
+  out.add("overcommit_memory", number_or_text(first_line("/proc/sys/vm/overcommit_memory")));
   const std::uint64_t kib =
       std::strtoull(field("/proc/meminfo", "MemAvailable").c_str(), nullptr, 10);
   out.add("mib_available", kib / 1024,

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cctype>
+#include <charconv>
 #include <cstdint>
 #include <cstdio>
 #include <string>
@@ -113,6 +114,15 @@ class report {
 
   std::vector<section> sections_;
 };
+
+/// Returns what a file of the kernel's says: a number if it is a decimal one, else the text.
+inline value number_or_text(std::string text) {
+  std::uint64_t number = 0;
+  const char* const end = text.data() + text.size();
+  const auto read = std::from_chars(text.data(), end, number);
+  if (read.ec == std::errc{} && read.ptr == end) return number;
+  return text;
+}
 
 /// Returns numbers as they stand in processor manuals.
 inline std::string hex(std::uint64_t number) {

@@ -80,6 +80,9 @@ def examine(program, capabilities, *arguments):
         for title, wanted in names.items():
             missing = set(wanted) - set(told[title])
             assert not missing, f"{title} lacks {missing}"
+    texts = [(name, value) for section in told.values() if isinstance(section, dict)
+             for name, value in section.items() if isinstance(value, str)]
+    assert not [pair for pair in texts if pair[1].isdecimal()], f"numbers as texts in {texts}"
     assert told["works"] is (done.returncode == 0), told["works"]
     assert re.fullmatch(r"\d+\.\d+\.\d+", told["virtine"]), told["virtine"]
 
