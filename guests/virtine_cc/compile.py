@@ -44,7 +44,8 @@ TAKEN = re.compile(r"""(?P<place>\S[^\n]*:\d+):\d+: error: redefinition of '(?P<
 class Compiler:
     """Makes objects from sources, and remembers what they were made from."""
 
-    def __init__(self, options, installation, directory):
+    def __init__(self, options, installation, directory, since):
+        self.since = since  # when this run began
         self.options = options
         self.installation = installation
         self.directory = directory

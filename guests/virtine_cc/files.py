@@ -30,6 +30,14 @@ def check_source(path):
     raise Failure(f"{path} cannot be read: {why}")
 
 
+def check_unchanged(paths, since):
+    """Fails if a file was changed after the time `since`, in nanoseconds. Asks for the time that no
+    program can set."""
+    for path in dict.fromkeys(paths):
+        if os.stat(path).st_ctime_ns > since:
+            raise Failure(f"{path} was changed while it was read; run virtine-cc again")
+
+
 def as_argument(path):
     """Returns a path as tools take it for one: not for an option, nor for a file of options."""
     path = str(path)

@@ -24,8 +24,8 @@ def array(kind, name, elements):
 
 
 def render(image, exports, markers, options, version):
-    """Returns the text of the header. It depends on the image alone, byte by byte, and on the time
-    of files with marked functions."""
+    """Returns the text of the header. It depends on the image alone, byte by byte, and on the paths
+    of files with marked functions, as they are given."""
     name = options.name
     data = f"::guests_data::{name}"
     sources = ", ".join(pathlib.Path(source).name for source in options.given.sources)

@@ -7,8 +7,10 @@ import contextlib
 import os
 import pathlib
 import signal
+import subprocess
 import sys
 import tempfile
+import time
 import traceback
 
 from .compile import Compiler
@@ -16,7 +18,7 @@ from .disassemble import disassemble
 from .elf import Object
 from .explain import ARCHIVES, SOURCES, explain, origin_of
 from .failure import Failure
-from .files import check_arguments, depfile_text
+from .files import check_arguments, check_unchanged, depfile_text
 from .header import render
 from .image import ENTRY_PREFIX, FLUSHING_PREFIX, Image
 from .imports import imports_of
@@ -27,13 +29,14 @@ from .objects import INITIALISER, collect_exports
 from .options import Options, make_parser
 from .outputs import Outputs, keep
 from .reach import Reach
-from .single_source import marked_names, read_markers
+from .single_source import demand, image_macro, marked_names, read_markers
 from .suppliers import Suppliers
 from .tools import printable
 from .unavailable import check_available
 
 
 def write_results(compiler, text, out, depfile):
+    check_unchanged(compiler.dependencies, compiler.since)
     if depfile:
         depfile.write(depfile_text(out.path, compiler.dependencies))
     out.write(text)
@@ -46,6 +49,7 @@ def compile_only(compiler, _outputs, out, depfile):
         raise Failure(f"-c compiles one source, but {len(given.sources)} are given")
     made = compiler.compile(given.sources[0])
     write_results(compiler, made.read_bytes(), out, depfile)
+    return 0
 
 
 def build(compiler, outputs, out, depfile):
@@ -64,12 +68,28 @@ def build(compiler, outputs, out, depfile):
         roots = [INITIALISER] if has_initialiser else []
         image = link_user64(compiler, objects, archives, exports, roots, elf)
     text = render(image, exports, markers, options, compiler.installation.version())
+    macro = image_macro(text)
+    if markers and not given.depfile:
+        text += demand(macro)
     if given.keep:
         made = [path for path in paths if compiler.directory in path.parents]
         keep(given.keep, [elf, elf.with_suffix(".map"), *made], outputs)
     write_results(compiler, text.encode(), out, depfile)
     if given.disassemble:
         disassemble(compiler.toolchain.objdump, elf, options)
+    return compile_host(compiler, macro) if given.host else 0
+
+
+def compile_host(compiler, macro):
+    """Runs the command that compiles the host; returns its exit status."""
+    sys.stdout.flush()
+    command = [*compiler.options.given.host, f"-D{macro}"]
+    try:
+        status = subprocess.run(command, check=False).returncode
+    except OSError as why:
+        raise Failure(f"--host {command[0]} cannot be run: {why.strerror}") from why
+    check_unchanged(compiler.dependencies, compiler.since)
+    return status if status >= 0 else 128 - status
 
 
 def script_of(compiler):
@@ -133,13 +153,19 @@ def workspace():
         yield pathlib.Path(directory)
 
 
+def own_arguments(arguments):
+    """Returns what is not the host's compiler's."""
+    return arguments[:arguments.index("--host")] if "--host" in arguments else arguments
+
+
 def remove_stale(arguments):
     """Removes the outputs of an earlier run, so that none outlives a failure of this one, also of
     one whose command line is wrong."""
     given = argparse.Namespace(out=None, depfile=None)
     with contextlib.suppress(Failure):
         make_parser("").parse_intermixed_args(arguments, given)
-    inputs = [word for before, word in zip(["", *arguments], arguments)
+    words = own_arguments(arguments)
+    inputs = [word for before, word in zip(["", *words], words)
               if before not in ("-o", "--depfile")]
     for path in filter(None, (given.out, given.depfile)):
         with contextlib.suppress(Failure):
@@ -147,18 +173,21 @@ def remove_stale(arguments):
 
 
 def run(program, arguments):
+    """Returns the exit status."""
+    since = time.time_ns()
     installation = Installation(program)
     given = make_parser(installation.version()).parse_intermixed_args(arguments)
-    check_arguments(arguments)
+    check_arguments(own_arguments(arguments))
     options = Options(given)
     with Outputs(given.sources) as outputs:
         out = outputs.add(given.out)
         depfile = outputs.add(given.depfile) if given.depfile else None
         with workspace() as directory:
-            compiler = Compiler(options, installation, directory)
-            (compile_only if given.compile_only else build)(compiler, outputs, out, depfile)
+            compiler = Compiler(options, installation, directory, since)
+            status = (compile_only if given.compile_only else build)(compiler, outputs, out, depfile)
             # Here rather than at the end of Python, where it is too late to say what went wrong.
             sys.stdout.flush()
+            return status
 
 
 def stop(number, _frame):
@@ -186,8 +215,7 @@ def main(program, arguments):
         signal.signal(number, stop)
     open_standard_streams()
     try:
-        run(program, arguments)
-        return 0
+        return run(program, arguments)
     except Failure as why:
         said = str(why)
     except OSError as why:

@@ -55,6 +55,8 @@ def make_parser(version):
                         help="have faults name source lines, and gdb know the sources")
     parser.add_argument("-std", metavar="STANDARD", action="append", default=[])
     parser.add_argument("--depfile", metavar="FILE", help="write what OUT depends on, for make")
+    parser.add_argument("--host", metavar="COMMAND", nargs=argparse.REMAINDER,
+                        help="the rest of the line: then run this, a host's compiler")
     parser.add_argument("--keep", metavar="DIR", help="leave the ELF file (for gdb), the linker's map and "
                         "the objects there")
     parser.add_argument("--disassemble", action="store_true",
@@ -91,6 +93,9 @@ class Options:
         self.mode = given.mode
         self.bare = given.mode != "user64"
         self.mode_traits = MODES[given.mode]
+        if given.host is not None and (given.compile_only or not given.host):
+            raise Failure("--host is the last option, before the command that compiles the host"
+                          + (", and does not go with -c" if given.compile_only else ""))
         if not given.compile_only:
             if not self.name:
                 raise Failure(f"-o {given.out} does not say what the image is called; give the name "

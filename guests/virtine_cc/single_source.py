@@ -3,6 +3,7 @@
 # Must not know what the functions are.
 # SPDX-License-Identifier: MIT
 
+import hashlib
 import os
 import pathlib
 import re
@@ -10,8 +11,6 @@ import re
 from .elf import MARKERS
 from .failure import Failure
 from .literals import literal
-
-DIGITS = 16  # of each of the numbers that virtine::detail::marker_record writes
 
 
 def stand_in(source, options, directory):
@@ -33,12 +32,8 @@ def stand_in(source, options, directory):
     folder = directory.joinpath("stand_in", *["in"] * deep)
     folder.mkdir(parents=True, exist_ok=True)
     sources = dict.fromkeys(pathlib.PurePath(path).name for path in options.given.sources)
-    files = "".join(f"""
-template <>
-struct virtine::detail::source_image<virtine::detail::source_key({literal(os.fsencode(name))})> {{
-  using image = ::guests::{options.name};
-}};
-""" for name in sources)
+    files = "".join(specialise(os.fsencode(source), f"  using image = ::guests::{options.name};\n")
+                    for source in sources)
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,41 +49,61 @@ struct {options.name} : ::virtine::detail::stand_in_image {{
 
 
 def read_markers(objects):
-    """Returns {number of a source file: (number of its time, names of the functions marked
-    there)}."""
-    files = {}
+    """Returns {path of a source: names of the functions marked there}, as bytes."""
+    files, origins = {}, {}
     for item in objects:
         words = b"".join(item.content(section.number) for section in item.sections
                          if section.name == MARKERS).split(b"\0")[:-1]
-        for name, numbers in zip(words[::2], words[1::2]):
-            if not re.fullmatch(rb"\w+", name) or not re.fullmatch(rb"[0-9a-f]{%d}" % (2 * DIGITS),
-                                                                   numbers):
-                raise Failure(f"{item.name} has a damaged {MARKERS} section; compile it again")
-            source, changed = (int(numbers[at:at + DIGITS][::-1], 16) for at in (0, DIGITS))
-            origin, _, names = files.setdefault(source, (item, changed, []))
-            if origin is not item:
-                raise Failure("two sources with marked functions have one file name; rename one")
-            names.append(name.decode())
-    return {source: (changed, names) for source, (_, changed, names) in files.items()}
+        if len(words) % 2 != 0 or not all(re.fullmatch(rb"\w+", name) for name in words[::2]):
+            raise Failure(f"{item.name} has a damaged {MARKERS} section; compile it again")
+        for name, path in zip(words[::2], words[1::2]):
+            if origins.setdefault(os.path.basename(path), item) is not item:
+                raise Failure("two sources with marked functions have one file name; rename one, or "
+                              "make an image of each")
+            files.setdefault(path, []).append(name.decode())
+    return files
 
 
 def marked_names(markers):
-    return {name for _, names in markers.values() for name in names}
+    return {name for names in markers.values() for name in names}
+
+
+def specialise(path, members):
+    """Returns what a header says of the source at `path`, in bytes."""
+    return f"""
+template <>
+struct virtine::detail::source_image<virtine::detail::this_unit,
+                                     virtine::detail::source_key({literal(path)})> {{
+{members}}};
+"""
 
 
 def render_markers(markers, image, entry_types):
     """Returns what the image's header says to the files whose functions are marked, where
     `entry_types` has the generated type of each export."""
     out = []
-    for source, (changed, names) in markers.items():
+    for path, names in markers.items():
         functions = "".join(f"    using {name} = {entry_types[name]};\n" for name in names)
-        out.append(f"""
-template <>
-struct virtine::detail::source_image<{source:#x}> {{
-  using image = {image};
-  static constexpr ::std::uint64_t changed = {changed:#x};
+        out.append(specialise(path, f"""  using image = {image};
+  static constexpr ::std::string_view file = {literal(path)};
   struct functions {{
 {functions}  }};
-}};
-""")
+"""))
     return "".join(out)
+
+
+def image_macro(text):
+    """Returns the macro whose definition tells the host's compiler that the header `text` is of the
+    sources as they are now."""
+    return f"VIRTINE_IMAGE_{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+
+
+def demand(macro):
+    """Returns what makes a header refuse a compiler that is not told so."""
+    return f"""
+#ifndef {macro}
+#error "virtine [V118]: this image can be of an older state of its file. Compile the file by the \
+command that makes the image, virtine-cc ... --host COMPILER ..., or have a build keep the two in \
+step that reads what virtine-cc --depfile writes."
+#endif
+"""

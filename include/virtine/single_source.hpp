@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <ranges>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -117,13 +118,14 @@ class native<R(A...), Entry, Body> : public marked<R(A...), Entry> {
 
 /// Marks a function: `VIRTINE(square, (int x) -> int) { return x * x; }` declares `square`, whose
 /// calls run in virtual machines (virtine::marked). The result's type has to be written. The file
-/// includes, before that, the header that virtine-cc makes of it; where it does not, or where the
-/// file was changed since, it does not compile.
+/// includes, before that, the header that virtine-cc makes of it, and does not compile without.
+/// docs/guide.md says how a build keeps the two in step.
 #define VIRTINE(function, ...)                                                               \
   [[maybe_unused]] static inline auto virtine_body_##function __VA_ARGS__;                   \
   namespace {                                                                                \
   struct virtine_marked_##function {                                                         \
     using signature = ::virtine::detail::plain_signature<decltype(virtine_body_##function)>; \
+    static constexpr ::std::string_view file{__FILE__};                                      \
     template <class Functions>                                                               \
     using entry = typename Functions::function;                                              \
   };                                                                                         \
@@ -135,20 +137,14 @@ class native<R(A...), Entry, Body> : public marked<R(A...), Entry> {
 #define VIRTINE_DECLARE_MARKED(function)                                                   \
   [[maybe_unused]] static constexpr ::virtine::detail::native<                             \
       virtine_marked_##function::signature,                                                \
-      ::virtine::detail::stand_in_of<virtine_marked_##function,                            \
-                                     ::virtine::detail::source_key(__FILE__)>,             \
-      &virtine_body_##function>                                                            \
+      ::virtine::detail::stand_in_of<virtine_marked_##function>, &virtine_body_##function> \
       function{};                                                                          \
   VIRTINE_EXPORT_AS(virtine_body_##function, function);                                    \
   [[gnu::used,                                                                             \
-    gnu::section(".virtine.markers")]] static constexpr auto virtine_marker_##function =   \
-      ::virtine::detail::marker_record(#function, ::virtine::detail::source_key(__FILE__), \
-                                       ::virtine::detail::text_key(__TIMESTAMP__));
+    gnu::section(".virtine.markers")]] static constexpr char virtine_marker_##function[] = \
+      #function "\0" __FILE__;
 #else
-#define VIRTINE_MARKED_ENTRY(function)                                     \
-  ::virtine::detail::source_entry<virtine_marked_##function,               \
-                                  ::virtine::detail::source_key(__FILE__), \
-                                  ::virtine::detail::text_key(__TIMESTAMP__)>
+#define VIRTINE_MARKED_ENTRY(function) ::virtine::detail::source_entry<virtine_marked_##function>
 #ifdef VIRTINE_RUN_NATIVELY_WITHOUT_ISOLATION
 #pragma GCC warning \
     "functions marked by VIRTINE run natively, WITHOUT ISOLATION: for debugging only"

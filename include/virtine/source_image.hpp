@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 
 #include <virtine/digest.hpp>
 #include <virtine/image.hpp>
@@ -22,15 +23,37 @@ constexpr std::uint64_t text_key(std::string_view text) {
   return key.value();
 }
 
-/// Returns what stands for a file whatever directory a compiler is told to find it in.
+/// Returns what stands for a file of this name, in whatever directory.
 constexpr std::uint64_t source_key(std::string_view path) {
   return text_key(path.substr(path.rfind('/') + 1));
 }
 
+// Another type in each file that is compiled: two files of one name in a program have two images,
+// and a template specialised for both would be one to the linker.
+namespace {
+struct this_unit;
+}
+
 /// The image made of the file of this key. Specialisations have `image`; `functions`, which names
-/// the entries of the functions marked there; and `changed`, the time of the file's last change.
-template <std::uint64_t Source>
+/// the entries of the functions marked there; and `file`, the path that virtine-cc was given.
+template <class Unit, std::uint64_t Source>
 struct source_image {};
+
+/// Returns the part of a path that does not depend on the directory a compiler runs in.
+constexpr std::string_view stable_part(std::string_view path) {
+  const std::size_t dots = path.rfind("./");
+  if (dots != std::string_view::npos) return path.substr(dots + 2);
+  return path.starts_with('/') ? path.substr(1) : path;
+}
+
+/// Says whether two paths can be one file's: one of them is the end of the other.
+constexpr bool can_be_one_file(std::string_view path, std::string_view other) {
+  path = stable_part(path);
+  other = stable_part(other);
+  if (path.size() < other.size()) std::swap(path, other);
+  return path.ends_with(other) &&
+         (path.size() == other.size() || path[path.size() - other.size() - 1] == '/');
+}
 
 inline constexpr std::array stand_in_segments{segment{.address = x86::image_base,
                                                       .memory_size = 4096,
@@ -58,14 +81,14 @@ template <std::uint64_t Source>
 struct no_source_image {
   static_assert(Source == 0,
                 "virtine [V117]: there is no image of this file, so its functions have no virtual "
-                "machine to run in. Include the header that virtine-cc makes of the file, before "
-                "the first of them.");
+                "machine to run in. Before the first of them, include the header that virtine-cc "
+                "makes of this very file. Mark functions in source files, not in headers.");
 };
 
 template <std::uint64_t Source>
 struct stale_image {
   static_assert(Source == 0,
-                "virtine [V118]: the image of this file was made before the file was changed. "
+                "virtine [V118]: the image of this file was made before this function was marked. "
                 "Build it again by virtine-cc, as your build does if it reads the --depfile.");
 };
 
@@ -90,66 +113,58 @@ struct plain_signature_of<R(A...) noexcept> : plain_signature_of<R(A...)> {};
 template <class Sig>
 using plain_signature = typename plain_signature_of<Sig>::type;
 
-template <std::uint64_t Source>
+// `Function` is a type that has the function's signature; `file`, the file that it is marked in;
+// and `entry`, which picks its entry of all those that the image of a file has.
+
+template <class Function>
+using image_of_source = source_image<this_unit, source_key(Function::file)>;
+
+template <class Function>
 concept has_source_image = requires {
-  typename source_image<Source>::image;
+  typename image_of_source<Function>::image;
 };
 
-template <class Function, std::uint64_t Source>
+template <class Function>
 concept has_source_entry = requires {
-  typename Function::template entry<typename source_image<Source>::functions>;
+  typename Function::template entry<typename image_of_source<Function>::functions>;
 };
 
-// `Function` is a type that has the function's signature and, as `entry`, picks its entry of all
-// those that the image of a file has.
-
-template <class Function, std::uint64_t Source, std::uint64_t Changed>
+template <class Function>
 constexpr auto find_source_entry() {
   using signature = typename Function::signature;
-  if constexpr (!has_source_image<Source>) {
-    return std::type_identity<refused_entry<no_source_image<Source>, signature>>{};
-  } else if constexpr (source_image<Source>::changed != Changed ||
-                       !has_source_entry<Function, Source>) {
+  using made = image_of_source<Function>;
+  constexpr std::uint64_t source = source_key(Function::file);
+  if constexpr (!has_source_image<Function>) {
+    return std::type_identity<refused_entry<no_source_image<source>, signature>>{};
+  } else if constexpr (!can_be_one_file(made::file, Function::file)) {
     return std::type_identity<
-        refused_entry<stale_image<Source>, signature, typename source_image<Source>::image>>{};
+        refused_entry<no_source_image<source>, signature, typename made::image>>{};
+  } else if constexpr (!has_source_entry<Function>) {
+    return std::type_identity<
+        refused_entry<stale_image<source>, signature, typename made::image>>{};
   } else {
-    return std::type_identity<
-        typename Function::template entry<typename source_image<Source>::functions>>{};
+    return std::type_identity<typename Function::template entry<typename made::functions>>{};
   }
 }
 
-/// The entry of a function in the image of the file `Source` as it was at the time `Changed`.
-template <class Function, std::uint64_t Source, std::uint64_t Changed>
-using source_entry = typename decltype(find_source_entry<Function, Source, Changed>())::type;
+/// The entry of a function in the image of the file that it is marked in.
+template <class Function>
+using source_entry = typename decltype(find_source_entry<Function>())::type;
 
-template <class Function, std::uint64_t Source>
+template <class Function>
 constexpr auto find_stand_in() {
   using signature = typename Function::signature;
-  if constexpr (has_source_image<Source>) {
-    return std::type_identity<stand_in_entry<signature, typename source_image<Source>::image>>{};
+  if constexpr (has_source_image<Function>) {
+    return std::type_identity<
+        stand_in_entry<signature, typename image_of_source<Function>::image>>{};
   } else {
-    return std::type_identity<refused_entry<no_source_image<Source>, signature>>{};
+    return std::type_identity<
+        refused_entry<no_source_image<source_key(Function::file)>, signature>>{};
   }
 }
 
 /// What stands for the entry of a function where the image that will have it is being made.
-template <class Function, std::uint64_t Source>
-using stand_in_of = typename decltype(find_stand_in<Function, Source>())::type;
-
-/// Returns what tells virtine-cc of a marked function: its name, a zero, and the two numbers by
-/// which the file is known, in hexadecimal digits, low ones first.
-template <std::size_t N>
-consteval auto marker_record(const char (&name)[N], std::uint64_t source, std::uint64_t changed) {
-  std::array<char, N + 33> record{};
-  std::size_t at = 0;
-  for (char c : name) record[at++] = c;
-  for (std::uint64_t number : {source, changed}) {
-    for (int digit = 0; digit < 16; ++digit) {
-      record[at++] = "0123456789abcdef"[number % 16];
-      number /= 16;
-    }
-  }
-  return record;
-}
+template <class Function>
+using stand_in_of = typename decltype(find_stand_in<Function>())::type;
 
 }  // namespace virtine::detail

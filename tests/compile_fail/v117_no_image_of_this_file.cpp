@@ -12,10 +12,11 @@ struct app : virtine::detail::stand_in_image {
 }  // namespace guests
 #ifdef VALID
 template <>
-struct virtine::detail::source_image<virtine::detail::source_key(__FILE__)> {
+struct virtine::detail::source_image<virtine::detail::this_unit,
+                                     virtine::detail::source_key(__FILE__)> {
   using image = guests::app;
   using functions = guests::app;
-  static constexpr std::uint64_t changed = text_key(__TIMESTAMP__);
+  static constexpr std::string_view file{__FILE__};
 };
 #endif
 

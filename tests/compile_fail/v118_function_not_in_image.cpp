@@ -1,4 +1,4 @@
-// error: virtine \[V118\]: the image of this file was made before the file was changed
+// error: virtine \[V118\]: the image of this file was made before this function was marked
 // A function that the image does not have was marked after the image was made.
 // SPDX-License-Identifier: MIT
 #include <virtine/virtine.hpp>
@@ -11,10 +11,11 @@ struct app : virtine::detail::stand_in_image {
 };
 }  // namespace guests
 template <>
-struct virtine::detail::source_image<virtine::detail::source_key(__FILE__)> {
+struct virtine::detail::source_image<virtine::detail::this_unit,
+                                     virtine::detail::source_key(__FILE__)> {
   using image = guests::app;
   using functions = guests::app;
-  static constexpr std::uint64_t changed = text_key(__TIMESTAMP__);
+  static constexpr std::string_view file{__FILE__};
 };
 
 #ifdef VALID

@@ -7,14 +7,18 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 import unittest
 
-from test_virtine_cc import INCLUDE, Case
+from test_virtine_cc import INCLUDE, VIRTINE_CC, Case
 
 HEAD = """#include <iostream>
 #include <map>
 #include <string>
 #include <virtine/virtine.hpp>
+#include <guests/app.hpp>
+"""
+SMALL_HEAD = """#include <virtine/single_source.hpp>
 #include <guests/app.hpp>
 """
 SQUARE = """VIRTINE(square, (int x) -> int) { return x * x; }
@@ -32,7 +36,7 @@ class SingleSource(Case):
     def image(self, text, *options, name="app.cpp"):
         """Builds <guests/app.hpp> of a file and returns its text."""
         self.write(name, text)
-        return self.build(*options, name, "guests/app.hpp")
+        return self.build(*options, "--depfile", "app.d", name, "guests/app.hpp")
 
     def refused(self, text, *says):
         self.write("app.cpp", text)
@@ -44,10 +48,17 @@ class SingleSource(Case):
         self.assertEqual(os.listdir(self.work / "guests"), [])
         return last
 
-    def host(self, compiler, *options, source="app.cpp"):
-        return subprocess.run([compiler, "-std=c++20", "-pthread", f"-I{INCLUDE}", f"-I{self.work}",
-                               *options, source], cwd=self.work, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, encoding="utf-8", check=False)
+    def command(self, compiler, *options):
+        return [compiler, "-std=c++20", "-pthread", f"-I{INCLUDE}", "-I.", *options]
+
+    def host(self, compiler, *options, source="app.cpp", cwd=None, **environment):
+        return subprocess.run([*self.command(compiler, *options), source], cwd=cwd or self.work,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
+                              check=False, env={**os.environ, **environment})
+
+    def with_host(self, *command, source="app.cpp", header="guests/app.hpp"):
+        """Makes an image and compiles the host by one command."""
+        return self.run_cc(source, "-o", header, "--host", *command)
 
     def symbols(self, text):
         return re.findall(r"\{0x[0-9a-f]+, [0-9]+, \"([^\"]*)\"\}", text)
@@ -103,15 +114,112 @@ class SingleSource(Case):
                                        "-Werror").stdout, "")
 
     def test_the_image_must_be_of_the_file_as_it_is(self):
-        self.image(HEAD + SQUARE + MAIN)
+        self.write("part.hpp", "inline int part(int x) { return 4 * x; }\n")
+        self.write("app.cpp", SMALL_HEAD + '#include "part.hpp"\n' + SQUARE.replace("x;", "part(x);"))
+        macros = set()
+        for edited in (None, "app.cpp", "part.hpp", "part.hpp"):
+            if edited:  # within a second, and by as many bytes
+                text = (self.work / edited).read_text()
+                self.write(edited, text.replace("x *", "x +") if "x *" in text else
+                           text.replace("4 *", "5 *").replace("5 *", "4 *", "5 *" in text))
+            done = self.with_host("sh", "-c", "printf %s \"$0\"")
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            self.assertRegex(done.stdout, "^-DVIRTINE_IMAGE_[0-9a-f]{32}$")
+            macros.add(done.stdout)
+        # Who compiles by itself is not told so, or is told of another image.
+        self.assertEqual(len(macros), 3)
+        macros.remove(done.stdout)
         for compiler in COMPILERS:
-            self.assertEqual(self.host(compiler, "-fsyntax-only").stdout, "")
+            for options in ([], macros):
+                said = self.host(compiler, "-fsyntax-only", *options).stdout
+                self.assertEqual(said.count("error: "), 1, said)
+                self.assertIn("[V118]", said)
+            said = self.with_host(*self.command(compiler, "-fsyntax-only", "-Werror", "app.cpp"))
+            self.assertEqual((said.returncode, said.stdout, said.stderr), (0, "", ""))
+
+    def test_files_that_change_while_they_are_compiled(self):
+        self.write("part.hpp", "")
+        self.write("app.cpp", SMALL_HEAD + '#include "part.hpp"\n' + SQUARE)
+        for name in ("app.cpp", "part.hpp"):
+            done = self.with_host("sh", "-c", f"touch -d 1970-01-01 {name}; exit 3")
+            self.assertEqual((done.returncode, done.stdout), (1, ""))
+            self.assertIn(f"{name} was changed while it was read; run virtine-cc again",
+                          done.stderr)
+            self.assertEqual(os.listdir(self.work / "guests"), [])
+
+    def test_the_command_of_the_host(self):
+        self.write("app.cpp", SMALL_HEAD + SQUARE)
+        done = self.with_host("sh", "-c", "echo said; echo wrong >&2; exit 3")
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (3, "said\n", "wrong\n"))
+        self.assertEqual(os.listdir(self.work / "guests"), ["app.hpp"])
+        done = self.with_host("sh", "-c", "kill -9 $$")
+        self.assertEqual((done.returncode, done.stdout), (137, ""))
+        for command, says in ((["no/such program"], "--host no/such program cannot be run: No such"),
+                              ([], "--host is the last option")):
+            done = self.with_host(*command)
+            self.assertEqual((done.returncode, done.stdout), (1, ""))
+            self.assertIn(says, done.stderr)
+            self.assertEqual(os.listdir(self.work / "guests"), [])
+        done = self.run_cc("app.cpp", "-c", "-o", "app.o", "--host", "true")
+        self.assertIn("does not go with -c", done.stderr)
+
+    def test_times_and_places_are_of_no_account(self):
+        text = self.image(SMALL_HEAD + SQUARE)
         os.utime(self.work / "app.cpp", (1, 1))
+        copy = self.directory / "a copy"
+        shutil.copytree(self.work, copy)
+        (copy / "guests" / "app.hpp").unlink()
+        self.assertEqual(self.build("--depfile", "d", "app.cpp", "guests/app.hpp", cwd=copy), text)
+        self.assertNotIn(str(self.directory), text)
+        (copy / "app.cpp").rename(copy / "b.cpp")
         for compiler in COMPILERS:
-            self.assertIn("[V118]", self.host(compiler, "-fsyntax-only").stdout)
-        shutil.copy(self.work / "app.cpp", self.work / "other.cpp")
-        for compiler in COMPILERS:
-            self.assertIn("[V117]", self.host(compiler, "-fsyntax-only", source="other.cpp").stdout)
+            for place, source in ((copy, self.work / "app.cpp"), (self.work, "./app.cpp")):
+                said = self.host(compiler, "-fsyntax-only", "-Wall", "-Wextra", "-Wdate-time",
+                                 "-Werror", cwd=place, source=source, SOURCE_DATE_EPOCH="86400")
+                self.assertEqual(said.stdout, "")
+            self.assertIn("[V117]", self.host(compiler, "-fsyntax-only", cwd=copy,
+                                              source="b.cpp").stdout)
+
+    def test_two_files_of_one_name_in_a_program(self):
+        for folder, factor in (("a", 1), ("b", 100)):
+            self.write(f"{folder}/app.cpp", SMALL_HEAD.replace("<guests/app.hpp>", '"app.guest.hpp"')
+                       + f"VIRTINE(scaled, (int x) -> int) {{ return {factor} * x; }}\n"
+                       f"int {folder}(int x) {{ return scaled.try_call(x).value_or(77); }}\n")
+        self.write("main.cpp", "#include <cstdio>\nint a(int), b(int);\n"
+                   'int main() { std::printf("%d %d\\n", a(4), b(3)); }\n')
+        compiler = COMPILERS[-1]
+        done = self.run_cc(
+            "a/app.cpp", "-o", "a/app.guest.hpp", "--host", VIRTINE_CC,
+            "b/app.cpp", "-o", "b/app.guest.hpp", "--host",
+            *self.command(compiler, "a/app.cpp", "b/app.cpp", "main.cpp", "-o", "app"))
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
+        said = subprocess.run([self.work / "app"], stdout=subprocess.PIPE, check=False).stdout
+        self.assertEqual(said, b"4 300\n" if os.path.exists("/dev/kvm") else b"77 77\n")
+        # Here b/app.cpp takes the image of a/app.cpp for its own.
+        self.run_cc("a/app.cpp", "-o", "a/app.guest.hpp", "--depfile", "d")
+        shutil.copy(self.work / "a" / "app.guest.hpp", self.work / "b" / "app.guest.hpp")
+        for name in COMPILERS:
+            self.assertIn("[V117]", self.host(name, "-fsyntax-only", source="b/app.cpp").stdout)
+
+    @unittest.skipUnless(shutil.which("ccache"), "there is no ccache")
+    def test_a_compiler_with_a_cache(self):
+        made = []
+        # ccache takes a $ in the name of its folder for a variable.
+        folder = tempfile.TemporaryDirectory(prefix="virtine-test-")
+        self.addCleanup(folder.cleanup)
+        os.environ["CCACHE_DIR"] = folder.name
+        self.addCleanup(os.environ.pop, "CCACHE_DIR")
+        for factor in ("2", "3", "2"):
+            self.write("app.cpp", SMALL_HEAD + SQUARE.replace("x * x", f"x * {factor}")
+                       + "int host() { return square.try_call(3).value_or(77); }\n")
+            done = self.with_host("ccache", *self.command("g++", "-c", "app.cpp", "-o", "app.o"))
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            made.append((self.work / "app.o").read_bytes())
+        self.assertTrue(made[0] != made[1] and made[0] == made[2])
+        said = subprocess.run(["ccache", "--print-stats"], stdout=subprocess.PIPE,
+                              encoding="utf-8", check=True).stdout
+        self.assertEqual(sum(map(int, re.findall(r"(?:direct|preprocessed)_cache_hit\t(\d+)", said))),
+                         1, said)
 
     def test_a_const_result_is_its_value(self):
         self.image(HEAD + "struct pair { int a, b; };\n"
@@ -150,7 +258,7 @@ class SingleSource(Case):
         self.write("more.cpp", HEAD + "VIRTINE(cube, (int x) -> int) { return x * x * x; }\n"
                    "int host() { return cube.try_call(3).value_or(0); }\n")
         text = self.image(HEAD + SQUARE + MAIN, "more.cpp")
-        self.assertEqual(len(re.findall(r"source_image<0x", text)), 2)
+        self.assertEqual(text.count("struct virtine::detail::source_image<"), 2)
         for compiler in COMPILERS:
             for source in ("app.cpp", "more.cpp"):
                 self.assertEqual(self.host(compiler, "-fsyntax-only", source=source).stdout, "")

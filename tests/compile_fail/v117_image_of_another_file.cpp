@@ -1,5 +1,6 @@
-// error: virtine \[V118\]: the image of this file was made before the file was changed
-// An image of an older state of the file must not run, nor the function's body by itself.
+// error: virtine \[V117\]: there is no image of this file
+// An image of a file of the same name in another folder must not run, nor the function's body by
+// itself.
 // SPDX-License-Identifier: MIT
 #include <virtine/virtine.hpp>
 
@@ -11,13 +12,14 @@ struct app : virtine::detail::stand_in_image {
 };
 }  // namespace guests
 template <>
-struct virtine::detail::source_image<virtine::detail::source_key(__FILE__)> {
+struct virtine::detail::source_image<virtine::detail::this_unit,
+                                     virtine::detail::source_key(__FILE__)> {
   using image = guests::app;
   using functions = guests::app;
 #ifdef VALID
-  static constexpr std::uint64_t changed = text_key(__TIMESTAMP__);
+  static constexpr std::string_view file = "../compile_fail/v117_image_of_another_file.cpp";
 #else
-  static constexpr std::uint64_t changed = text_key("Thu Jan  1 00:00:00 1970");
+  static constexpr std::string_view file = "../other/v117_image_of_another_file.cpp";
 #endif
 };
 
