@@ -27,8 +27,8 @@ class conversation {
   conversation() {
     int ends[2];
     bench::check(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0, "socketpair");
-    client_ = virtine::kvm::fd(ends[0]);
-    server_ = virtine::kvm::fd(ends[1]);
+    client_ = virtine::os::fd(ends[0]);
+    server_ = virtine::os::fd(ends[1]);
   }
 
   template <class Echoer>
@@ -44,8 +44,8 @@ class conversation {
   }
 
  private:
-  virtine::kvm::fd client_;
-  virtine::kvm::fd server_;
+  virtine::os::fd client_;
+  virtine::os::fd server_;
 };
 
 template <class Image>

@@ -16,13 +16,13 @@
 #include <cstring>
 #include <span>
 
-#include <virtine/guest_cpu.hpp>
+#include <virtine/abi/user64.hpp>
 #include <virtine/kvm/system.hpp>
 #include <virtine/kvm/uapi.hpp>
+#include <virtine/machine/guest_cpu.hpp>
 #include <virtine/x86/descriptors.hpp>
 #include <virtine/x86/page_table.hpp>
 #include <virtine/x86/trap.hpp>
-#include <virtine/x86/user64.hpp>
 
 namespace bench {
 
@@ -72,12 +72,12 @@ inline int floor_prepare(floor_guest* guest) {
   namespace map = floor_map;
   namespace x86 = virtine::x86;
   namespace requests = virtine::kvm::requests;
-  const auto shared = virtine::guest_cpu::shared();
+  const auto shared = virtine::detail::guest_cpu::shared();
   if (!shared) {
     errno = shared.why().os_error != 0 ? shared.why().os_error : ENOTSUP;
     return -1;
   }
-  const virtine::guest_cpu& cpu = **shared;
+  const virtine::detail::guest_cpu& cpu = **shared;
   guest->cpuid = cpu.cpuid.get();
   guest->xcrs.nr_xcrs = cpu.xcr0 != 0 ? 1 : 0;
   guest->xcrs.xcrs[0].value = cpu.xcr0;

@@ -37,7 +37,7 @@
 
 namespace {
 
-using virtine::kvm::fd;
+using virtine::os::fd;
 
 // A directory with a file of each size.
 class site {
@@ -183,7 +183,7 @@ void measure_parts(bench::program& program) {
       answer{policy};
   const bench::floor_exit exit;
 
-  auto warmed = virtine::machine::create(guests::http::description).value();
+  auto warmed = virtine::detail::machine::create(guests::http::description).value();
   using marshaller = virtine::detail::marshaller<http::reply(std::string_view, std::int64_t)>;
   const marshaller arguments(request, now);
   const auto write = [&] {

@@ -16,24 +16,24 @@
 #include <utility>
 #include <vector>
 
-#include <virtine/guest_access.hpp>
 #include <virtine/guest_memory.hpp>
 #include <virtine/image.hpp>
-#include <virtine/runner.hpp>
-#include <virtine/stop.hpp>
-#include <virtine/system_call.hpp>
+#include <virtine/machine/guest_access.hpp>
+#include <virtine/machine/guest_exit.hpp>
+#include <virtine/machine/runner.hpp>
+#include <virtine/machine/system_call.hpp>
 
 /// One stay in the guest: what it does to the machine, and how it ends.
 struct scripted_step {
-  virtine::result<virtine::stop> outcome = virtine::stop::done;
+  virtine::result<virtine::detail::guest_exit> outcome = virtine::detail::guest_exit::done;
   std::uint32_t hypercall = 0;
   std::uint64_t frame = 0;  ///< Guest address of the hypercall's frame.
-  virtine::system_call system_call = {};
+  virtine::detail::system_call system_call = {};
   std::function<void(class scripted_machine&)> act = {};
 };
 
 /// Satisfies machine_like. Every call plays the script from its start; what is beyond it is done.
-class scripted_machine final : public virtine::guest_access {
+class scripted_machine final : public virtine::detail::guest_access {
  public:
   static constexpr std::uint64_t base = 0x30000;
   static constexpr std::size_t arguments_size = 4096;
@@ -61,7 +61,7 @@ class scripted_machine final : public virtine::guest_access {
   }
 
   static virtine::result<std::unique_ptr<scripted_machine>> create(
-      const virtine::image_description& image, const virtine::run_limits& = {}) {
+      const virtine::image_description& image, const virtine::detail::run_limits& = {}) {
     if (when_created) when_created();
     if (throws) throw std::bad_alloc();
     if (refusal) return *refusal;
@@ -76,7 +76,8 @@ class scripted_machine final : public virtine::guest_access {
     return virtine::guest_address{base};
   }
 
-  virtine::result<virtine::stop> enter(std::uint64_t function, const virtine::run_limits& limits) {
+  virtine::result<virtine::detail::guest_exit> enter(std::uint64_t function,
+                                                     const virtine::detail::run_limits& limits) {
     if (poisoned_) return virtine::error{.code = virtine::errc::machine_failure};
     entered = function;
     until = limits.until;
@@ -85,7 +86,7 @@ class scripted_machine final : public virtine::guest_access {
     ++calls;
     return play();
   }
-  virtine::result<virtine::stop> resume() {
+  virtine::result<virtine::detail::guest_exit> resume() {
     ++resumed;
     return play();
   }
@@ -95,7 +96,7 @@ class scripted_machine final : public virtine::guest_access {
   [[nodiscard]] virtine::guest_address hypercall_frame() const {
     return virtine::guest_address{step_.frame};
   }
-  [[nodiscard]] virtine::system_call system_call() const { return step_.system_call; }
+  [[nodiscard]] virtine::detail::system_call system_call() const { return step_.system_call; }
   void answer(std::int64_t value) { answers.push_back(value); }
   scripted_machine& guest_runner() { return *this; }
   bool pause(std::chrono::nanoseconds time) {
@@ -127,7 +128,7 @@ class scripted_machine final : public virtine::guest_access {
   [[nodiscard]] const virtine::image_description& image() const { return image_; }
 
   std::uint64_t entered = 0;
-  virtine::run_gate::time_point until{};
+  virtine::detail::run_gate::time_point until{};
   bool stop_possible = false;
   bool abandoned = false;
   std::vector<std::uint64_t> written;  ///< Its write set.
@@ -146,7 +147,7 @@ class scripted_machine final : public virtine::guest_access {
     ++alive;
   }
 
-  virtine::result<virtine::stop> play() {
+  virtine::result<virtine::detail::guest_exit> play() {
     step_ = next_ < steps_.size() ? steps_[next_++] : scripted_step{};
     if (step_.act) step_.act(*this);
     if (!step_.outcome) poisoned_ = true;

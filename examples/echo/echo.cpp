@@ -21,7 +21,7 @@
 
 namespace {
 
-using virtine::kvm::fd;
+using virtine::os::fd;
 
 bool read_port(std::string_view text, std::uint16_t& port) {
   const auto read = std::from_chars(text.begin(), text.end(), port);

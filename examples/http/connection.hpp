@@ -16,7 +16,7 @@
 #include <utility>
 #include <vector>
 
-#include <virtine/kvm/fd.hpp>
+#include <virtine/os/fd.hpp>
 
 #include "http.hpp"
 
@@ -25,7 +25,7 @@ namespace http {
 class connection {
  public:
   /// Takes a socket that does not block.
-  explicit connection(virtine::kvm::fd socket) : socket_(std::move(socket)) {}
+  explicit connection(virtine::os::fd socket) : socket_(std::move(socket)) {}
 
   [[nodiscard]] int socket() const { return socket_.get(); }
 
@@ -56,7 +56,7 @@ class connection {
   }
 
   /// Takes the file of all parts.
-  void take_file(virtine::kvm::fd file) {
+  void take_file(virtine::os::fd file) {
     if (!parts_.empty()) file_ = std::move(file);
   }
 
@@ -97,12 +97,12 @@ class connection {
     sent_ = 0;
     parts_.clear();
     next_part_ = 0;
-    file_ = virtine::kvm::fd();
+    file_ = virtine::os::fd();
     return true;
   }
 
  private:
-  virtine::kvm::fd socket_;
+  virtine::os::fd socket_;
   std::array<char, most_input> input_;
   std::size_t size_ = 0;
   std::string output_;
@@ -115,7 +115,7 @@ class connection {
   };
   std::vector<part> parts_;
   std::size_t next_part_ = 0;
-  virtine::kvm::fd file_;
+  virtine::os::fd file_;
   bool closes_ = false;
 };
 

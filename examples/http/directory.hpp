@@ -16,7 +16,7 @@
 #include <string_view>
 #include <system_error>
 
-#include <virtine/kvm/fd.hpp>
+#include <virtine/os/fd.hpp>
 
 #include "http.hpp"
 
@@ -24,7 +24,7 @@ namespace http {
 
 /// A file that was opened, or none.
 struct opened_file {
-  virtine::kvm::fd fd;
+  virtine::os::fd fd;
   file_info info;
 };
 
@@ -48,7 +48,7 @@ class directory {
     how.flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;  // A pipe's writer is not waited for.
     how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS;
     const long fd = ::syscall(SYS_openat2, fd_.get(), name.data(), &how, sizeof how);
-    opened_file file{.fd = virtine::kvm::fd(static_cast<int>(fd)), .info = {}};
+    opened_file file{.fd = virtine::os::fd(static_cast<int>(fd)), .info = {}};
     struct ::stat found {};
     if (!file.fd || ::fstat(file.fd.get(), &found) != 0 || !S_ISREG(found.st_mode)) return {};
     file.info.size = static_cast<std::uint64_t>(found.st_size);
@@ -64,7 +64,7 @@ class directory {
   }
 
  private:
-  virtine::kvm::fd fd_;
+  virtine::os::fd fd_;
 };
 
 }  // namespace http

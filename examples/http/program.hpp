@@ -26,7 +26,7 @@
 #include <thread>
 #include <vector>
 
-#include <virtine/kvm/fd.hpp>
+#include <virtine/os/fd.hpp>
 
 #include "directory.hpp"
 #include "server.hpp"
@@ -81,9 +81,9 @@ inline program_options parse_options(int argc, char** argv) {
 
 /// Returns a socket that listens at the address; `port` becomes the one it has. Throws
 /// std::system_error.
-inline virtine::kvm::fd listen_at(const std::string& address, std::uint16_t& port) {
+inline virtine::os::fd listen_at(const std::string& address, std::uint16_t& port) {
   const auto fail = [] { throw std::system_error(errno, std::generic_category(), "listen"); };
-  virtine::kvm::fd listener{::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
+  virtine::os::fd listener{::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
   const int on = 1;
   ::sockaddr_in at{};
   ::socklen_t size = sizeof at;
@@ -134,8 +134,8 @@ template <class MakeHandler>
 void serve(program_options given, const MakeHandler& make_handler) {
   given.loop.connections = std::min(given.loop.connections, most_connections(given.threads));
   const ::sigset_t ends = ending_signals();
-  const virtine::kvm::fd stop{::signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK)};
-  const virtine::kvm::fd listener = listen_at(given.address, given.port);
+  const virtine::os::fd stop{::signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK)};
+  const virtine::os::fd listener = listen_at(given.address, given.port);
   std::list<event_loop<decltype(make_handler())>> loops;
   for (unsigned i = 0; i < given.threads; ++i) {
     loops.emplace_back(listener.get(), stop.get(), make_handler(), given.loop);

@@ -18,7 +18,7 @@
 #include <utility>
 #include <vector>
 
-#include <virtine/kvm/fd.hpp>
+#include <virtine/os/fd.hpp>
 
 #include "connection.hpp"
 
@@ -90,7 +90,7 @@ class event_loop {
   using clock = std::chrono::steady_clock;
 
   struct client {
-    explicit client(virtine::kvm::fd socket) : link(std::move(socket)) {}
+    explicit client(virtine::os::fd socket) : link(std::move(socket)) {}
 
     connection link;
     clock::time_point until;
@@ -126,7 +126,7 @@ class event_loop {
 
   void accept() {
     while (active_.size() + ending_.size() < options_.connections) {
-      virtine::kvm::fd socket{::accept4(listener_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)};
+      virtine::os::fd socket{::accept4(listener_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)};
       if (!socket) {
         // Without a descriptor for it the connection stays there, and would wake this at once.
         if (errno == EMFILE || errno == ENFILE) pause_end_ = now_ + pause;
@@ -252,7 +252,7 @@ class event_loop {
     return static_cast<int>(std::max<std::int64_t>(left, 0));
   }
 
-  virtine::kvm::fd poll_;
+  virtine::os::fd poll_;
   int listener_;
   Handler handler_;
   loop_options options_;

@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include <virtine/checks.hpp>
+#include <virtine/abi/checks.hpp>
 
 namespace js {
 

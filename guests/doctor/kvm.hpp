@@ -18,10 +18,10 @@
 #include <variant>
 
 #include <guests/square.hpp>
-#include <virtine/guest_cpu.hpp>
 #include <virtine/kvm/capability.hpp>
-#include <virtine/kvm/fd.hpp>
 #include <virtine/kvm/system.hpp>
+#include <virtine/machine/guest_cpu.hpp>
+#include <virtine/os/fd.hpp>
 #include <virtine/virtine.hpp>
 
 #include "processor.hpp"
@@ -51,7 +51,7 @@ inline void examine_device(report& out, const char* path) {
   out.add("owner", std::uint64_t{about.st_uid});
   out.add("group", std::uint64_t{about.st_gid}, group_name(about.st_gid));
   // Tried, not asked: a container's device policy shows in no right.
-  const virtine::kvm::fd opened{::open(path, O_RDWR | O_CLOEXEC)};
+  const virtine::os::fd opened{::open(path, O_RDWR | O_CLOEXEC)};
   out.add("can_be_opened", bool{opened}, opened ? "" : std::strerror(errno));
 }
 
@@ -60,7 +60,7 @@ inline void examine_device(report& out, const char* path) {
 inline void examine_capabilities(report& out, const char* path) {
   using namespace virtine::kvm;
   out.begin("capabilities");
-  const fd device{::open(path, O_RDWR | O_CLOEXEC)};
+  const virtine::os::fd device{::open(path, O_RDWR | O_CLOEXEC)};
   auto version = call(device.get(), requests::get_api_version);
   out.add("api_version", version ? value(static_cast<std::uint64_t>(*version)) : value("unknown"));
   if (!version) return;
@@ -83,10 +83,10 @@ inline void examine_guest_cpu(report& out, const virtine::kvm::system& system) {
     out.add("kvm_leaf_" + hex(leaf).substr(2) + '_' + std::to_string(subleaf),
             hex(cpuid_answer{entry->eax, entry->ebx, entry->ecx, entry->edx}));
   }
-  const auto found = virtine::guest_cpu::of(system);
+  const auto found = virtine::detail::guest_cpu::of(system);
   out.add("state_can_be_wiped", bool{found}, found ? "" : virtine::to_string(found.why()));
   if (!found) return;
-  const virtine::guest_cpu& cpu = *found;
+  const virtine::detail::guest_cpu& cpu = *found;
   out.add("xcr0", hex(cpu.xcr0), cpu.xcr0 == 0 ? "SSE, without XSAVE" : components(cpu.xcr0));
   out.add("wiped_by", cpu.features.osxsave ? "XRSTOR" : "FXRSTOR");
   out.add("fsgsbase", cpu.features.fsgsbase);

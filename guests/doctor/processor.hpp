@@ -11,7 +11,7 @@
 #include <system_error>
 #include <vector>
 
-#include <virtine/extended_state.hpp>
+#include <virtine/machine/extended_state.hpp>
 #include <virtine/x86/processor.hpp>
 
 #include "files.hpp"
@@ -94,7 +94,7 @@ inline std::string components(std::uint64_t mask) {
   std::string names;
   for (unsigned i = 0; i < 64; ++i) {
     if ((mask >> i & 1) == 0) continue;
-    names += std::string(names.empty() ? "" : ", ") + virtine::component_name(i);
+    names += std::string(names.empty() ? "" : ", ") + virtine::detail::component_name(i);
   }
   return names.empty() ? "nothing" : names;
 }

@@ -3,7 +3,7 @@
 // Must not know the guest. All are weak: an image may bring its own.
 // SPDX-License-Identifier: MIT
 
-#include <virtine/x86/ending.hpp>
+#include <virtine/abi/abort_reason.hpp>
 
 using virtine::x86::end_call;
 using virtine::x86::ending;

@@ -14,7 +14,7 @@
 
 #include <unistd.h>
 
-#include <virtine/x86/ending.hpp>
+#include <virtine/abi/abort_reason.hpp>
 
 #define WEAK [[gnu::weak]]
 

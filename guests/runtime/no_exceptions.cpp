@@ -8,7 +8,7 @@
 #include <new>
 #include <typeinfo>
 
-#include <virtine/x86/ending.hpp>
+#include <virtine/abi/abort_reason.hpp>
 
 using virtine::x86::end_call;
 using virtine::x86::ending;

@@ -420,7 +420,7 @@ hypercall! {
 #[panic_handler]
 fn panic(info: &PanicInfo) -> ! {
     let place = info.location().and_then(place_of).unwrap_or(panic as *const () as usize);
-    // `ud1 eax, [rax + reason]`, as virtine/x86/ending.hpp has it: panicked, at what is before RCX.
+    // `ud1 eax, [rax + reason]`, as virtine/abi/abort_reason.hpp has it: panicked, at what is before RCX.
     // Sound: it ends the call.
     unsafe {
         core::arch::asm!(

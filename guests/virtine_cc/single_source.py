@@ -38,7 +38,7 @@ def stand_in(source, options, directory):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(f"""#pragma once
-#include <virtine/source_image.hpp>
+#include <virtine/call/source_image.hpp>
 namespace guests {{
 struct {options.name} : ::virtine::detail::stand_in_image {{
   using image = {options.name};

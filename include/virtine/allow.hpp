@@ -15,11 +15,11 @@
 #include <type_traits>
 #include <utility>
 
-#include <virtine/frame.hpp>
-#include <virtine/grant.hpp>
-#include <virtine/guest_access.hpp>
+#include <virtine/abi/frame.hpp>
+#include <virtine/call/object_bytes.hpp>
 #include <virtine/hypercall.hpp>
-#include <virtine/object_bytes.hpp>
+#include <virtine/machine/guest_access.hpp>
+#include <virtine/policy/grant.hpp>
 #include <virtine/tainted.hpp>
 
 namespace virtine {
@@ -58,7 +58,7 @@ class answer<void> {
 template <class T>
 class guest_buffer {
  public:
-  guest_buffer(guest_access& guest, guest_address at, std::size_t size)
+  guest_buffer(detail::guest_access& guest, guest_address at, std::size_t size)
       : guest_(&guest), at_(at), size_(size) {}
 
   /// Returns how many elements there is room for; that much memory exists.
@@ -82,7 +82,7 @@ class guest_buffer {
   }
 
  private:
-  guest_access* guest_;
+  detail::guest_access* guest_;
   guest_address at_;
   std::size_t size_;
 };
@@ -102,7 +102,7 @@ using handler_argument_t = typename handler_argument<A>::type;
 
 /// Reads the argument of type A whose frame slot is at `slot`. An error rejects the hypercall.
 template <class A>
-result<handler_argument_t<A>> read_argument(guest_access& guest, const std::byte* slot) {
+result<handler_argument_t<A>> read_argument(detail::guest_access& guest, const std::byte* slot) {
   constexpr error rejected{.code = errc::hypercall_rejected,
                            .operation = "a hypercall argument is not a value of its type"};
   if constexpr (is_sequence<A>) {
@@ -152,7 +152,7 @@ struct server<R(A...)> {
       (std::is_void_v<R> && std::is_invocable_r_v<void, Handler&, handler_argument_t<A>...>);
 
   template <class Handler>
-  static result<void> serve(Handler& handler, guest_access& guest, guest_address at) {
+  static result<void> serve(Handler& handler, detail::guest_access& guest, guest_address at) {
     // Copied once, so that what is checked is what is used.
     std::array<std::byte, layout::size> slots{};
     if constexpr (layout::size > 0) {
@@ -181,7 +181,7 @@ struct server<R(A...)> {
                                   .operation = "the handler rejected the hypercall"};
 
   template <class Handler>
-  static result<void> reply(Handler& handler, guest_access& guest, guest_address at,
+  static result<void> reply(Handler& handler, detail::guest_access& guest, guest_address at,
                             handler_argument_t<A>... arguments) {
     if constexpr (std::is_void_v<R>) {
       if constexpr (std::is_void_v<std::invoke_result_t<Handler&, handler_argument_t<A>...>>) {
@@ -213,7 +213,7 @@ struct server<R(A...)> {
 template <hypercall_type Call, class Handler>
 struct allowed {
   using call = Call;
-  static constexpr std::array things{granted_thing{"hypercall", Call::number}};
+  static constexpr std::array things{detail::granted_thing{"hypercall", Call::number}};
   Handler handler;
 
   [[nodiscard]] std::string describe() const {

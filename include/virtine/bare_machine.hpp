@@ -19,19 +19,19 @@
 #include <utility>
 #include <vector>
 
-#include <virtine/bare_processor.hpp>
-#include <virtine/fault_report.hpp>
-#include <virtine/guest_access.hpp>
 #include <virtine/guest_memory.hpp>
 #include <virtine/image.hpp>
-#include <virtine/kvm/explain.hpp>
-#include <virtine/kvm/fd.hpp>
 #include <virtine/kvm/system.hpp>
 #include <virtine/kvm/vm.hpp>
-#include <virtine/out_of_memory.hpp>
+#include <virtine/machine/bare_processor.hpp>
+#include <virtine/machine/fault_report.hpp>
+#include <virtine/machine/guest_access.hpp>
+#include <virtine/machine/guest_exit.hpp>
+#include <virtine/machine/runner.hpp>
+#include <virtine/os/error_text.hpp>
+#include <virtine/os/fd.hpp>
+#include <virtine/os/out_of_memory.hpp>
 #include <virtine/result.hpp>
-#include <virtine/runner.hpp>
-#include <virtine/stop.hpp>
 #include <virtine/x86/page_table.hpp>
 
 namespace virtine {
@@ -45,7 +45,7 @@ struct bare_options {
 /// A VM with one vCPU at CPL 0 and flat memory from address 0. One thread at a time may use it. The
 /// guest owns all of the machine, so reset() restores all of it: its cost grows with the memory.
 /// long64 guests find an identity map in the page tables at `tables`.
-class bare_machine final : public guest_access {
+class bare_machine final : public detail::guest_access {
  public:
   // The map of bare images; docs/guest-abi.md. By hand, only `tables` is taken.
   static constexpr std::uint64_t frame = 0x1000;
@@ -55,14 +55,14 @@ class bare_machine final : public guest_access {
 
   /// Creates a machine by hand: zeroed memory, RIP 0. Load something, set_registers(), run().
   static result<std::unique_ptr<bare_machine>> create(const bare_options& options) {
-    return detail::or_out_of_memory([&] { return make(options); });
+    return os::or_out_of_memory([&] { return make(options); });
   }
 
   /// Creates a machine of a bare image, which must outlive it. Keeps what every call begins with,
   /// so that the pages of the image take memory twice. Has nothing to wait for that could be
   /// limited.
   static result<std::unique_ptr<bare_machine>> create(const image_description& image,
-                                                      const run_limits& = {}) {
+                                                      const detail::run_limits& = {}) {
     auto made = create(bare_options{.mode = image.mode, .memory = image.memory_size});
     if (!made) return made;
     (*made)->image_ = &image;
@@ -86,14 +86,14 @@ class bare_machine final : public guest_access {
 
   /// Copies a file's content to `address`. Fails with errc::kvm_call if it cannot be read.
   result<void> load_file(guest_address address, const std::string& path) {
-    const kvm::fd file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
-    if (!file) return kvm::explain("the file to load cannot be opened", errno);
-    return detail::or_out_of_memory([&]() -> result<void> {
+    const os::fd file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+    if (!file) return os::explain("the file to load cannot be opened", errno);
+    return os::or_out_of_memory([&]() -> result<void> {
       std::vector<std::byte> content;
       std::array<std::byte, x86::page_size> part;
       for (;;) {
         const ::ssize_t got = ::read(file.get(), part.data(), part.size());
-        if (got < 0) return kvm::explain("read", errno);
+        if (got < 0) return os::explain("read", errno);
         if (got == 0) break;
         content.insert(content.end(), part.begin(), part.begin() + got);
         if (content.size() > memory_.size()) break;  // load() will refuse it.
@@ -110,7 +110,7 @@ class bare_machine final : public guest_access {
 
   /// Sets the general registers, RIP and RFLAGS.
   result<void> set_registers(const kvm_regs& regs) {
-    if (auto left = bare_processor::complete_exit(runner_.vcpu()); !left) return left;
+    if (auto left = detail::bare_processor::complete_exit(runner_.vcpu()); !left) return left;
     return runner_.vcpu().set_regs(regs);
   }
 
@@ -120,7 +120,7 @@ class bare_machine final : public guest_access {
   result<kvm::exit> run(std::chrono::nanoseconds timeout = std::chrono::seconds(10)) {
     if (auto good = usable(); !good) return good.why();
     if (auto kept = remember(); !kept) return kept.why();
-    runner_.begin({.until = deadline_after(timeout)});
+    runner_.begin({.until = detail::deadline_after(timeout)});
     auto ran = runner_.run();
     if (auto ended = runner_.end(); !ended) return ended.why();
     if (!ran) return ran.why();
@@ -144,7 +144,8 @@ class bare_machine final : public guest_access {
   }
   [[nodiscard]] guest_address arguments_address() const { return guest_address{frame}; }
 
-  [[nodiscard]] result<stop> enter(std::uint64_t function, const run_limits& limits) {
+  [[nodiscard]] result<detail::guest_exit> enter(std::uint64_t function,
+                                                 const detail::run_limits& limits) {
     if (auto good = usable(); !good) return good.why();
     kvm_regs regs{};
     regs.rip = image_->boot != 0 ? image_->boot : function;
@@ -156,7 +157,7 @@ class bare_machine final : public guest_access {
     runner_.begin(limits);
     return go_on();
   }
-  [[nodiscard]] result<stop> resume() { return go_on(); }
+  [[nodiscard]] result<detail::guest_exit> resume() { return go_on(); }
   void abandon() {
     if (runner_.running()) static_cast<void>(runner_.end());
     poisoned_ = true;
@@ -192,17 +193,17 @@ class bare_machine final : public guest_access {
                        "whole pages; its memory is",
                    .detail = options.memory};
     }
-    auto guard = watchdog::shared();
+    auto guard = detail::watchdog::shared();
     if (!guard) return guard.why();
     auto system = kvm::system::shared();
     if (!system) return system.why();
-    auto processor = bare_processor::of(**system);
+    auto processor = detail::bare_processor::of(**system);
     if (!processor) return processor.why();
-    auto memory = kvm::mapping::guarded(options.memory);
+    auto memory = os::mapping::guarded(options.memory);
     if (!memory) return memory.why();
     auto vm = (*system)->create_vm();
     if (!vm) return vm.why();
-    if (auto confined = bare_processor::confine(*vm); !confined) return confined.why();
+    if (auto confined = detail::bare_processor::confine(*vm); !confined) return confined.why();
     // It is declared before the VM in the machine, and so outlives it.
     if (auto set = vm->set_user_memory_region(slot_of(*memory)); !set) return set.why();
     auto vcpu = vm->create_vcpu(0, (*system)->vcpu_mmap_size());
@@ -215,8 +216,9 @@ class bare_machine final : public guest_access {
     return made;
   }
 
-  bare_machine(const bare_options& options, const bare_processor& processor, kvm::mapping memory,
-               kvm::vm vm, kvm::vcpu vcpu, std::shared_ptr<watchdog> guard)
+  bare_machine(const bare_options& options, const detail::bare_processor& processor,
+               os::mapping memory, kvm::vm vm, kvm::vcpu vcpu,
+               std::shared_ptr<detail::watchdog> guard)
       : options_(options),
         processor_(processor),
         memory_(std::move(memory)),
@@ -244,7 +246,7 @@ class bare_machine final : public guest_access {
   /// Keeps what memory holds, for reset() to return to. Once.
   result<void> remember() {
     if (pristine_.size() != 0) return {};
-    auto copy = kvm::mapping::anonymous(memory_.size());
+    auto copy = os::mapping::anonymous(memory_.size());
     if (!copy) return copy.why();
     copy_pages(copy->bytes(), memory_.bytes());
     pristine_ = *std::move(copy);
@@ -257,7 +259,7 @@ class bare_machine final : public guest_access {
                  .operation = "the machine is poisoned by a call or a reset that failed"};
   }
 
-  [[nodiscard]] static kvm_userspace_memory_region slot_of(const kvm::mapping& memory) {
+  [[nodiscard]] static kvm_userspace_memory_region slot_of(const os::mapping& memory) {
     // Sound: nothing here dereferences it; the memory outlives the VM that is given it.
     return {.slot = 0,
             .flags = 0,
@@ -269,7 +271,7 @@ class bare_machine final : public guest_access {
   /// Takes back everything that a guest can have changed.
   result<void> take_back() {
     // First, because it can write to memory and registers.
-    if (auto left = bare_processor::complete_exit(runner_.vcpu()); !left) return left;
+    if (auto left = detail::bare_processor::complete_exit(runner_.vcpu()); !left) return left;
     if (pristine_.size() != 0) copy_pages(memory_.bytes(), pristine_.bytes());
     if (auto done = processor_.forget_translations(vm_, slot_of(memory_)); !done) return done;
     return reset_registers();
@@ -280,20 +282,21 @@ class bare_machine final : public guest_access {
     return processor_.reset(runner_.vcpu(), boots ? x86::cpu_mode::real16 : options_.mode, tables);
   }
 
-  result<stop> go_on() {
+  result<detail::guest_exit> go_on() {
     if (auto ran = runner_.run(); !ran) return end(ran.why());
     const kvm_run& state = runner_.vcpu().state();
-    if (state.exit_reason == KVM_EXIT_HLT) return end(stop::done);
+    if (state.exit_reason == KVM_EXIT_HLT) return end(detail::guest_exit::done);
     if (state.exit_reason == KVM_EXIT_IO && state.io.direction == KVM_EXIT_IO_OUT) {
-      if (state.io.port == x86::done_port) return end(stop::done);
+      if (state.io.port == x86::done_port) return end(detail::guest_exit::done);
       if (state.io.port == x86::hypercall_port) {
-        return runner_.step_out() ? stop::hypercall : end(stop::hypercall);
+        return runner_.step_out() ? detail::guest_exit::hypercall
+                                  : end(detail::guest_exit::hypercall);
       }
     }
     return end(fault_of(runner_.vcpu().last_exit()));
   }
 
-  result<stop> end(result<stop> outcome) {
+  result<detail::guest_exit> end(result<detail::guest_exit> outcome) {
     if (auto ended = runner_.end(); !ended) outcome = ended.why();
     if (!outcome) poisoned_ = true;
     return outcome;
@@ -316,17 +319,17 @@ class bare_machine final : public guest_access {
     } else {
       out.code = errc::machine_failure;
     }
-    locate(out.fault, *image_);
+    detail::locate(out.fault, *image_);
     return out;
   }
 
   bare_options options_;
   const image_description* image_ = nullptr;
-  bare_processor processor_;
-  kvm::mapping memory_;  // Before vm_: it must be mapped as long as the VM exists.
+  detail::bare_processor processor_;
+  os::mapping memory_;  // Before vm_: it must be mapped as long as the VM exists.
   kvm::vm vm_;
-  runner runner_;
-  kvm::mapping pristine_;  // What memory_ returns to; empty until remember().
+  detail::runner runner_;
+  os::mapping pristine_;  // What memory_ returns to; empty until remember().
   bool poisoned_ = false;
 };
 

@@ -7,14 +7,14 @@
 #include <string>
 #include <utility>
 
-#include <virtine/deadline.hpp>
-#include <virtine/entry_checks.hpp>
+#include <virtine/call/dispatch.hpp>
+#include <virtine/call/entry_checks.hpp>
+#include <virtine/call/marshal.hpp>
 #include <virtine/gdb/connection.hpp>
 #include <virtine/gdb/debugged_machine.hpp>
-#include <virtine/marshal.hpp>
+#include <virtine/machine/deadline.hpp>
+#include <virtine/machine/runner.hpp>
 #include <virtine/result.hpp>
-#include <virtine/runner.hpp>
-#include <virtine/serve.hpp>
 #include <virtine/virtine_fn.hpp>
 
 namespace virtine::gdb {
@@ -56,7 +56,8 @@ class debugged_fn<R(A...), Named, Policy> {
   /// errc::kvm_call when the place for it to connect to cannot be opened.
   [[nodiscard]] result<R> try_call(A... arguments) const {
     const virtine::detail::marshaller<R(A...)> marshalled(arguments...);
-    const run_limits limits = virtine::detail::limits_of(how_.limits, how_.limits.timeout);
+    const virtine::detail::run_limits limits =
+        virtine::detail::limits_of(how_.limits, how_.limits.timeout);
     auto made = debugged_machine::create(entry::image::description, limits);
     if (!made) return made.why();
     debugged_machine& guest = **made;

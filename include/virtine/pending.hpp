@@ -16,12 +16,12 @@
 #include <stop_token>
 #include <utility>
 
-#include <virtine/kvm/explain.hpp>
-#include <virtine/kvm/fd.hpp>
-#include <virtine/out_of_memory.hpp>
-#include <virtine/process.hpp>
+#include <virtine/os/error_text.hpp>
+#include <virtine/os/fd.hpp>
+#include <virtine/os/out_of_memory.hpp>
+#include <virtine/os/process.hpp>
+#include <virtine/os/workers.hpp>
 #include <virtine/result.hpp>
-#include <virtine/workers.hpp>
 
 namespace virtine {
 
@@ -65,8 +65,8 @@ class outcome {
   result<int> event_fd() {
     std::lock_guard lock(mutex_);
     if (!event_) {
-      event_ = kvm::fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-      if (!event_) return kvm::explain("eventfd", errno);
+      event_ = os::fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+      if (!event_) return os::explain("eventfd", errno);
       if (done()) signal();
     }
     return event_.get();
@@ -75,7 +75,7 @@ class outcome {
   /// Keeps this for good, in a child of fork: threads that are gone there may wait in it, or have
   /// locked what it consists of. `self` is what holds it.
   void leave_behind(std::shared_ptr<outcome> self) {
-    event_ = kvm::fd();
+    event_ = os::fd();
     left_behind_ = std::move(self);
   }
 
@@ -85,26 +85,26 @@ class outcome {
   void signal() {
     constexpr std::uint64_t one = 1;
     // It counts from 0 and is written once, so that this cannot fail.
-    if (event_ && ::write(event_.get(), &one, sizeof one) < 0) event_ = kvm::fd();
+    if (event_ && ::write(event_.get(), &one, sizeof one) < 0) event_ = os::fd();
   }
 
   std::mutex mutex_;
   std::condition_variable changed_;
   std::optional<result<R>> reply_;  // Guarded by mutex_, as are all below.
   std::exception_ptr thrown_;
-  kvm::fd event_;
+  os::fd event_;
   std::atomic<bool> done_{false};
   std::shared_ptr<outcome> left_behind_;  // Holds itself.
 };
 
 /// A call as work. Keeps itself until it has run.
 template <class R, class Call>
-class pending_call final : public outcome<R>, public work {
+class pending_call final : public outcome<R>, public os::work {
  public:
   pending_call(Call call, const std::stop_token& stop)
       : call_(std::move(call)), on_stop_(stop, canceller{this->cancelling}) {}
 
-  result<void> start(workers& on, std::shared_ptr<pending_call> self) {
+  result<void> start(os::workers& on, std::shared_ptr<pending_call> self) {
     self_ = std::move(self);
     auto submitted = on.submit(*this);
     if (!submitted) self_.reset();
@@ -150,9 +150,9 @@ class [[nodiscard]] pending {
   /// Runs `call`, which takes a stop_token and returns result<R>, on one of `on`. A thread that
   /// cannot be started makes it fail with errc::kvm_call, and so does a lack of memory.
   template <class Call>
-  static pending start(workers& on, const std::stop_token& stop, Call call) {
+  static pending start(os::workers& on, const std::stop_token& stop, Call call) {
     std::shared_ptr<detail::pending_call<R, Call>> made;
-    const auto ready = detail::or_out_of_memory([&]() -> result<void> {
+    const auto ready = os::or_out_of_memory([&]() -> result<void> {
       made = std::make_shared<detail::pending_call<R, Call>>(std::move(call), stop);
       return {};
     });
@@ -172,7 +172,7 @@ class [[nodiscard]] pending {
     if (!state_) return;
     if (home_.forked()) {
       state_->leave_behind(state_);
-    } else if (!detail::abandoned()) {
+    } else if (!os::abandoned()) {
       state_->wait();
     }
   }
@@ -188,7 +188,7 @@ class [[nodiscard]] pending {
   /// from then on the error is errc::machine_failure.
   [[nodiscard]] result<R> try_get() {
     wait();
-    if (!state_) return detail::out_of_memory();
+    if (!state_) return os::out_of_memory();
     if (!state_->done()) return not_ours();
     return state_->reply();
   }
@@ -214,7 +214,7 @@ class [[nodiscard]] pending {
   /// epoll. It is closed with this object. Fails with errc::kvm_call if there can be no more, and
   /// in a child of fork with errc::machine_failure.
   [[nodiscard]] result<int> event_fd() {
-    if (!state_) return detail::out_of_memory();
+    if (!state_) return os::out_of_memory();
     if (home_.forked()) return not_ours();
     return state_->event_fd();
   }
@@ -223,11 +223,11 @@ class [[nodiscard]] pending {
   explicit pending(std::shared_ptr<detail::outcome<R>> state) : state_(std::move(state)) {}
 
   static error not_ours() {
-    return detail::of_a_parent("a call that the parent of this process made before the fork");
+    return os::of_a_parent("a call that the parent of this process made before the fork");
   }
 
   std::shared_ptr<detail::outcome<R>> state_;  // Null after a move from here, or without memory.
-  home_process home_;
+  os::home_process home_;
 };
 
 }  // namespace virtine

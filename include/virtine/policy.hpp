@@ -14,11 +14,11 @@
 
 #include <virtine/allow.hpp>
 #include <virtine/environment.hpp>
-#include <virtine/grant.hpp>
-#include <virtine/guest_access.hpp>
+#include <virtine/machine/guest_access.hpp>
+#include <virtine/machine/system_call.hpp>
+#include <virtine/policy/grant.hpp>
+#include <virtine/policy/system_call_names.hpp>
 #include <virtine/policy_usage.hpp>
-#include <virtine/system_call.hpp>
-#include <virtine/system_call_names.hpp>
 
 namespace virtine {
 
@@ -100,9 +100,8 @@ inline constexpr bool is_policy<policy<Parts...>> = true;
 template <class... Parts>
 struct check_parts {};
 template <class First, class... Rest>
-struct check_parts<First, Rest...>
-    : std::conditional_t<grant<First> || is_policy<First>, check_parts<Rest...>, no_grant<First>> {
-};
+struct check_parts<First, Rest...> : std::conditional_t<detail::grant<First> || is_policy<First>,
+                                                        check_parts<Rest...>, no_grant<First>> {};
 
 /// What is known of a list of grants when the program is compiled.
 template <class List>
@@ -125,7 +124,7 @@ struct grant_list<std::tuple<Grants...>> {
 /// The grants of a part of a policy, which may be a policy itself.
 template <class Part>
 struct grants_of {
-  using type = std::conditional_t<grant<Part>, std::tuple<Part>, std::tuple<>>;
+  using type = std::conditional_t<detail::grant<Part>, std::tuple<Part>, std::tuple<>>;
 };
 template <class... Parts>
 struct grants_of<policy<Parts...>> {
@@ -165,7 +164,7 @@ class policy : detail::check_parts<Parts...> {
 
   /// Serves hypercall `number` whose frame is at `at`. Fails, and the call is to end, if it is not
   /// allowed, its arguments are not acceptable or the handler rejects them.
-  result<void> serve(std::uint64_t number, guest_access& guest, guest_address at) {
+  result<void> serve(std::uint64_t number, detail::guest_access& guest, guest_address at) {
     return [&]<std::size_t... I>(std::index_sequence<I...>)->result<void> {
       result<void> outcome = error{.code = errc::hypercall_denied, .detail = number};
       if ((serve_if<I>(number, guest, at, outcome) || ...)) return outcome;
@@ -180,13 +179,14 @@ class policy : detail::check_parts<Parts...> {
 
   /// Serves a system call of a guest that has `open` open. Fails, and the call is to end, if no
   /// grant is about it, unless posix::others_fail() is one.
-  result<system_call_answer> serve(const system_call& call, guest_access& guest, call_state& open) {
-    const system_call_answer given = server_.serve(call, guest, open);
+  result<detail::system_call_answer> serve(const detail::system_call& call,
+                                           detail::guest_access& guest, call_state& open) {
+    const detail::system_call_answer given = server_.serve(call, guest, open);
     if (given.denied) {
       denied_.add(true, call.number);
-      if constexpr (known::others_fail) return system_call_answer{.value = -ENOSYS};
+      if constexpr (known::others_fail) return detail::system_call_answer{.value = -ENOSYS};
       return error{.code = errc::system_call_denied,
-                   .operation = system_call_name(call.number),
+                   .operation = detail::system_call_name(call.number),
                    .detail = call.number};
     }
     if (given.grant < count && !given.again) {
@@ -231,7 +231,7 @@ class policy : detail::check_parts<Parts...> {
   static auto list_of(Part part) {
     if constexpr (requires { part.list_; }) {
       return std::move(part.list_);
-    } else if constexpr (grant<Part>) {
+    } else if constexpr (detail::grant<Part>) {
       return std::tuple<Part>(std::move(part));
     } else {
       return std::tuple<>();
@@ -253,7 +253,7 @@ class policy : detail::check_parts<Parts...> {
   }
 
   template <std::size_t I>
-  bool serve_if(std::uint64_t number, guest_access& guest, guest_address at,
+  bool serve_if(std::uint64_t number, detail::guest_access& guest, guest_address at,
                 result<void>& outcome) {
     using one = std::tuple_element_t<I, list>;
     if constexpr (detail::hypercall_grant<one>) {

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include <virtine/system_call_names.hpp>
+#include <virtine/policy/system_call_names.hpp>
 
 namespace virtine {
 

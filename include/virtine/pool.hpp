@@ -8,13 +8,13 @@
 #include <new>
 #include <stop_token>
 
+#include <virtine/call/machine_like.hpp>
 #include <virtine/image.hpp>
-#include <virtine/kept_machines.hpp>
-#include <virtine/machine_like.hpp>
+#include <virtine/os/process.hpp>
+#include <virtine/os/workers.hpp>
+#include <virtine/pool/kept_machines.hpp>
 #include <virtine/pool_options.hpp>
-#include <virtine/process.hpp>
 #include <virtine/result.hpp>
-#include <virtine/workers.hpp>
 
 namespace virtine {
 
@@ -26,9 +26,9 @@ namespace virtine {
 /// In a child of fork the pool begins empty, with threads of its own. Its parent's idle machines
 /// are closed there when the child first uses the pool; those that were in use keep their
 /// descriptors open until the child ends or executes another program.
-template <machine_like Machine>
+template <detail::machine_like Machine>
 class basic_pool {
-  using kept = kept_machines<Machine>;
+  using kept = detail::kept_machines<Machine>;
 
  public:
   using lease = typename kept::lease;
@@ -63,25 +63,26 @@ class basic_pool {
   [[nodiscard]] pool_stats stats() const { return here().stats(); }
 
   /// Returns the threads that run calls made with async().
-  [[nodiscard]] workers& callers() { return here().callers(); }
+  [[nodiscard]] os::workers& callers() { return here().callers(); }
 
  private:
   [[nodiscard]] kept& here() const { return kept_.get(kept::begin_anew); }
 
-  mutable per_process<kept> kept_;
+  mutable os::per_process<kept> kept_;
 };
 
 /// A pool of machines of one image.
 template <guest_image Image>
-class pool : public basic_pool<machine_of<Image>> {
+class pool : public basic_pool<detail::machine_of<Image>> {
   static_assert(
-      Image::description.mode != x86::cpu_mode::user64 || is_well_formed(Image::description),
+      Image::description.mode != x86::cpu_mode::user64 ||
+          detail::is_well_formed(Image::description),
       "virtine [V122]: an image's segments are not as the library relies on. Build it again "
       "with the virtine-cc of this version.");
 
  public:
   explicit pool(pool_options options = {})
-      : basic_pool<machine_of<Image>>(Image::description, options) {}
+      : basic_pool<detail::machine_of<Image>>(Image::description, options) {}
 };
 
 }  // namespace virtine

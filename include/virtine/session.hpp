@@ -14,14 +14,14 @@
 #include <utility>
 #include <vector>
 
-#include <virtine/batch.hpp>
-#include <virtine/deadline.hpp>
-#include <virtine/marshal.hpp>
-#include <virtine/out_of_memory.hpp>
-#include <virtine/resident.hpp>
+#include <virtine/call/batch.hpp>
+#include <virtine/call/dispatch.hpp>
+#include <virtine/call/marshal.hpp>
+#include <virtine/machine/deadline.hpp>
+#include <virtine/machine/guest_exit.hpp>
+#include <virtine/machine/session_thread.hpp>
+#include <virtine/os/out_of_memory.hpp>
 #include <virtine/result.hpp>
-#include <virtine/serve.hpp>
-#include <virtine/stop.hpp>
 #include <virtine/virtine_fn.hpp>
 #include <virtine/x86/loops.hpp>
 
@@ -67,7 +67,7 @@ class session<R(A...), Named, Policy> {
   /// answer.
   ~session() {
     if (!guest_) return;
-    if (detail::abandoned()) {
+    if (os::abandoned()) {
       static_cast<void>(guest_.release());
       return;
     }
@@ -118,7 +118,7 @@ class session<R(A...), Named, Policy> {
     const call_options options;
     auto limits = fn.ready(lent_, 0, options.timeout, options);
     if (!limits) return limits.why();
-    return fn.on_machine(*lent_, [&](machine& fresh) {
+    return fn.on_machine(*lent_, [&](detail::machine& fresh) {
       return detail::execute(fresh, x86::session_nothing, *limits, options.hypercalls, fn.policy_);
     });
   }
@@ -129,14 +129,15 @@ class session<R(A...), Named, Policy> {
       // What a call copies of its reply, so that no call allocates.
       reply_.reserve(marshaller::most_of_a_reply((*lent_)->arguments().size()));
       guest_ = std::make_unique<detail::resident>(
-          **lent_, entry::address, frame_offset, [this, &fn](machine& stopped, stop why) {
+          **lent_, entry::address, frame_offset,
+          [this, &fn](detail::machine& stopped, detail::guest_exit why) {
             return detail::serve(stopped, why, fn.policy_, open_);
           });
       return {};
     };
 #ifdef __cpp_exceptions
     try {
-      return detail::or_out_of_memory(stay);
+      return os::or_out_of_memory(stay);
     } catch (const std::system_error& why) {
       return error{.code = errc::kvm_call,
                    .os_error = why.code().value(),

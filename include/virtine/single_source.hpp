@@ -12,13 +12,13 @@
 #include <utility>
 #include <vector>
 
-#include <virtine/checks.hpp>
-#include <virtine/entry_checks.hpp>
+#include <virtine/abi/checks.hpp>
+#include <virtine/call/entry_checks.hpp>
+#include <virtine/call/source_image.hpp>
 #include <virtine/guest/call.hpp>
 #include <virtine/pending.hpp>
 #include <virtine/pool.hpp>
 #include <virtine/result.hpp>
-#include <virtine/source_image.hpp>
 #include <virtine/virtine_fn.hpp>
 
 #ifdef VIRTINE_GUEST

@@ -8,14 +8,14 @@
 #include <virtine/bytes.hpp>
 #include <virtine/error.hpp>
 #include <virtine/hypercall.hpp>
-#include <virtine/machine.hpp>
+#include <virtine/machine/machine.hpp>
 #include <virtine/policy.hpp>
 #include <virtine/pool.hpp>
 #include <virtine/posix.hpp>
 #include <virtine/result.hpp>
-#include <virtine/saved_snapshot.hpp>
 #include <virtine/session.hpp>
 #include <virtine/single_source.hpp>
+#include <virtine/snapshot_file.hpp>
 #include <virtine/tainted.hpp>
 #include <virtine/version.hpp>
 #include <virtine/virtine_fn.hpp>

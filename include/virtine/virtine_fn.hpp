@@ -13,20 +13,21 @@
 #include <utility>
 #include <vector>
 
-#include <virtine/batch.hpp>
-#include <virtine/checks.hpp>
-#include <virtine/entry_checks.hpp>
-#include <virtine/frame.hpp>
+#include <virtine/abi/checks.hpp>
+#include <virtine/abi/frame.hpp>
+#include <virtine/call/batch.hpp>
+#include <virtine/call/dispatch.hpp>
+#include <virtine/call/entry_checks.hpp>
+#include <virtine/call/machine_like.hpp>
+#include <virtine/call/marshal.hpp>
+#include <virtine/call_options.hpp>
 #include <virtine/image.hpp>
-#include <virtine/layout.hpp>
-#include <virtine/machine_like.hpp>
-#include <virtine/marshal.hpp>
-#include <virtine/out_of_memory.hpp>
+#include <virtine/machine/layout.hpp>
+#include <virtine/os/out_of_memory.hpp>
 #include <virtine/pending.hpp>
 #include <virtine/policy.hpp>
 #include <virtine/pool.hpp>
 #include <virtine/result.hpp>
-#include <virtine/serve.hpp>
 
 namespace virtine {
 
@@ -34,33 +35,6 @@ namespace gdb {
 template <class, class, class>
 class debugged_fn;
 }
-
-/// The limits of one call.
-struct call_options {
-  /// How long the call may run, handlers and waiting for a machine included; then it fails with
-  /// errc::timed_out. Making a machine does not count, but the image's initialiser, which runs
-  /// once, ends by it. A handler is not stopped. Not positive: no time at all; nanoseconds::max():
-  /// no limit.
-  std::chrono::nanoseconds timeout = std::chrono::seconds(10);
-  /// A request to stop makes the call fail with errc::cancelled.
-  std::stop_token stop = {};
-  /// More hypercalls and system calls than this make the call fail with errc::hypercall_limit.
-  std::uint64_t hypercalls = 1'000'000;
-  /// For programs whose signal handlers set a flag: asked, unless null, on the thread that calls,
-  /// before the guest is entered, when a signal of the program's has got the processor out of it,
-  /// and every ten milliseconds or more often while the call waits; true makes the call fail with
-  /// errc::cancelled. Must not throw or use the library. A signal that comes right between the
-  /// question and the guest is heard if its handler calls ask_stop_if(). Not asked by async(), as
-  /// signals do not reach the pool's threads.
-  bool (*stop_if)() = nullptr;
-};
-
-namespace detail {
-/// Returns the limits of a call that starts now and may take `timeout` of what it has.
-inline run_limits limits_of(const call_options& options, std::chrono::nanoseconds timeout) {
-  return {.until = deadline_after(timeout), .stop = options.stop, .stop_if = options.stop_if};
-}
-}  // namespace detail
 
 /// Names a function and its entry; virtine_fn can be made of it instead of types.
 template <class Sig, class Entry>
@@ -202,10 +176,10 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
 
   /// See abandon_calls().
   static void unless_abandoned(virtine::pool<image>* last) {
-    if (!detail::abandoned()) delete last;
+    if (!os::abandoned()) delete last;
   }
 
-  using machine_type = machine_of<image>;
+  using machine_type = detail::machine_of<image>;
   using lease = typename virtine::pool<image>::lease;
 
   result<R> call(const call_options& options, const A&... arguments) {
@@ -214,7 +188,7 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
     auto lent = borrow(timeout, options);
     if (!lent) [[unlikely]]
       return lent.why();
-    const run_limits limits = detail::limits_of(options, timeout);
+    const detail::run_limits limits = detail::limits_of(options, timeout);
     result<R> reply = call_on(*lent, marshalled, limits, options.hypercalls);
     lent->give_back(marshalled.used());
     return reply;
@@ -254,7 +228,7 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
   /// There is no result yet in which a lack of memory could be told, so it is thrown.
   static void make_room(std::vector<result<R>>& results, std::size_t count) {
 #ifdef __cpp_exceptions
-    detail::or_out_of_memory([&]() -> result<void> {
+    os::or_out_of_memory([&]() -> result<void> {
       results.reserve(count);
       return {};
     }).value();
@@ -271,7 +245,7 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
     if constexpr (std::ranges::sized_range<Jobs>) {
       if (auto room = replies.reserve(std::ranges::size(jobs)); !room) return room.why();
     }
-    const auto until = deadline_after(options.timeout);
+    const auto until = detail::deadline_after(options.timeout);
     auto rest = options.timeout;
     std::optional<lease> lent;
     std::size_t used = 0;
@@ -297,8 +271,8 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
   /// Runs as many jobs from `next` on as there is room for, and moves it on.
   template <class Next, class End>
   result<void> run_batch(machine_type& machine, Next& next, const End& end,
-                         detail::replies<R>& replies, std::size_t& used, const run_limits& limits,
-                         std::uint64_t hypercalls) {
+                         detail::replies<R>& replies, std::size_t& used,
+                         const detail::run_limits& limits, std::uint64_t hypercalls) {
     detail::batch<R(A...)> batch(machine.arguments(), machine.arguments_address(), entry::address);
     Next last = next;
     for (result<void> added; last != end; ++last) {
@@ -321,7 +295,7 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
     return {};
   }
 
-  result<R> call_on(lease& lent, const marshaller& marshalled, const run_limits& limits,
+  result<R> call_on(lease& lent, const marshaller& marshalled, const detail::run_limits& limits,
                     std::uint64_t hypercalls) {
     return on_machine(lent, [&](machine_type& machine) -> result<R> {
       auto written = marshalled.write(machine.arguments(), machine.arguments_address());
@@ -354,8 +328,8 @@ class virtine_fn<R(A...), Named, Policy> : detail::check_signature<R(A...)>,
 
   /// Makes `lent` hold a machine as the snapshot has it: the one it holds, after a run that used
   /// `used_before` bytes of arguments, or another. Returns the limits of the next run.
-  result<run_limits> ready(std::optional<lease>& lent, std::size_t used_before,
-                           std::chrono::nanoseconds timeout, const call_options& options) {
+  result<detail::run_limits> ready(std::optional<lease>& lent, std::size_t used_before,
+                                   std::chrono::nanoseconds timeout, const call_options& options) {
     if (lent && !*lent) lent.reset();
     if (!lent) {
       auto borrowed = borrow(timeout, options);

@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: MIT
 #include <span>
 
-#include <virtine/frame.hpp>
+#include <virtine/abi/frame.hpp>
 
 #ifdef VALID
 using signature = int(std::span<const int>);
@@ -11,4 +11,4 @@ using signature = int(std::span<const int>);
 using signature = int(const int*);
 #endif
 
-virtine::frame<signature> frame;
+virtine::detail::frame<signature> frame;

@@ -1,7 +1,7 @@
 // error: virtine \[V101\]: an argument is a pointer
 // A reference is a pointer in all but name.
 // SPDX-License-Identifier: MIT
-#include <virtine/frame.hpp>
+#include <virtine/abi/frame.hpp>
 
 struct pair {
   int first = 0;
@@ -14,4 +14,4 @@ using signature = int(int, pair);
 using signature = int(int, const pair&);
 #endif
 
-virtine::frame<signature> frame;
+virtine::detail::frame<signature> frame;

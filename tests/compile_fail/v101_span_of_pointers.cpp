@@ -4,7 +4,7 @@
 #include <span>
 #include <string_view>
 
-#include <virtine/frame.hpp>
+#include <virtine/abi/frame.hpp>
 
 #ifdef VALID
 using signature = int(std::string_view);
@@ -12,4 +12,4 @@ using signature = int(std::string_view);
 using signature = int(std::span<const char* const>);
 #endif
 
-virtine::frame<signature> frame;
+virtine::detail::frame<signature> frame;

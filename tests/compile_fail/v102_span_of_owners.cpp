@@ -4,7 +4,7 @@
 #include <span>
 #include <vector>
 
-#include <virtine/frame.hpp>
+#include <virtine/abi/frame.hpp>
 
 #ifdef VALID
 using signature = int(std::span<const long>);
@@ -12,4 +12,4 @@ using signature = int(std::span<const long>);
 using signature = int(std::span<const std::vector<long> >);
 #endif
 
-virtine::frame<signature> frame;
+virtine::detail::frame<signature> frame;

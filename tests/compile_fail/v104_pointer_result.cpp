@@ -1,7 +1,7 @@
 // error: virtine \[V104\]: the result is a pointer, a reference, a span or a type that is not
 // What a returned pointer points to stays behind in the guest.
 // SPDX-License-Identifier: MIT
-#include <virtine/frame.hpp>
+#include <virtine/abi/frame.hpp>
 
 #ifdef VALID
 using signature = virtine::bytes<32>(int);
@@ -9,4 +9,4 @@ using signature = virtine::bytes<32>(int);
 using signature = const char*(int);
 #endif
 
-virtine::frame<signature> frame;
+virtine::detail::frame<signature> frame;

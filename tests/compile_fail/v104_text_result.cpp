@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: MIT
 #include <string_view>
 
-#include <virtine/frame.hpp>
+#include <virtine/abi/frame.hpp>
 
 #ifdef VALID
 using signature = virtine::bytes<32>(int);
@@ -11,4 +11,4 @@ using signature = virtine::bytes<32>(int);
 using signature = std::string_view(int);
 #endif
 
-virtine::frame<signature> frame;
+virtine::detail::frame<signature> frame;

@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: MIT
 #include <array>
 
-#include <virtine/frame.hpp>
+#include <virtine/abi/frame.hpp>
 
 enum class colour { red, green };
 
@@ -14,4 +14,4 @@ struct virtine::valid_reply<colour> {
 };
 #endif
 
-virtine::frame<std::array<colour, 3>()> frame;
+virtine::detail::frame<std::array<colour, 3>()> frame;

@@ -16,7 +16,7 @@ struct virtine::valid_reply<colour> {
 
 struct paint : virtine::hypercall<1, void(colour)> {};
 
-void serve(virtine::guest_access& guest) {
+void serve(virtine::detail::guest_access& guest) {
   virtine::policy policy{virtine::allow<paint>([](virtine::tainted<colour>) {})};
   static_cast<void>(policy.serve(1, guest, {}));
 }

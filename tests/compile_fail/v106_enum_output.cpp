@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: MIT
 #include <span>
 
-#include <virtine/frame.hpp>
+#include <virtine/abi/frame.hpp>
 
 enum class colour : unsigned char { red, green };
 
@@ -13,4 +13,4 @@ using signature = void(std::span<const colour>);
 using signature = void(std::span<colour>);
 #endif
 
-virtine::frame<signature> frame;
+virtine::detail::frame<signature> frame;

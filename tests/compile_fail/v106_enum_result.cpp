@@ -1,7 +1,7 @@
 // error: virtine \[V106\]: the guest can give an enum to the host
 // A guest can return any number; the host has to say which are members of the enum.
 // SPDX-License-Identifier: MIT
-#include <virtine/frame.hpp>
+#include <virtine/abi/frame.hpp>
 
 enum class colour { red, green };
 
@@ -14,4 +14,4 @@ struct virtine::valid_reply<colour> {
 };
 #endif
 
-virtine::frame<colour(int)> frame;
+virtine::detail::frame<colour(int)> frame;

@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: MIT
 #include <array>
 
-#include <virtine/frame.hpp>
+#include <virtine/abi/frame.hpp>
 
 #ifdef VALID
 using names = std::array<char, 2>;
@@ -11,4 +11,4 @@ using names = std::array<char, 2>;
 using names = std::array<const char*, 2>;
 #endif
 
-virtine::frame<void(names)> frame;
+virtine::detail::frame<void(names)> frame;

@@ -1,7 +1,7 @@
 // error: virtine \[V107\]: the library cannot see into a type
 // A union can hold a pointer without being a class.
 // SPDX-License-Identifier: MIT
-#include <virtine/frame.hpp>
+#include <virtine/abi/frame.hpp>
 
 #ifdef VALID
 using number = long;
@@ -12,4 +12,4 @@ union number {
 };
 #endif
 
-virtine::frame<void(number)> frame;
+virtine::detail::frame<void(number)> frame;

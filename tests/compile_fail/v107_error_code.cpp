@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: MIT
 #include <system_error>
 
-#include <virtine/frame.hpp>
+#include <virtine/abi/frame.hpp>
 
 #ifdef VALID
 using signature = int();
@@ -11,4 +11,4 @@ using signature = int();
 using signature = std::error_code();
 #endif
 
-virtine::frame<signature> frame;
+virtine::detail::frame<signature> frame;

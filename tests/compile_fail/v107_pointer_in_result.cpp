@@ -1,7 +1,7 @@
 // error: virtine \[V107\]: the library cannot see into a type
 // A pointer that a guest made up must not become one of the host's.
 // SPDX-License-Identifier: MIT
-#include <virtine/frame.hpp>
+#include <virtine/abi/frame.hpp>
 
 struct found {
   int count = 0;
@@ -10,4 +10,4 @@ struct found {
 #endif
 };
 
-virtine::frame<found(int)> frame;
+virtine::detail::frame<found(int)> frame;

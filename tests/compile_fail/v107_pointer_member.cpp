@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: MIT
 #include <span>
 
-#include <virtine/frame.hpp>
+#include <virtine/abi/frame.hpp>
 
 #ifdef VALID
 struct options {
@@ -18,4 +18,4 @@ struct options {
 using signature = int(options);
 #endif
 
-virtine::frame<signature> frame;
+virtine::detail::frame<signature> frame;

@@ -1,7 +1,7 @@
 // error: virtine \[V107\]: the library cannot see into a type
 // What a union holds cannot be seen before the program runs; the user has to vouch for it.
 // SPDX-License-Identifier: MIT
-#include <virtine/frame.hpp>
+#include <virtine/abi/frame.hpp>
 
 struct number {
   union {
@@ -15,4 +15,4 @@ template <>
 inline constexpr bool virtine::holds_no_pointer<number> = true;
 #endif
 
-virtine::frame<int(number)> frame;
+virtine::detail::frame<int(number)> frame;

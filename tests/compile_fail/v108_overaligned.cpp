@@ -1,7 +1,7 @@
 // error: virtine \[V108\]: a type asks for an alignment above 64 bytes
 // A call frame is aligned to a cache line and no more.
 // SPDX-License-Identifier: MIT
-#include <virtine/frame.hpp>
+#include <virtine/abi/frame.hpp>
 
 #ifdef VALID
 struct alignas(64) line {
@@ -13,4 +13,4 @@ struct alignas(128) line {
 };
 #endif
 
-virtine::frame<int(line)> frame;
+virtine::detail::frame<int(line)> frame;

@@ -4,7 +4,7 @@
 // SPDX-License-Identifier: MIT
 #include <cstddef>
 
-#include <virtine/object_bytes.hpp>
+#include <virtine/call/object_bytes.hpp>
 
 #ifndef __has_builtin
 #define __has_builtin(name) 0

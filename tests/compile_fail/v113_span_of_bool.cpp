@@ -11,7 +11,7 @@ using flags = std::span<const bool>;
 
 struct publish : virtine::hypercall<1, void(flags)> {};
 
-void serve(virtine::guest_access& guest) {
+void serve(virtine::detail::guest_access& guest) {
   virtine::policy policy{virtine::allow<publish>([](virtine::tainted<flags>) {})};
   static_cast<void>(policy.serve(1, guest, {}));
 }

@@ -1,7 +1,7 @@
 // error: virtine \[V115\]: the signature's id has more than 256 characters
 // Each argument counts one character at least, and a comma.
 // SPDX-License-Identifier: MIT
-#include <virtine/frame.hpp>
+#include <virtine/abi/frame.hpp>
 
 #ifdef VALID
 using many = int(int, int, int, int, int, int, int, int, int, int);
@@ -11,4 +11,4 @@ using ten_times = int(A..., A..., A..., A..., A..., A..., A..., A..., A..., A...
 using many = ten_times<int, int, int, int, int, int, int, int, int, int>;
 #endif
 
-virtine::frame<many> frame;
+virtine::detail::frame<many> frame;

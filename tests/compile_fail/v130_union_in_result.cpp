@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <span>
 
-#include <virtine/frame.hpp>
+#include <virtine/abi/frame.hpp>
 
 struct number {
   union {
@@ -26,4 +26,4 @@ struct virtine::valid_reply<number> {
 };
 #endif
 
-virtine::frame<number(number)> frame;
+virtine::detail::frame<number(number)> frame;

@@ -7,6 +7,7 @@
 #include <virtine/format.hpp>
 
 using namespace virtine;
+using namespace virtine::detail;
 
 TEST_CASE("codes, faults and modes are formatted by their names") {
   CHECK(fmt::format("{}", errc::timed_out) == "timed_out");

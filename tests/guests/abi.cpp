@@ -25,9 +25,9 @@
 #include <guests/nasm_add.hpp>
 #include <guests/square.hpp>
 #include <guests/text.hpp>
+#include <virtine/abi/frame.hpp>
+#include <virtine/abi/user64.hpp>
 #include <virtine/bytes.hpp>
-#include <virtine/frame.hpp>
-#include <virtine/x86/user64.hpp>
 
 #include "probe.hpp"
 #include "probe_image.hpp"
@@ -103,8 +103,8 @@ template <class T>
 auto slot(const T& argument) {
   if constexpr (virtine::detail::is_sequence<T>) {
     // Sound: the guest code runs in this process, so that its addresses are ours.
-    return virtine::sequence_reference{reinterpret_cast<std::uint64_t>(argument.data()),
-                                       argument.size()};
+    return virtine::detail::sequence_reference{reinterpret_cast<std::uint64_t>(argument.data()),
+                                               argument.size()};
   } else {
     return argument;
   }
@@ -116,19 +116,19 @@ struct function;
 /// Calls an entry as a host would: through a frame, of which it looks at nothing but the result.
 template <class R, class... A, class Entry>
 struct function<R(A...), Entry> {
-  static_assert(Entry::signature == virtine::signature<R(A...)>);
+  static_assert(Entry::signature == virtine::detail::signature<R(A...)>);
 
   R operator()(const A&... arguments) const {
     return run(std::index_sequence_for<A...>{}, arguments...);
   }
 
  private:
-  using layout = virtine::frame<R(A...)>;
+  using layout = virtine::detail::frame<R(A...)>;
 
   template <std::size_t... I>
   static R run(std::index_sequence<I...>, const A&... arguments) {
     // What is not written stays at a pattern that would show.
-    alignas(virtine::frame_alignment) std::array<std::byte, layout::size + 64> frame;
+    alignas(virtine::detail::frame_alignment) std::array<std::byte, layout::size + 64> frame;
     frame.fill(std::byte{0xa5});
     (put(frame.data() + layout::offsets[I], slot(arguments)), ...);
     // Sound: the address is that of an entry, a function of this type, in the mapped image.
@@ -167,7 +167,7 @@ void test_samples() {
   CHECK(function<int(int), guest::fib>{}(20) == 6765);
 
   handler = [](std::byte* frame) {
-    virtine::sequence_reference text;
+    virtine::detail::sequence_reference text;
     std::memcpy(&text, frame, sizeof text);
     // Sound: the guest's text is in the mapped image.
     CHECK(std::string_view(reinterpret_cast<const char*>(text.address), text.count) == "summed");
@@ -229,11 +229,11 @@ void test_signatures() {
 void test_hypercall() {
   const loaded image(guests::probe_image::description);
   handler = [](std::byte* frame) {
-    using layout = virtine::frame<fetch::signature_type>;
+    using layout = virtine::detail::frame<fetch::signature_type>;
     // Sound: every slot below lies in the frame where its type was put.
-    CHECK(reinterpret_cast<std::uintptr_t>(frame) % virtine::frame_alignment == 0);
-    virtine::sequence_reference name;
-    virtine::sequence_reference room;
+    CHECK(reinterpret_cast<std::uintptr_t>(frame) % virtine::detail::frame_alignment == 0);
+    virtine::detail::sequence_reference name;
+    virtine::detail::sequence_reference room;
     padded third;
     std::memcpy(&name, frame + layout::offsets[0], sizeof name);
     std::memcpy(&room, frame + layout::offsets[1], sizeof room);

@@ -6,7 +6,7 @@
 #include <span>
 #include <string_view>
 
-#include <virtine/checks.hpp>
+#include <virtine/abi/checks.hpp>
 #include <virtine/hypercall.hpp>
 
 enum class colour : std::uint8_t { red = 1, green = 2 };

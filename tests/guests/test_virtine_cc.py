@@ -190,7 +190,7 @@ class Header(Case):
         use = """#include <square.hpp>
             #include <fib.hpp>
             #include <math.hpp>
-            #include <virtine/signature.hpp>
+            #include <virtine/abi/signature.hpp>
             static_assert(virtine::single_entry_image<guests::square>);
             static_assert(virtine::guest_entry<guests::square::entry>);
             static_assert(virtine::single_entry_image<guests::fib>);

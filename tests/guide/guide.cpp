@@ -211,7 +211,7 @@ TEST_CASE("a policy of POSIX grants", "[guide]") {
   fs::create_directory("files");
   std::ofstream("files/word") << "word";
   const std::string folder = "files";
-  const virtine::kvm::fd opened(::open("files/word", O_RDONLY | O_CLOEXEC));
+  const virtine::os::fd opened(::open("files/word", O_RDONLY | O_CLOEXEC));
   const int fd = opened.get();
   std::string heard;
   const auto handler = [&](virtine::tainted<std::string_view> line) {

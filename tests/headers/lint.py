@@ -2,7 +2,7 @@
 # Checks what compilers cannot: that texts which belong together say the same.
 # Must not know how any of it is built.
 # SPDX-License-Identifier: MIT
-"""Check codes, versions, soundness comments and sizes throughout the source tree."""
+"""Check codes, versions and soundness comments throughout the source tree."""
 
 import argparse
 import pathlib
@@ -10,7 +10,6 @@ import re
 import subprocess
 import sys
 
-MOST_LINES = 400
 DANGEROUS = re.compile(r"(?<!\w)(?:ioctl|mmap|munmap|mprotect)\s*\(|\breinterpret_cast\b")
 
 
@@ -99,14 +98,6 @@ def check_sound(headers):
                 yield f"include/virtine/{name}:{at + 1} has no `// Sound:` above it: {line.strip()}"
 
 
-def check_sizes(headers):
-    """A header that grows beyond this holds more than one idea."""
-    for name, text in headers.items():
-        count = text.count("\n")
-        if count > MOST_LINES:
-            yield f"include/virtine/{name} has {count} lines, more than {MOST_LINES}"
-
-
 def self_test():
     """Shows that each check can fail."""
     header = ("enum class errc : int {\n  a = 1,  ///< b, c\n  d,\n};\n"
@@ -124,7 +115,6 @@ def self_test():
         assert not list(check_sound({"x": text})), text
     for text in naked:
         assert len(list(check_sound({"x": text}))) == 1, text
-    assert len(list(check_sizes({"x": "\n" * (MOST_LINES + 1)}))) == 1
 
 
 def main():
@@ -138,7 +128,7 @@ def main():
     errors_md = (root / "docs" / "errors.md").read_text(encoding="utf-8")
     mistakes = [path.name for path in (root / "tests" / "compile_fail").glob("*.cpp")]
     found = [*check_codes(headers, errors_md, mistakes), *check_versions(root, headers),
-             *check_sound(headers), *check_sizes(headers)]
+             *check_sound(headers)]
     print(*found, sep="\n")
     return 1 if found else 0
 

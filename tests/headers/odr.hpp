@@ -15,7 +15,7 @@ struct addresses {
   const virtine::image_description* fib64 = nullptr;
   const char* content = nullptr;
   std::string (*to_string)(const virtine::error&) = nullptr;
-  virtine::layout (*layout_of)(const virtine::image_description&) = nullptr;
+  virtine::detail::layout (*layout_of)(const virtine::image_description&) = nullptr;
   virtine::result<int> (virtine::virtine_fn<int(int), guests::square>::*call)(int) = nullptr;
 
   friend bool operator==(const addresses&, const addresses&) = default;

@@ -11,7 +11,7 @@ int main() {
                        &guests::fib64::description,
                        guests::math::description.segments.front().content.data(),
                        &virtine::to_string,
-                       &virtine::layout_of,
+                       &virtine::detail::layout_of,
                        &virtine::virtine_fn<int(int), guests::square>::try_call};
   if (here == addresses_in_second()) return 0;
   std::puts("an inline entity of the library or of an image exists twice in one program");

@@ -8,6 +8,6 @@ addresses addresses_in_second() {
           &guests::fib64::description,
           guests::math::description.segments.front().content.data(),
           &virtine::to_string,
-          &virtine::layout_of,
+          &virtine::detail::layout_of,
           &virtine::virtine_fn<int(int), guests::square>::try_call};
 }

@@ -118,7 +118,7 @@ TEST_CASE("H78: CPUID shows a guest what is in the list", "[hostile]") {
     CHECK(*low == (wanted.eax | std::uint64_t{wanted.ebx} << 32));
     CHECK((*high | own) == (wanted.ecx | std::uint64_t{wanted.edx} << 32 | own));
   };
-  const auto& table = *virtine::guest_cpu::shared().value()->cpuid;
+  const auto& table = *virtine::detail::guest_cpu::shared().value()->cpuid;
   for (const kvm_cpuid_entry2& each : std::span(table.entries).first(table.nent)) {
     check(each.function, each.index, each);
   }

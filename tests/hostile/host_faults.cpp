@@ -11,14 +11,14 @@
 #include <utility>
 #include <vector>
 
-#include <virtine/shared_snapshot.hpp>
+#include <virtine/machine/image_snapshots.hpp>
 #include <virtine/x86/page_table.hpp>
 
 #include "hostile.hpp"
 
 using namespace hostile;
 using virtine::errc;
-using virtine::machine;
+using virtine::detail::machine;
 
 namespace {
 
@@ -57,16 +57,16 @@ void prepare(virtine::pool<image>& pool, std::uint64_t page) {
 }
 
 // A machine that nobody can enter, for what takes machines as a type.
-class unfit : public virtine::guest_access {
+class unfit : public virtine::detail::guest_access {
  public:
   static virtine::result<std::unique_ptr<unfit>> create(
-      const std::shared_ptr<const virtine::snapshot>& from) {
+      const std::shared_ptr<const virtine::detail::snapshot>& from) {
     auto made = machine::create(from);
     if (!made) return made.why();
     take_page(**made, stack);
     return std::unique_ptr<unfit>(new unfit(*std::move(made)));
   }
-  auto enter(std::uint64_t function, const virtine::run_limits& limits) {
+  auto enter(std::uint64_t function, const virtine::detail::run_limits& limits) {
     return of_->enter(function, limits);
   }
   auto resume() { return of_->resume(); }
@@ -142,16 +142,16 @@ TEST_CASE("H74: what fails before a guest's first instruction is the host's", "[
 TEST_CASE("H75: an initialiser is not blamed for what fails before it runs", "[hostile]") {
   virtine::image_description with_initialiser = image::description;
   with_initialiser.init = address_of("good");
-  const auto base = virtine::snapshot::create(with_initialiser);
+  const auto base = virtine::detail::snapshot::create(with_initialiser);
   REQUIRE(base);
-  const auto made = virtine::run_initialiser<unfit>(*base);
+  const auto made = virtine::detail::run_initialiser<unfit>(*base);
   REQUIRE_FALSE(made);
   check_unfit(made.why(), stack);
 }
 
 TEST_CASE("H77: an image whose sizes wrap makes no machine", "[hostile]") {
   for (const std::uint64_t size : {~std::uint64_t{0}, ~std::uint64_t{4094}, std::uint64_t{1} << 63,
-                                   virtine::layout::max_size}) {
+                                   virtine::detail::layout::max_size}) {
     INFO(std::hex << size);
     virtine::image_description wrong = image::description;
     wrong.arguments_size = size;

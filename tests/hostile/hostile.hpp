@@ -26,7 +26,7 @@ using word = std::uint64_t;
 using virtine::access;
 using virtine::fault_kind;
 
-inline const virtine::layout where = virtine::layout_of(image::description);
+inline const virtine::detail::layout where = virtine::detail::layout_of(image::description);
 
 // attacker.asm has its constants in the second segment, its data in the third, and there a page of
 // data before three of zeros.

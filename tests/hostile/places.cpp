@@ -32,6 +32,7 @@
 #include "told_calls.hpp"
 
 using namespace virtine;
+using namespace virtine::detail;
 using told::argument;
 using told::scratch;
 using told::script;
@@ -157,7 +158,7 @@ class model {
     if (in == nullptr) return -ENOENT;
     const bool changes = (flags & (O_ACCMODE | O_CREAT | O_TRUNC)) != 0;
     if (changes && !in->writable) return -EROFS;
-    const kvm::fd file(::open(host_path(path, end).c_str(), flags | O_CLOEXEC, 0600));
+    const os::fd file(::open(host_path(path, end).c_str(), flags | O_CLOEXEC, 0600));
     if (!file) return -errno;
     if ((flags & O_ACCMODE) != 0 && ::write(file.get(), "x", 1) != 1) return -EIO;
     return 0;
@@ -582,13 +583,13 @@ TEST_CASE("H106: nothing but files and directories is opened while somebody chan
   };
   // Opening the FIFO would let this one go on, whatever was found out after that. By its link in
   // /proc it is the FIFO, whichever name that has now.
-  const kvm::fd fifo(::open(files.path("fifo").c_str(), O_PATH | O_CLOEXEC));
+  const os::fd fifo(::open(files.path("fifo").c_str(), O_PATH | O_CLOEXEC));
   REQUIRE(fifo);
   const std::string link = "/proc/self/fd/" + std::to_string(fifo.get());
-  kvm::fd last;  // With which it ends, whenever it begins.
+  os::fd last;  // With which it ends, whenever it begins.
   std::atomic<bool> opened = false;
   std::jthread waits([&] {
-    const kvm::fd file(::open(link.c_str(), O_WRONLY | O_CLOEXEC));
+    const os::fd file(::open(link.c_str(), O_WRONLY | O_CLOEXEC));
     if (file && !over) opened = true;
   });
   std::jthread changes([&] {
@@ -606,7 +607,7 @@ TEST_CASE("H106: nothing but files and directories is opened while somebody chan
   // However this ends, both threads do.
   const auto end = [&] {
     over = true;
-    last = kvm::fd(::open(link.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC));
+    last = os::fd(::open(link.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC));
   };
   const std::shared_ptr<void> ends(nullptr, [&](void*) { end(); });
 

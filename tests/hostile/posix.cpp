@@ -24,6 +24,7 @@
 #include "told_calls.hpp"
 
 using namespace virtine;
+using namespace virtine::detail;
 using told::argument;
 using told::descriptors;
 using told::scratch;
@@ -78,8 +79,8 @@ TEST_CASE("H62: no system call reads or writes what is not the guest's", "[hosti
   std::string text;
   std::array<int, 2> pipe{};
   REQUIRE(::pipe2(pipe.data(), O_CLOEXEC) == 0);
-  const kvm::fd out(pipe[0]);
-  const kvm::fd in(pipe[1]);
+  const os::fd out(pipe[0]);
+  const os::fd in(pipe[1]);
   auto fn = function(policy{posix::output(text, 1 << 20),
                             posix::directory<"/">(files.path(), posix::read_write), posix::clock(),
                             posix::entropy(), posix::descriptor<9>(in.get(), posix::writing)});

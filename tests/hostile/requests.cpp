@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include <virtine/machine.hpp>
+#include <virtine/machine/machine.hpp>
 
 #include "hostile.hpp"
 
@@ -374,9 +374,9 @@ TEST_CASE("H34: the host follows no address or count that a guest wrote", "[host
 }
 
 TEST_CASE("H35: a machine whose call failed takes no other", "[hostile]") {
-  auto made = virtine::machine::create(image::description);
+  auto made = virtine::detail::machine::create(image::description);
   REQUIRE(made);
-  virtine::machine& m = **made;
+  virtine::detail::machine& m = **made;
   const auto enter = [&](std::string_view name) {
     // The frame of attack(): result, function, and three arguments of zero.
     const word function = address_of(name);
@@ -393,14 +393,14 @@ TEST_CASE("H35: a machine whose call failed takes no other", "[hostile]") {
   REQUIRE_FALSE(again);
   CHECK(again.why().code == errc::machine_failure);
 
-  auto asking = virtine::machine::create(image::description);
+  auto asking = virtine::detail::machine::create(image::description);
   REQUIRE(asking);
   const word function = address_of("flood");
   std::copy_n(std::as_bytes(std::span(&function, 1)).begin(), 8,
               (*asking)->arguments().begin() + 8);
   const auto stopped = (*asking)->enter(image::attack::address, {});
   REQUIRE(stopped);
-  CHECK(*stopped == virtine::stop::hypercall);
+  CHECK(*stopped == virtine::detail::guest_exit::hypercall);
   (*asking)->abandon();
   CHECK((*asking)->poisoned());
   CHECK_FALSE((*asking)->enter(image::attack::address, {}));

@@ -89,11 +89,11 @@ int every_form_stops() {
     if (!failed_by(stays.with(soon).try_call(loop, 0, 0, 0), errc::timed_out)) return 4;
   }
   if (!failed_by(fn.with(soon).async(loop, 0, 0, 0).try_get(), errc::timed_out)) return 5;
-  const auto base = virtine::snapshot::create(image::description);
-  const auto begun = virtine::snapshot::create(endless());
+  const auto base = virtine::detail::snapshot::create(image::description);
+  const auto begun = virtine::detail::snapshot::create(endless());
   if (!base || !begun) return 6;
-  if (!failed_by(virtine::run_initialiser<virtine::machine>(
-                     *begun, {.until = virtine::deadline_after(20ms)}),
+  if (!failed_by(virtine::detail::run_initialiser<virtine::detail::machine>(
+                     *begun, {.until = virtine::detail::deadline_after(20ms)}),
                  errc::timed_out)) {
     return 7;
   }
@@ -390,11 +390,11 @@ TEST_CASE("H93: bare guests are stopped in the middle of anything", "[hostile]")
 
 TEST_CASE("H94: a host that reads a guest's memory while a call is stopped keeps running",
           "[hostile][long]") {
-  const auto base = virtine::snapshot::create(image::description).value();
+  const auto base = virtine::detail::snapshot::create(image::description).value();
   const int rounds = emulated_host().empty() ? 150 : 10;
   int at_hypercall = 0;
   for (int i = 0; i < rounds; ++i) {
-    auto guest = virtine::machine::create(base).value();
+    auto guest = virtine::detail::machine::create(base).value();
     // The attack's frame: the function, and where it lies what it is told.
     std::stop_source source;
     std::jthread other([&, i] {
@@ -402,7 +402,7 @@ TEST_CASE("H94: a host that reads a guest's memory while a call is stopped keeps
       source.request_stop();
     });
     auto stopped = guest->enter(address_of("flood"), {.stop = source.get_token()});
-    while (stopped && *stopped == virtine::stop::hypercall) {
+    while (stopped && *stopped == virtine::detail::guest_exit::hypercall) {
       ++at_hypercall;
       // What a handler may look at: each byte of code and constants.
       const auto seen_code = guest->read(virtine::guest_address{code}, 4096);
@@ -445,7 +445,7 @@ TEST_CASE("H98: a host that reads a bare guest's memory while a call is stopped 
       source.request_stop();
     });
     auto stopped = guest->enter(virtine::bare_machine::load_address, {.stop = source.get_token()});
-    while (stopped && *stopped == virtine::stop::hypercall) {
+    while (stopped && *stopped == virtine::detail::guest_exit::hypercall) {
       ++at_hypercall;
       guest->arguments()[0] = std::byte{1};
       stopped = guest->resume();
@@ -459,12 +459,12 @@ TEST_CASE("H98: a host that reads a bare guest's memory while a call is stopped 
 
 TEST_CASE("H95: a host that reports a guest's fault while the call is stopped keeps running",
           "[hostile][long]") {
-  const auto base = virtine::snapshot::create(image::description).value();
+  const auto base = virtine::detail::snapshot::create(image::description).value();
   const int rounds = emulated_host().empty() ? 600 : 20;
   int faulted = 0;
   double delay = 100'000;
   for (int i = 0; i < rounds; ++i) {
-    auto guest = virtine::machine::create(base).value();
+    auto guest = virtine::detail::machine::create(base).value();
     std::stop_source source;
     std::atomic<bool> begun = false;
     std::jthread other([&] {
@@ -550,8 +550,8 @@ TEST_CASE("H125: a child of fork waits for nobody who was stopping its parent's 
     std::stop_source source;
     held_up other([&] { source.request_stop(); });
     stopper = &other;
-    const auto base = virtine::snapshot::create(image::description).value();
-    auto guest = virtine::machine::create(base).value();
+    const auto base = virtine::detail::snapshot::create(image::description).value();
+    auto guest = virtine::detail::machine::create(base).value();
     const auto ended =
         guest->enter(address_of("loop_forever"), {.stop = source.get_token(), .stop_if = [] {
                                                     if (child < 0) child = fork_while(*stopper);
@@ -566,11 +566,12 @@ TEST_CASE("H125: a child of fork waits for nobody who was stopping its parent's 
     CHECK(failed_by(ended, errc::cancelled));
   }
   SECTION("anywhere else, in a handler of a signal") {
-    auto memory = virtine::kvm::mapping::guarded(4096).value();
+    auto memory = virtine::os::mapping::guarded(4096).value();
     const auto* const system = virtine::kvm::system::shared().value();
     auto vm = system->create_vm().value();
-    virtine::runner call(vm.create_vcpu(0, system->vcpu_mmap_size()).value(),
-                         virtine::watchdog::shared().value(), {.memory = memory.bytes()});
+    virtine::detail::runner call(vm.create_vcpu(0, system->vcpu_mmap_size()).value(),
+                                 virtine::detail::watchdog::shared().value(),
+                                 {.memory = memory.bytes()});
     std::stop_source source;
     held_up other([&] { source.request_stop(); });
     call.begin({.stop = source.get_token()});
@@ -650,7 +651,7 @@ TEST_CASE("H97: a flag that is set while a handler runs ends the call behind it"
 
 TEST_CASE("H99: an initialiser that never ends holds up no call beyond its own limits",
           "[hostile]") {
-  virtine::basic_pool<virtine::machine> pool(endless());
+  virtine::basic_pool<virtine::detail::machine> pool(endless());
   std::atomic<bool> first_ended = false;
   std::stop_source stops;
   // Runs it, until it is told to stop.

@@ -38,6 +38,7 @@
 #include "told_calls.hpp"
 
 using namespace virtine;
+using namespace virtine::detail;
 using namespace std::chrono_literals;
 using told::scratch;
 using told::script;
@@ -80,24 +81,24 @@ class rescuer {
 // Both ends of something that bytes go through, each with an open file description that waits.
 struct channel {
   std::string name;
-  kvm::fd in;   // To write to.
-  kvm::fd out;  // To read from.
+  os::fd in;   // To write to.
+  os::fd out;  // To read from.
 };
 
 std::vector<channel> channels(const scratch& files) {
   std::vector<channel> all;
   std::array<int, 2> two{};
   REQUIRE(::pipe2(two.data(), O_CLOEXEC) == 0);
-  all.push_back({"pipe", kvm::fd(two[1]), kvm::fd(two[0])});
+  all.push_back({"pipe", os::fd(two[1]), os::fd(two[0])});
   REQUIRE(::mkfifo(files.path("fifo").c_str(), 0600) == 0);
   {
-    const kvm::fd both(::open(files.path("fifo").c_str(), O_RDWR | O_CLOEXEC));
-    all.push_back({"FIFO", kvm::fd(::open(files.path("fifo").c_str(), O_WRONLY | O_CLOEXEC)),
-                   kvm::fd(::open(files.path("fifo").c_str(), O_RDONLY | O_CLOEXEC))});
+    const os::fd both(::open(files.path("fifo").c_str(), O_RDWR | O_CLOEXEC));
+    all.push_back({"FIFO", os::fd(::open(files.path("fifo").c_str(), O_WRONLY | O_CLOEXEC)),
+                   os::fd(::open(files.path("fifo").c_str(), O_RDONLY | O_CLOEXEC))});
   }
   for (const int type : {SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET}) {
     REQUIRE(::socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, two.data()) == 0);
-    all.push_back({"socket " + std::to_string(type), kvm::fd(two[1]), kvm::fd(two[0])});
+    all.push_back({"socket " + std::to_string(type), os::fd(two[1]), os::fd(two[0])});
   }
   // The other side of a terminal is written and read by the host.
   const int master = ::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
@@ -106,15 +107,15 @@ std::vector<channel> channels(const scratch& files) {
   REQUIRE(::unlockpt(master) == 0);
   std::array<char, 64> name{};
   REQUIRE(::ptsname_r(master, name.data(), name.size()) == 0);
-  kvm::fd slave(::open(name.data(), O_RDWR | O_NOCTTY | O_CLOEXEC));
+  os::fd slave(::open(name.data(), O_RDWR | O_NOCTTY | O_CLOEXEC));
   REQUIRE(slave);
   termios raw{};
   REQUIRE(::tcgetattr(slave.get(), &raw) == 0);
   ::cfmakeraw(&raw);
   REQUIRE(::tcsetattr(slave.get(), TCSANOW, &raw) == 0);
-  kvm::fd again(::open(name.data(), O_RDWR | O_NOCTTY | O_CLOEXEC));
+  os::fd again(::open(name.data(), O_RDWR | O_NOCTTY | O_CLOEXEC));
   all.push_back({"terminal", std::move(slave), std::move(again)});
-  all.push_back({"terminal's other side", kvm::fd(master), kvm::fd()});
+  all.push_back({"terminal's other side", os::fd(master), os::fd()});
   return all;
 }
 
@@ -134,7 +135,7 @@ TEST_CASE("H102: no call waits for a descriptor that other guests share", "[host
     // What is written to a terminal is read at its other side, by nobody here.
     const bool passes = each.name != "terminal";
     INFO(each.name);
-    const kvm::fd master(passes ? -1 : ::fcntl(all.back().in.get(), F_DUPFD_CLOEXEC, 0));
+    const os::fd master(passes ? -1 : ::fcntl(all.back().in.get(), F_DUPFD_CLOEXEC, 0));
     std::atomic<bool> over = false;
     // A rescued thread was one that waited.
     const rescuer rescue(60s, [&] {
@@ -275,8 +276,8 @@ TEST_CASE("H108: opening a descriptor again gives no right that it lacks", "[hos
   // A FIFO that nobody reads any more.
   std::string path = files.path("alone");
   REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
-  kvm::fd reader(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
-  const kvm::fd writer(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  os::fd reader(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  const os::fd writer(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
   REQUIRE(writer);
   reader = {};
   auto fn = function(policy{posix::descriptor<3>(writer.get(), posix::writing)});
@@ -288,26 +289,26 @@ TEST_CASE("H108: opening a descriptor again gives no right that it lacks", "[hos
 
 TEST_CASE("H109: a descriptor that could make its guest wait for ever is not granted",
           "[hostile]") {
-  const auto why = [](const kvm::fd& file) {
+  const auto why = [](const os::fd& file) {
     REQUIRE(file);
     const auto granted = posix::try_descriptor<3>(file.get(), posix::reading);
     return granted ? 0 : granted.why().os_error;
   };
-  CHECK(why(kvm::fd(::eventfd(0, EFD_CLOEXEC))) == EWOULDBLOCK);
-  CHECK(why(kvm::fd(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC))) == EWOULDBLOCK);
-  CHECK(why(kvm::fd(::inotify_init1(IN_CLOEXEC))) == EWOULDBLOCK);
-  CHECK(why(kvm::fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK))) == 0);
-  CHECK(why(kvm::fd(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK))) == 0);
-  CHECK(why(kvm::fd(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK))) == 0);
+  CHECK(why(os::fd(::eventfd(0, EFD_CLOEXEC))) == EWOULDBLOCK);
+  CHECK(why(os::fd(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC))) == EWOULDBLOCK);
+  CHECK(why(os::fd(::inotify_init1(IN_CLOEXEC))) == EWOULDBLOCK);
+  CHECK(why(os::fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK))) == 0);
+  CHECK(why(os::fd(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK))) == 0);
+  CHECK(why(os::fd(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK))) == 0);
   for (const char* path : {"/dev/null", "/dev/zero", "/dev/urandom", "/", "/proc/self/exe"}) {
-    CHECK(why(kvm::fd(::open(path, O_RDONLY | O_CLOEXEC))) == 0);
+    CHECK(why(os::fd(::open(path, O_RDONLY | O_CLOEXEC))) == 0);
   }
   // A regular file that waits for events, as some of the kernel's do.
-  CHECK(why(kvm::fd(::open("/proc/self/mounts", O_RDONLY | O_CLOEXEC))) == EWOULDBLOCK);
+  CHECK(why(os::fd(::open("/proc/self/mounts", O_RDONLY | O_CLOEXEC))) == EWOULDBLOCK);
   CHECK(posix::try_descriptor<3>(-1, posix::reading).why().os_error == EBADF);
 
   // A counter that is full: a second write would wait.
-  const kvm::fd counter(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  const os::fd counter(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   auto fn = function(policy{posix::descriptor<3>(counter.get(), posix::reading_and_writing)});
   script what;
   const auto most = what.bytes("\xfe\xff\xff\xff\xff\xff\xff\xff");

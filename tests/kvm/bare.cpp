@@ -34,6 +34,7 @@
 #include "differences.hpp"
 
 using namespace virtine;
+using namespace virtine::detail;
 using namespace std::chrono_literals;
 
 namespace {

@@ -26,6 +26,7 @@
 #include "vcpu_state.hpp"
 
 using namespace virtine;
+using namespace virtine::detail;
 using namespace std::chrono_literals;
 
 namespace {

@@ -4,8 +4,8 @@
 
 #include <cstdint>
 
-#include <virtine/machine.hpp>
-#include <virtine/marshal.hpp>
+#include <virtine/call/marshal.hpp>
+#include <virtine/machine/machine.hpp>
 
 namespace by_hand {
 
@@ -14,7 +14,7 @@ struct caller;
 
 template <class R, class... A>
 struct caller<R(A...)> {
-  static virtine::result<R> call(virtine::machine& machine, std::uint64_t function,
+  static virtine::result<R> call(virtine::detail::machine& machine, std::uint64_t function,
                                  const A&... arguments) {
     const virtine::detail::marshaller<R(A...)> marshalled(arguments...);
     auto written = marshalled.write(machine.arguments(), machine.arguments_address());
@@ -29,7 +29,7 @@ struct caller<R(A...)> {
 
 /// Calls Entry, which makes no hypercalls, on `machine` and restores it.
 template <class Sig, class Entry, class... A>
-auto call(virtine::machine& machine, A... arguments) {
+auto call(virtine::detail::machine& machine, A... arguments) {
   return caller<Sig>::call(machine, Entry::address, arguments...);
 }
 

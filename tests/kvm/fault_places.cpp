@@ -9,6 +9,7 @@
 #include <virtine/virtine.hpp>
 
 using namespace virtine;
+using namespace virtine::detail;
 
 namespace {
 

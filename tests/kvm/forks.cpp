@@ -37,6 +37,7 @@
 #include "scenarios.hpp"
 
 using namespace virtine;
+using namespace virtine::detail;
 using namespace std::chrono_literals;
 
 namespace {
@@ -447,7 +448,7 @@ TEST_CASE("a child shares its parent's snapshot, and gives up its idle machines"
 TEST_CASE("H126: a child takes over nothing that its parent, a child itself, had half made",
           "[fork]") {
   CHECK(in_child([] {
-          per_process<int> number;
+          os::per_process<int> number;
           NEED_CHILD([&] {
             bool whole = false;
             int ended = 0;

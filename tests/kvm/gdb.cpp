@@ -29,6 +29,7 @@
 #include "told_calls.hpp"
 
 using namespace virtine;
+using namespace virtine::detail;
 using gdb_client::debugger;
 using gdb_client::hex;
 
@@ -323,8 +324,8 @@ TEST_CASE("limits hold while a call waits, stands still and runs", "[gdb]") {
 TEST_CASE("system calls wait under a debugger as long as in any call", "[gdb]") {
   std::array<int, 2> pipe{};
   REQUIRE(::pipe2(pipe.data(), O_CLOEXEC) == 0);
-  const kvm::fd out(pipe[0]);
-  const kvm::fd in(pipe[1]);
+  const os::fd out(pipe[0]);
+  const os::fd in(pipe[1]);
   const auto policy = virtine::policy{posix::descriptor<3>(out.get(), posix::reading)};
   virtine_fn<void(std::span<told_call>, std::span<std::byte>), guests::calls::make_calls,
              decltype(policy)>

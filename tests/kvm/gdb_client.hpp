@@ -21,7 +21,7 @@
 #include <utility>
 
 #include <virtine/gdb/packet.hpp>
-#include <virtine/kvm/fd.hpp>
+#include <virtine/os/fd.hpp>
 
 namespace gdb_client {
 
@@ -35,7 +35,7 @@ inline std::string socket_path() {
 /// A debugger. All waits end with the other side, or after a minute with a failed test.
 class debugger {
  public:
-  explicit debugger(virtine::kvm::fd socket) : socket_(std::move(socket)) {
+  explicit debugger(virtine::os::fd socket) : socket_(std::move(socket)) {
     const timeval minute{.tv_sec = 60, .tv_usec = 0};
     ::setsockopt(socket_.get(), SOL_SOCKET, SO_RCVTIMEO, &minute, sizeof minute);
   }
@@ -48,7 +48,7 @@ class debugger {
     REQUIRE(path.size() < sizeof address.sun_path);
     std::memcpy(address.sun_path, path.c_str(), path.size());
     for (;;) {
-      virtine::kvm::fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+      virtine::os::fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
       REQUIRE(socket.get() >= 0);
       // Sound: the kernel takes every kind of address by this type.
       const auto* any = reinterpret_cast<const sockaddr*>(&address);
@@ -57,7 +57,7 @@ class debugger {
     }
   }
 
-  void close() { socket_ = virtine::kvm::fd(); }
+  void close() { socket_ = virtine::os::fd(); }
 
   void write(std::string_view bytes) const {
     while (!bytes.empty()) {
@@ -102,7 +102,7 @@ class debugger {
   std::string said;
 
  private:
-  virtine::kvm::fd socket_;
+  virtine::os::fd socket_;
   virtine::gdb::packet_reader reader_;
 };
 

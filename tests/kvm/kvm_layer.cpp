@@ -16,10 +16,11 @@
 #include <variant>
 #include <vector>
 
-#include <virtine/guest_cpu.hpp>
 #include <virtine/kvm/system.hpp>
+#include <virtine/machine/guest_cpu.hpp>
 
 using namespace virtine;
+using namespace virtine::detail;
 
 namespace {
 
@@ -33,7 +34,7 @@ const kvm::system& device() {
 // A VM with two pages of memory and a vCPU in real mode about to run `code`.
 struct small_machine {
   kvm::vm vm = device().create_vm().value();
-  kvm::mapping memory = kvm::mapping::anonymous(2 * page).value();
+  os::mapping memory = os::mapping::anonymous(2 * page).value();
   kvm::vcpu cpu = vm.create_vcpu(0, device().vcpu_mmap_size()).value();
 
   explicit small_machine(std::span<const std::uint8_t> code) {

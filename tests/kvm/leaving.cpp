@@ -16,6 +16,7 @@
 #include "in_child.hpp"
 
 using namespace virtine;
+using namespace virtine::detail;
 using namespace std::chrono_literals;
 
 // ThreadSanitizer does not follow threads into a child.

@@ -19,6 +19,7 @@
 #include <virtine/virtine.hpp>
 
 using namespace virtine;
+using namespace virtine::detail;
 
 namespace {
 

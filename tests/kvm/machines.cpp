@@ -29,6 +29,7 @@
 #include "by_hand.hpp"
 
 using namespace virtine;
+using namespace virtine::detail;
 
 namespace {
 
@@ -59,7 +60,7 @@ TEST_CASE("a call by hand: arguments, enter, reply, restore", "[machines]") {
     arguments.back() = std::byte{9};
     const auto stopped = made->enter(square::only_entry::address, {});
     REQUIRE(stopped.has_value());
-    CHECK(*stopped == stop::done);
+    CHECK(*stopped == guest_exit::done);
     int reply = 0;
     std::memcpy(&reply, arguments.data(), sizeof reply);
     CHECK(reply == n * n);
@@ -78,14 +79,14 @@ TEST_CASE("a hypercall by hand", "[machines]") {
   auto stopped = made->enter(spins::until_told::address, {});
   for (int i = 0; i < 3; ++i) {
     REQUIRE(stopped.has_value());
-    REQUIRE(*stopped == stop::hypercall);
+    REQUIRE(*stopped == guest_exit::hypercall);
     CHECK(made->hypercall_number() == 1);
     const std::array<std::byte, 1> on{std::byte{i < 2}};
     REQUIRE(made->write(made->hypercall_frame(), on));
     stopped = made->resume();
   }
   REQUIRE(stopped.has_value());
-  CHECK(*stopped == stop::done);
+  CHECK(*stopped == guest_exit::done);
   std::uint64_t rounds = 0;
   std::memcpy(&rounds, made->arguments().data(), sizeof rounds);
   CHECK(rounds == 3);
@@ -106,7 +107,7 @@ TEST_CASE("a machine that failed refuses further calls", "[machines]") {
   CHECK(std::string(again.why().operation).find("poisoned") != std::string::npos);
 
   const auto abandoned = machine::create(guests::spins::description).value();
-  CHECK(abandoned->enter(guests::spins::run_away::address, {}).value() == stop::hypercall);
+  CHECK(abandoned->enter(guests::spins::run_away::address, {}).value() == guest_exit::hypercall);
   CHECK_FALSE(abandoned->poisoned());
   abandoned->abandon();
   CHECK(abandoned->poisoned());
@@ -114,7 +115,7 @@ TEST_CASE("a machine that failed refuses further calls", "[machines]") {
 
   // One that is destroyed in the middle of a call.
   auto dropped = machine::create(guests::spins::description).value();
-  CHECK(dropped->enter(guests::spins::run_away::address, {}).value() == stop::hypercall);
+  CHECK(dropped->enter(guests::spins::run_away::address, {}).value() == guest_exit::hypercall);
   dropped.reset();
   CHECK(
       by_hand::call<int(int), square::only_entry>(*machine::create(square::description).value(), 7)
@@ -247,7 +248,7 @@ TEST_CASE("nobody can change a snapshot", "[machines]") {
     return;
   }
   for (const std::string& path : files) {
-    const kvm::fd file(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+    const os::fd file(::open(path.c_str(), O_RDWR | O_CLOEXEC));
     REQUIRE(file);
     constexpr int sealed = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL;
     CHECK((::fcntl(file.get(), F_GET_SEALS) & sealed) == sealed);
@@ -255,7 +256,7 @@ TEST_CASE("nobody can change a snapshot", "[machines]") {
     CHECK(::pwrite(file.get(), "x", 1, 0) == -1);
     CHECK(errno == EPERM);
     CHECK(::ftruncate(file.get(), 0) == -1);
-    CHECK_FALSE(kvm::mapping::of(file, 4096, kvm::sharing::shared).has_value());
+    CHECK_FALSE(os::mapping::of(file, 4096, os::sharing::shared).has_value());
   }
 }
 

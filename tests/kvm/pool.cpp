@@ -29,6 +29,7 @@
 #include <virtine/virtine.hpp>
 
 using namespace virtine;
+using namespace virtine::detail;
 using namespace std::chrono_literals;
 
 namespace {

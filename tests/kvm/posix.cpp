@@ -36,6 +36,7 @@
 #include "told_calls.hpp"
 
 using namespace virtine;
+using namespace virtine::detail;
 using namespace std::chrono_literals;
 using told::descriptors;
 using told::scratch;
@@ -432,8 +433,8 @@ TEST_CASE("a given descriptor that is none is an error, and no wait", "[posix]")
   CHECK(to_string(refused.why()) ==
         "kvm_call: a descriptor that a policy grants cannot be used: Bad file descriptor");
   // It is closed after it was granted, and its number is one that nothing else gets.
-  const kvm::fd low(::open("/dev/null", O_RDWR | O_CLOEXEC));
-  kvm::fd closed(::fcntl(low.get(), F_DUPFD_CLOEXEC, 500));
+  const os::fd low(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  os::fd closed(::fcntl(low.get(), F_DUPFD_CLOEXEC, 500));
   auto fn = function(policy{posix::descriptor<3>(closed.get(), posix::reading_and_writing)});
   closed = {};
   script what;
@@ -448,8 +449,8 @@ TEST_CASE("a given descriptor that is none is an error, and no wait", "[posix]")
 TEST_CASE("given descriptors are read and written as far as they were given", "[posix]") {
   std::array<int, 2> pipe{};
   REQUIRE(::pipe2(pipe.data(), O_CLOEXEC) == 0);
-  const kvm::fd out(pipe[0]);
-  const kvm::fd in(pipe[1]);
+  const os::fd out(pipe[0]);
+  const os::fd in(pipe[1]);
   auto writes = function(policy{posix::descriptor<5>(in.get(), posix::writing)});
   script sends;
   const auto text = sends.text("through");
@@ -508,8 +509,8 @@ TEST_CASE("given descriptors are read and written as far as they were given", "[
 TEST_CASE("a message that is given in pieces is sent as one, and taken as one", "[posix]") {
   std::array<int, 2> pair{};
   REQUIRE(::socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair.data()) == 0);
-  const kvm::fd ours(pair[0]);
-  const kvm::fd theirs(pair[1]);
+  const os::fd ours(pair[0]);
+  const os::fd theirs(pair[1]);
   auto fn = function(policy{posix::descriptor<3>(theirs.get(), posix::reading_and_writing)});
   script what;
   const auto long_one = what.bytes(std::string(20000, 'm'));
@@ -531,13 +532,13 @@ TEST_CASE("a message that is given in pieces is sent as one, and taken as one", 
 }
 
 TEST_CASE("a terminal can be given, and stops no host in the background", "[posix]") {
-  const kvm::fd master(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
+  const os::fd master(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
   REQUIRE(master);
   REQUIRE(::grantpt(master.get()) == 0);
   REQUIRE(::unlockpt(master.get()) == 0);
   std::array<char, 64> name{};
   REQUIRE(::ptsname_r(master.get(), name.data(), name.size()) == 0);
-  const kvm::fd terminal(::open(name.data(), O_RDWR | O_NOCTTY | O_CLOEXEC));
+  const os::fd terminal(::open(name.data(), O_RDWR | O_NOCTTY | O_CLOEXEC));
   REQUIRE(terminal);
   auto fn = function(policy{posix::descriptor<0>(terminal.get(), posix::reading),
                             posix::descriptor<1>(terminal.get(), posix::writing)});
@@ -585,7 +586,7 @@ TEST_CASE("a terminal can be given, and stops no host in the background", "[posi
 TEST_CASE("what the host may do with a given descriptor, its guest may not", "[posix]") {
   const scratch files;
   files.put("a", "content");
-  const kvm::fd file(::open(files.path("a").c_str(), O_RDWR | O_CLOEXEC));
+  const os::fd file(::open(files.path("a").c_str(), O_RDWR | O_CLOEXEC));
   REQUIRE(file);
   auto fn = function(policy{posix::descriptor<3>(file.get(), posix::reading),
                             posix::descriptor<4>(file.get(), posix::writing)});
@@ -609,8 +610,8 @@ TEST_CASE("what the host may do with a given descriptor, its guest may not", "[p
 TEST_CASE("a guest that writes where nobody reads does not end its host", "[posix]") {
   std::array<int, 2> pipe{};
   REQUIRE(::pipe2(pipe.data(), O_CLOEXEC) == 0);
-  const kvm::fd in(pipe[1]);
-  { const kvm::fd out(pipe[0]); }
+  const os::fd in(pipe[1]);
+  { const os::fd out(pipe[0]); }
   auto fn = function(policy{posix::descriptor<1>(in.get(), posix::writing)});
   script what;
   what.add(SYS_write, {1, what.text("x"), 1});

@@ -24,6 +24,7 @@
 #include "differences.hpp"
 
 using namespace virtine;
+using namespace virtine::detail;
 
 namespace {
 

@@ -15,6 +15,7 @@
 #include <virtine/virtine.hpp>
 
 using namespace virtine;
+using namespace virtine::detail;
 
 namespace {
 

@@ -9,6 +9,7 @@
 #include <virtine/virtine.hpp>
 
 using namespace virtine;
+using namespace virtine::detail;
 using guests::rusty_heap;
 
 TEST_CASE("Rust guests have collections and strings", "[rust]") {

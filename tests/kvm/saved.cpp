@@ -31,6 +31,7 @@
 #include "guests/prepared_types.hpp"
 
 using namespace virtine;
+using namespace virtine::detail;
 
 namespace {
 

@@ -60,7 +60,7 @@ result<void> expect(const result<T>& got, const T& wanted) {
 /// its construction may throw std::bad_alloc.
 template <class Fn>
 result<std::unique_ptr<Fn>> make() {
-  return virtine::detail::or_out_of_memory(
+  return virtine::os::or_out_of_memory(
       []() -> result<std::unique_ptr<Fn>> { return std::make_unique<Fn>(); });
 }
 

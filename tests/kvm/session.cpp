@@ -32,6 +32,7 @@
 #include "no_threads.hpp"
 
 using namespace virtine;
+using namespace virtine::detail;
 using namespace std::chrono_literals;
 
 namespace {

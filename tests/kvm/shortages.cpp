@@ -63,13 +63,13 @@ virtine::result<void> run(std::optional<Scenario>& it) {
     return it->run();
   } catch (const std::bad_alloc&) {
     // Of making a function, or of the test's own.
-    return virtine::detail::out_of_memory();
+    return virtine::os::out_of_memory();
   } catch (const virtine::failure& why) {
     // Of a policy's directory, which says so by an exception.
     return why.why();
   } catch (const std::exception&) {
     // Of the test's own files.
-    return virtine::detail::out_of_memory();
+    return virtine::os::out_of_memory();
   }
 }
 

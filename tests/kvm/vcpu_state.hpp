@@ -50,10 +50,10 @@ inline virtine::kvm::vcpu newest(const std::set<int>& before) {
     if (!before.contains(each)) added.push_back(each);
   }
   REQUIRE(added.size() == 1);
-  virtine::kvm::fd own{::dup(added[0])};
+  virtine::os::fd own{::dup(added[0])};
   REQUIRE(own);
   const std::size_t size = virtine::kvm::system::shared().value()->vcpu_mmap_size();
-  auto mapping = virtine::kvm::mapping::of(own, size, virtine::kvm::sharing::shared).value();
+  auto mapping = virtine::os::mapping::of(own, size, virtine::os::sharing::shared).value();
   return {std::move(own), std::move(mapping)};
 }
 
@@ -63,7 +63,7 @@ inline const std::vector<std::uint32_t>& msr_indices() {
       std::uint32_t count = 1024;
       std::array<std::uint32_t, 1024> indices{};
     } list;
-    const virtine::kvm::fd device{::open("/dev/kvm", O_RDWR | O_CLOEXEC)};
+    const virtine::os::fd device{::open("/dev/kvm", O_RDWR | O_CLOEXEC)};
     constexpr unsigned long get_msr_index_list = 0xc004ae02;
     REQUIRE(::ioctl(device.get(), get_msr_index_list, &list) == 0);
     return std::vector(list.indices.begin(), list.indices.begin() + list.count);

@@ -33,9 +33,10 @@
 #include <variant>
 #include <vector>
 
-#include <virtine/checks.hpp>
+#include <virtine/abi/checks.hpp>
 
 using namespace virtine;
+using namespace virtine::detail;
 
 namespace {
 

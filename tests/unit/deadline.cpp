@@ -25,12 +25,15 @@
 #include <type_traits>
 #include <vector>
 
-#include <virtine/runner.hpp>
-#include <virtine/workers.hpp>
+#include <virtine/call_options.hpp>
+#include <virtine/machine/runner.hpp>
+#include <virtine/os/workers.hpp>
 
 #include "no_threads.hpp"
 
 using namespace virtine;
+using namespace virtine::detail;
+using namespace virtine::os;
 using namespace std::chrono_literals;
 
 namespace {
@@ -39,7 +42,7 @@ using clock_type = detail::monotonic;
 constexpr auto never = run_gate::time_point::max();
 
 kvm::vcpu make_vcpu() {
-  return {kvm::fd{}, kvm::mapping::anonymous(3 * 4096).value()};
+  return {os::fd{}, os::mapping::anonymous(3 * 4096).value()};
 }
 
 // Whether the host can read the page.
@@ -49,7 +52,7 @@ bool is_there(std::span<const std::byte> page) {
 }
 
 struct gated {
-  kvm::mapping memory = kvm::mapping::anonymous(2 * 4096).value();
+  os::mapping memory = os::mapping::anonymous(2 * 4096).value();
   run_gate gate{{.memory = memory.bytes()}};
 
   // Whether a guest could not go on.
@@ -63,7 +66,7 @@ struct refused {
 };
 
 struct running {
-  kvm::mapping memory = kvm::mapping::anonymous(4096).value();
+  os::mapping memory = os::mapping::anonymous(4096).value();
   runner it{make_vcpu(), watchdog::shared().value(), {.memory = memory.bytes()}};
   runner* operator->() { return &it; }
 };
@@ -309,7 +312,7 @@ TEST_CASE("an owner that leaves waits for who takes its memory away, and has it 
 #ifndef __SANITIZE_THREAD__
 TEST_CASE("a limit of data that is reached meanwhile leaves the owner some memory", "[deadline]") {
   CHECK(in_child([] {
-          auto memory = kvm::mapping::guarded(16 * 4096).value();
+          auto memory = os::mapping::guarded(16 * 4096).value();
           run_gate gate{{.memory = memory.bytes()}};
           gate.arm(never);
           gate.interrupt(errc::cancelled);
@@ -330,7 +333,7 @@ TEST_CASE("an interruption that the kernel refuses is told, and made up for", "[
   // The call is now over for the watchdog, which looks again and again.
   const auto now = clock_type::now();
   CHECK(it.gate.check(now).value() > now);
-  kvm::mapping memory = kvm::mapping::anonymous(4096).value();
+  os::mapping memory = os::mapping::anonymous(4096).value();
   it.gate.stand_on({.memory = memory.bytes()});
   CHECK(it.gate.check(now) == std::nullopt);
   CHECK_FALSE(is_there(memory.bytes()));

@@ -9,9 +9,10 @@
 #include <span>
 #include <string_view>
 
-#include <virtine/digest.hpp>
+#include <virtine/machine/digest.hpp>
 
 using namespace virtine;
+using namespace virtine::detail;
 using namespace std::string_view_literals;
 
 static_assert(digest{}.value() != digest{}.add(std::uint64_t{0}).value());

@@ -1,16 +1,17 @@
 // Whether the trampoline can wipe the state of processors of several kinds.
 // SPDX-License-Identifier: MIT
-#include <virtine/extended_state.hpp>
+#include <virtine/machine/extended_state.hpp>
 
 #include <cstring>
 #include <string>
 
-#include <virtine/guest_cpu.hpp>
+#include <virtine/machine/guest_cpu.hpp>
 
 #include "catch.hpp"
 #include "processors.hpp"
 
 using namespace virtine;
+using namespace virtine::detail;
 using processors::processor;
 
 namespace {

@@ -1,10 +1,11 @@
 // Who is blamed when the trampoline fails.
 // SPDX-License-Identifier: MIT
-#include <virtine/failed_entry.hpp>
+#include <virtine/machine/failed_entry.hpp>
 
 #include "catch.hpp"
 
 using namespace virtine;
+using namespace virtine::detail;
 
 TEST_CASE("a failed entry is the host's only before guest code and on a new machine", "[entry]") {
   CHECK(blame(arrival::first, true) == errc::host_unfit);

@@ -7,9 +7,10 @@
 #include <string>
 #include <vector>
 
-#include <virtine/fault_report.hpp>
+#include <virtine/machine/fault_report.hpp>
 
 using namespace virtine;
+using namespace virtine::detail;
 
 namespace {
 
@@ -52,7 +53,7 @@ class stopped_guest {
     bytes_[at - code + 1] = std::byte{0x05};
   }
   fault report(const trap& t) {
-    const error why = virtine::report(t, image, where, {guest_address{code}, bytes_});
+    const error why = virtine::detail::report(t, image, where, {guest_address{code}, bytes_});
     CHECK(why.code == errc::guest_fault);
     return why.fault;
   }

@@ -8,9 +8,10 @@
 #include <span>
 #include <string_view>
 
-#include <virtine/frame.hpp>
+#include <virtine/abi/frame.hpp>
 
 using namespace virtine;
+using namespace virtine::detail;
 
 namespace {
 

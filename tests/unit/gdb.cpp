@@ -21,6 +21,7 @@
 #include <virtine/gdb/server.hpp>
 
 using namespace virtine;
+using namespace virtine::detail;
 using gdb::message;
 using gdb::order;
 
@@ -53,11 +54,11 @@ struct pair {
   pair() {
     std::array<int, 2> made{};
     REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, made.data()) == 0);
-    ours = kvm::fd(made[0]);
-    theirs = kvm::fd(made[1]);
+    ours = os::fd(made[0]);
+    theirs = os::fd(made[1]);
   }
-  kvm::fd ours;
-  kvm::fd theirs;
+  os::fd ours;
+  os::fd theirs;
 };
 
 struct conversation {
@@ -296,7 +297,7 @@ TEST_CASE("a conversation ends at the call's limits", "[gdb]") {
   for (int i = 0; i < 1000 && sent; ++i) sent = to.send(much, {.stop = stop.get_token()});
   REQUIRE_FALSE(sent);
   CHECK(sent.why().code == errc::cancelled);
-  sockets.theirs = kvm::fd();
+  sockets.theirs = os::fd();
   CHECK(to.send("a", {}).why().operation == std::string("the debugger has hung up"));
 }
 

@@ -1,6 +1,6 @@
 // What of a processor's CPUID reaches guests: what is known, and nothing else.
 // SPDX-License-Identifier: MIT
-#include <virtine/guest_cpuid.hpp>
+#include <virtine/machine/guest_cpuid.hpp>
 
 #include <memory>
 
@@ -8,6 +8,7 @@
 #include "processors.hpp"
 
 using namespace virtine;
+using namespace virtine::detail;
 using x86::cpuid_answer;
 
 namespace {

@@ -10,6 +10,7 @@
 #include <virtine/guest_memory.hpp>
 
 using namespace virtine;
+using namespace virtine::detail;
 
 namespace {
 

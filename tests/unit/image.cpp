@@ -12,6 +12,7 @@
 #include <virtine/image.hpp>
 
 using namespace virtine;
+using namespace virtine::detail;
 
 namespace {
 

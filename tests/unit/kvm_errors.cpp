@@ -19,6 +19,7 @@
 #include <virtine/kvm/system.hpp>
 
 using namespace virtine;
+using namespace virtine::detail;
 
 namespace {
 
@@ -62,7 +63,7 @@ template <class T>
 constexpr bool move_only =
     std::is_nothrow_move_constructible_v<T>&& std::is_nothrow_move_assignable_v<T> &&
     !std::is_copy_constructible_v<T> && !std::is_copy_assignable_v<T>;
-static_assert(move_only<kvm::fd> && move_only<kvm::mapping>);
+static_assert(move_only<os::fd> && move_only<os::mapping>);
 static_assert(move_only<kvm::vm> && move_only<kvm::vcpu> && move_only<kvm::system>);
 
 void check_mentions(const std::string& message, const std::string& part) {
@@ -73,7 +74,7 @@ void check_mentions(const std::string& message, const std::string& part) {
 }  // namespace
 
 TEST_CASE("a vCPU ioctl on a bad descriptor fails under its kernel name", "[kvm]") {
-  kvm::vcpu cpu(kvm::fd{}, kvm::mapping::anonymous(3 * page).value());
+  kvm::vcpu cpu(os::fd{}, os::mapping::anonymous(3 * page).value());
   kvm::msr_entries<2> msrs;
   fails_with_ebadf(cpu.run(), "KVM_RUN");
   fails_with_ebadf(cpu.get_regs(), "KVM_GET_REGS");
@@ -96,7 +97,7 @@ TEST_CASE("a vCPU ioctl on a bad descriptor fails under its kernel name", "[kvm]
 }
 
 TEST_CASE("a VM ioctl on a bad descriptor fails under its kernel name", "[kvm]") {
-  kvm::vm machine(kvm::fd{});
+  kvm::vm machine(os::fd{});
   const std::array<std::uint32_t, 1> efer{0xc0000080};
   fails_with_ebadf(machine.create_vcpu(0, 3 * page), "KVM_CREATE_VCPU");
   fails_with_ebadf(machine.set_user_memory_region({}), "KVM_SET_USER_MEMORY_REGION");
@@ -108,7 +109,7 @@ TEST_CASE("a VM ioctl on a bad descriptor fails under its kernel name", "[kvm]")
 }
 
 TEST_CASE("a system over a bad descriptor is refused at its first ioctl", "[kvm]") {
-  fails_with_ebadf(kvm::system::from(kvm::fd{}), "KVM_GET_API_VERSION");
+  fails_with_ebadf(kvm::system::from(os::fd{}), "KVM_GET_API_VERSION");
 }
 
 TEST_CASE("the ioctls that need a checked system name themselves too", "[kvm]") {
@@ -121,14 +122,14 @@ TEST_CASE("the ioctls that need a checked system name themselves too", "[kvm]") 
 }
 
 TEST_CASE("file and mapping calls on a bad descriptor name themselves", "[kvm]") {
-  const kvm::fd none;
-  fails_with_ebadf(kvm::mapping::of(none, page, kvm::sharing::shared), "mmap");
-  fails_with_ebadf(kvm::seal(none), "F_ADD_SEALS");
+  const os::fd none;
+  fails_with_ebadf(os::mapping::of(none, page, os::sharing::shared), "mmap");
+  fails_with_ebadf(os::seal(none), "F_ADD_SEALS");
 }
 
 TEST_CASE("arguments that KVM must not see are refused before the ioctl", "[kvm]") {
-  kvm::vcpu cpu(kvm::fd{}, kvm::mapping::anonymous(3 * page).value());
-  kvm::vm machine(kvm::fd{});
+  kvm::vcpu cpu(os::fd{}, os::mapping::anonymous(3 * page).value());
+  kvm::vm machine(os::fd{});
 
   SECTION("a CPUID table with AMX tile data, which needs more than 4096 bytes of XSAVE") {
     kvm::cpuid_table table;
@@ -181,12 +182,12 @@ TEST_CASE("a missing or forbidden device is no_kvm and says what to do", "[kvm]"
     const auto opened = kvm::system::open("/");
     REQUIRE_FALSE(opened.has_value());
     CHECK(opened.why().code == errc::no_kvm);
-    CHECK(opened.why().operation == std::string(kvm::open_device));
+    CHECK(opened.why().operation == std::string(os::open_device));
   }
   SECTION("without permission") {
     if (::geteuid() != 0) {
       std::string path = "/tmp/virtine-kvm-errors-XXXXXX";
-      const kvm::fd file{::mkstemp(path.data())};
+      const os::fd file{::mkstemp(path.data())};
       REQUIRE(file);
       ::fchmod(file.get(), 0);
       const auto opened = kvm::system::open(path.c_str());
@@ -205,7 +206,7 @@ TEST_CASE("being out of descriptors says which limit to raise", "[kvm]") {
     return attempt().why();
   };
   const error opening = remedy([] { return kvm::system::open("/dev/null"); });
-  const error creating = remedy([] { return kvm::create_memfd("test", page); });
+  const error creating = remedy([] { return os::create_memfd("test", page); });
   for (const error& why : {opening, creating}) {
     CHECK(why.code == errc::kvm_call);
     CHECK(why.os_error == EMFILE);
@@ -221,16 +222,16 @@ TEST_CASE("explain knows the remedies and leaves the rest alone", "[kvm]") {
     const char* text;
   };
   const auto expected =
-      GENERATE(row{kvm::open_device, EACCES, errc::no_kvm, "usermod -aG kvm"},
-               row{kvm::open_device, EPERM, errc::no_kvm, "device policy"},
-               row{kvm::open_device, EACCES, errc::no_kvm, "--group-add"},
-               row{kvm::open_device, EPERM, errc::no_kvm, "--device /dev/kvm"},
-               row{kvm::open_device, ENOENT, errc::no_kvm, "--device /dev/kvm"},
-               row{kvm::open_device, ENOENT, errc::no_kvm, "nested virtualization"},
-               row{kvm::open_device, ENODEV, errc::no_kvm, "no driver"},
-               row{kvm::open_device, ENXIO, errc::no_kvm, "no driver"},
-               row{kvm::open_device, EIO, errc::no_kvm, "/dev/kvm cannot be opened"},
-               row{kvm::open_device, EMFILE, errc::kvm_call, "ulimit -n"},
+      GENERATE(row{os::open_device, EACCES, errc::no_kvm, "usermod -aG kvm"},
+               row{os::open_device, EPERM, errc::no_kvm, "device policy"},
+               row{os::open_device, EACCES, errc::no_kvm, "--group-add"},
+               row{os::open_device, EPERM, errc::no_kvm, "--device /dev/kvm"},
+               row{os::open_device, ENOENT, errc::no_kvm, "--device /dev/kvm"},
+               row{os::open_device, ENOENT, errc::no_kvm, "nested virtualization"},
+               row{os::open_device, ENODEV, errc::no_kvm, "no driver"},
+               row{os::open_device, ENXIO, errc::no_kvm, "no driver"},
+               row{os::open_device, EIO, errc::no_kvm, "/dev/kvm cannot be opened"},
+               row{os::open_device, EMFILE, errc::kvm_call, "ulimit -n"},
                row{"KVM_CREATE_VM", EBUSY, errc::no_kvm, "another hypervisor"},
                row{"KVM_CREATE_VM", EACCES, errc::no_kvm, "security policy"},
                row{"KVM_CREATE_VM", EPERM, errc::no_kvm, "security policy"},
@@ -244,7 +245,7 @@ TEST_CASE("explain knows the remedies and leaves the rest alone", "[kvm]") {
                row{"pwrite", EFBIG, errc::kvm_call, "ulimit -f"},
                row{"KVM_RUN", EINTR, errc::kvm_call, "KVM_RUN"},
                row{"KVM_SET_SREGS", EINVAL, errc::kvm_call, "KVM_SET_SREGS"});
-  const error why = kvm::explain(expected.operation, expected.os_error);
+  const error why = os::explain(expected.operation, expected.os_error);
   CHECK(why.code == expected.code);
   CHECK(why.os_error == expected.os_error);
   check_mentions(why.operation, expected.text);
@@ -268,12 +269,12 @@ TEST_CASE("a required capability that is missing has a message that names it", "
 TEST_CASE("a descriptor is closed once, by its last owner", "[kvm]") {
   const int number = any_descriptor();
   {
-    kvm::fd first{number};
-    kvm::fd second = std::move(first);
+    os::fd first{number};
+    os::fd second = std::move(first);
     CHECK_FALSE(first);  // NOLINT(bugprone-use-after-move): emptiness is promised.
     CHECK(second.get() == number);
     const int replaced = any_descriptor();
-    kvm::fd third{replaced};
+    os::fd third{replaced};
     third = std::move(second);
     CHECK_FALSE(is_open(replaced));
     CHECK(is_open(number));
@@ -285,13 +286,13 @@ TEST_CASE("a descriptor is closed once, by its last owner", "[kvm]") {
 }
 
 TEST_CASE("a mapping is unmapped once, by its last owner", "[kvm]") {
-  auto first = kvm::mapping::anonymous(2 * page).value();
+  auto first = os::mapping::anonymous(2 * page).value();
   std::byte* const start = first.bytes().data();
   start[page] = std::byte{7};
-  kvm::mapping second = std::move(first);
+  os::mapping second = std::move(first);
   CHECK(first.size() == 0);  // NOLINT(bugprone-use-after-move): emptiness is promised.
   CHECK(second.bytes().data() == start);
-  second = kvm::mapping::anonymous(page).value();
+  second = os::mapping::anonymous(page).value();
   unsigned char resident = 0;
   CHECK(::mincore(start + page, page, &resident) == -1);
   CHECK(errno == ENOMEM);
@@ -300,10 +301,10 @@ TEST_CASE("a mapping is unmapped once, by its last owner", "[kvm]") {
 }
 
 TEST_CASE("mappings of a memory file share it or copy it", "[kvm]") {
-  const kvm::fd file = kvm::create_memfd("test", 2 * page).value();
-  auto shared = kvm::mapping::of(file, 2 * page, kvm::sharing::shared).value();
-  auto copy = kvm::mapping::of(file, page, kvm::sharing::private_, PROT_READ | PROT_WRITE,
-                               static_cast<::off_t>(page))
+  const os::fd file = os::create_memfd("test", 2 * page).value();
+  auto shared = os::mapping::of(file, 2 * page, os::sharing::shared).value();
+  auto copy = os::mapping::of(file, page, os::sharing::private_, PROT_READ | PROT_WRITE,
+                              static_cast<::off_t>(page))
                   .value();
   shared.bytes()[page] = std::byte{1};
   CHECK(copy.bytes()[0] == std::byte{1});
@@ -311,11 +312,11 @@ TEST_CASE("mappings of a memory file share it or copy it", "[kvm]") {
   CHECK(shared.bytes()[page] == std::byte{1});
 
   SECTION("sealing waits for writable shared mappings to go, and holds") {
-    CHECK(kvm::seal(file).why().os_error == EBUSY);
-    shared = kvm::mapping();
-    REQUIRE(kvm::seal(file));
-    CHECK(kvm::mapping::of(file, page, kvm::sharing::shared).why().os_error == EPERM);
-    CHECK(kvm::mapping::of(file, page, kvm::sharing::private_));
+    CHECK(os::seal(file).why().os_error == EBUSY);
+    shared = os::mapping();
+    REQUIRE(os::seal(file));
+    CHECK(os::mapping::of(file, page, os::sharing::shared).why().os_error == EPERM);
+    CHECK(os::mapping::of(file, page, os::sharing::private_));
     CHECK(::ftruncate(file.get(), 0) == -1);
     copy.bytes()[1] = std::byte{3};
     CHECK(copy.bytes()[0] == std::byte{2});
@@ -323,7 +324,7 @@ TEST_CASE("mappings of a memory file share it or copy it", "[kvm]") {
 }
 
 TEST_CASE("protect keeps to its own mapping", "[kvm]") {
-  auto memory = kvm::mapping::anonymous(4 * page).value();
+  auto memory = os::mapping::anonymous(4 * page).value();
   CHECK(memory.protect(page, page, PROT_NONE));
   CHECK(memory.protect(page, page, PROT_READ | PROT_WRITE));
   memory.bytes()[page] = std::byte{1};
@@ -339,5 +340,5 @@ TEST_CASE("protect keeps to its own mapping", "[kvm]") {
 }
 
 TEST_CASE("a mapping without bytes is an error, not an empty mapping", "[kvm]") {
-  CHECK(kvm::mapping::anonymous(0).why().os_error == EINVAL);
+  CHECK(os::mapping::anonymous(0).why().os_error == EINVAL);
 }

@@ -12,6 +12,7 @@
 #include <virtine/kvm/vcpu.hpp>
 
 using namespace virtine;
+using namespace virtine::detail;
 
 namespace {
 
@@ -229,9 +230,9 @@ TEST_CASE("the other exits decode to their own types", "[kvm]") {
 }
 
 TEST_CASE("the synced state lies in the vCPU's mapping", "[kvm]") {
-  auto memory = kvm::mapping::anonymous(3 * page).value();
+  auto memory = os::mapping::anonymous(3 * page).value();
   const auto* const start = memory.bytes().data();
-  kvm::vcpu cpu(kvm::fd{}, std::move(memory));
+  kvm::vcpu cpu(os::fd{}, std::move(memory));
   const auto offset_of = [start](const void* part) {
     return static_cast<const std::byte*>(part) - start;
   };

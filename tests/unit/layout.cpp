@@ -11,10 +11,11 @@
 #include <guests/nasm_add.hpp>
 #include <guests/square.hpp>
 #include <guests/text.hpp>
-#include <virtine/layout.hpp>
-#include <virtine/snapshot.hpp>
+#include <virtine/machine/layout.hpp>
+#include <virtine/machine/snapshot.hpp>
 
 using namespace virtine;
+using namespace virtine::detail;
 
 namespace {
 

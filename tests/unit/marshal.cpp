@@ -11,9 +11,10 @@
 #include <string_view>
 #include <vector>
 
-#include <virtine/marshal.hpp>
+#include <virtine/call/marshal.hpp>
 
 using namespace virtine;
+using namespace virtine::detail;
 
 namespace {
 

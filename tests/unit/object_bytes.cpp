@@ -9,9 +9,10 @@
 #include <new>
 #include <span>
 
-#include <virtine/object_bytes.hpp>
+#include <virtine/call/object_bytes.hpp>
 
 using namespace virtine;
+using namespace virtine::detail;
 
 namespace {
 

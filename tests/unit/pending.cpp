@@ -18,6 +18,8 @@
 #include <virtine/pending.hpp>
 
 using namespace virtine;
+using namespace virtine::detail;
+using namespace virtine::os;
 
 namespace {
 

@@ -17,6 +17,7 @@
 #include "../scripted_machine.hpp"
 
 using namespace virtine;
+using namespace virtine::detail;
 
 namespace {
 

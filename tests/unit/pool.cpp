@@ -19,6 +19,7 @@
 #include "../scripted_machine.hpp"
 
 using namespace virtine;
+using namespace virtine::detail;
 
 namespace {
 
@@ -36,7 +37,7 @@ struct tick : hypercall<6, void()> {};
 struct tock : hypercall<7, void()> {};
 
 scripted_step calls(std::uint32_t number) {
-  return {.outcome = stop::hypercall, .hypercall = number, .frame = scripted_machine::base};
+  return {.outcome = guest_exit::hypercall, .hypercall = number, .frame = scripted_machine::base};
 }
 scripted_step fails(errc code) {
   return {.outcome = error{.code = code, .detail = 3}};

@@ -20,6 +20,7 @@
 #include "../scripted_machine.hpp"
 
 using namespace virtine;
+using namespace virtine::detail;
 using namespace std::chrono_literals;
 
 namespace {

@@ -7,8 +7,8 @@
 #include <initializer_list>
 #include <string_view>
 
-#include <virtine/extended_state.hpp>
 #include <virtine/kvm/uapi.hpp>
+#include <virtine/machine/extended_state.hpp>
 
 namespace processors {
 

@@ -11,6 +11,7 @@
 #include <virtine/result.hpp>
 
 using namespace virtine;
+using namespace virtine::detail;
 
 namespace {
 

@@ -9,10 +9,11 @@
 #include <string>
 #include <string_view>
 
+#include <virtine/abi/signature.hpp>
 #include <virtine/bytes.hpp>
-#include <virtine/signature.hpp>
 
 using namespace virtine;
+using namespace virtine::detail;
 
 namespace {
 

@@ -10,9 +10,10 @@
 #include <thread>
 #include <vector>
 
-#include <virtine/slots.hpp>
+#include <virtine/pool/slots.hpp>
 
 using namespace virtine;
+using namespace virtine::detail;
 
 TEST_CASE("a thread finds what it put into its slot", "[slots]") {
   slots<int> all;

@@ -15,12 +15,13 @@
 #include <span>
 #include <vector>
 
-#include <virtine/extended_state.hpp>
+#include <virtine/machine/extended_state.hpp>
 #include <virtine/x86/trampoline.hpp>
 
 #include "catch.hpp"
 
 using namespace virtine;
+using namespace virtine::detail;
 
 namespace {
 

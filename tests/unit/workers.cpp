@@ -19,11 +19,13 @@
 #include <thread>
 #include <vector>
 
-#include <virtine/workers.hpp>
+#include <virtine/os/workers.hpp>
 
 #include "no_threads.hpp"
 
 using namespace virtine;
+using namespace virtine::detail;
+using namespace virtine::os;
 
 namespace {
 

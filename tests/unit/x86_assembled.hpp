@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <virtine/x86/user64.hpp>
+#include <virtine/abi/user64.hpp>
 
 #include <cstdlib>
 #include <fstream>

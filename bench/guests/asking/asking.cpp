@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: MIT
 #include "asking.hpp"
 
+#include <virtine/abi/user64.hpp>
 #include <virtine/guest.hpp>
-#include <virtine/x86/user64.hpp>
 
 static int count(int times) {
   int reached = 0;

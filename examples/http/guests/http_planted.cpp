@@ -17,7 +17,7 @@ namespace {
 using virtine::guest::call;
 
 constexpr std::size_t frame_size =
-    virtine::frame<http::reply(std::string_view, std::int64_t)>::size;
+    virtine::detail::frame<http::reply(std::string_view, std::int64_t)>::size;
 
 // Where things are is no secret: the same in each machine, and to be read from the image's file.
 std::string_view input;

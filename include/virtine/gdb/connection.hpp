@@ -22,13 +22,13 @@
 #include <string_view>
 #include <utility>
 
-#include <virtine/deadline.hpp>
 #include <virtine/error.hpp>
 #include <virtine/gdb/packet.hpp>
-#include <virtine/kvm/explain.hpp>
-#include <virtine/kvm/fd.hpp>
+#include <virtine/machine/deadline.hpp>
+#include <virtine/machine/runner.hpp>
+#include <virtine/os/error_text.hpp>
+#include <virtine/os/fd.hpp>
 #include <virtine/result.hpp>
-#include <virtine/runner.hpp>
 
 namespace virtine::gdb {
 
@@ -40,13 +40,14 @@ namespace detail {
 using virtine::detail::check;
 
 /// Returns whether `events` of `file` have come within `time`; the other side's end is one too.
-inline bool wait(const kvm::fd& file, short events, std::chrono::milliseconds time) {
+inline bool wait(const os::fd& file, short events, std::chrono::milliseconds time) {
   pollfd waited{.fd = file.get(), .events = events, .revents = 0};
   return ::poll(&waited, 1, static_cast<int>(time.count())) > 0;
 }
 
 /// Waits for `events` of `file`.
-inline result<void> wait(const kvm::fd& file, short events, const run_limits& limits) {
+inline result<void> wait(const os::fd& file, short events,
+                         const virtine::detail::run_limits& limits) {
   while (!wait(file, events, glance)) {
     if (auto going_on = check(limits); !going_on) return going_on;
   }
@@ -58,11 +59,11 @@ inline result<void> wait(const kvm::fd& file, short events, const run_limits& li
 /// A connection to a debugger. Any failure is final.
 class connection {
  public:
-  explicit connection(kvm::fd socket) : socket_(std::move(socket)) {}
+  explicit connection(os::fd socket) : socket_(std::move(socket)) {}
 
   /// Returns the next packet, or request to interrupt the guest. Fails with errc::cancelled if the
   /// other side is gone or talks nonsense.
-  result<message> next(const run_limits& limits) {
+  result<message> next(const virtine::detail::run_limits& limits) {
     for (;;) {
       auto come = glance_at(limits);
       if (!come) return come.why();
@@ -72,10 +73,10 @@ class connection {
   }
 
   /// The same if all of it has come; does not wait for more.
-  result<std::optional<message>> glance_at(const run_limits& limits) {
+  result<std::optional<message>> glance_at(const virtine::detail::run_limits& limits) {
     for (;;) {
       // Each time round, because the other side can always have more to say.
-      if (auto going_on = detail::check(limits); !going_on) return going_on.why();
+      if (auto going_on = virtine::detail::check(limits); !going_on) return going_on.why();
       if (auto come = reader_.next()) {
         switch (come->what) {
           case message::kind::packet:
@@ -107,7 +108,7 @@ class connection {
   }
 
   /// Sends a packet.
-  result<void> send(std::string_view payload, const run_limits& limits) {
+  result<void> send(std::string_view payload, const virtine::detail::run_limits& limits) {
     last_ = to_packet(payload);
     return write(last_, limits);
   }
@@ -118,12 +119,12 @@ class connection {
  private:
   static error gone() { return {.code = errc::cancelled, .operation = "the debugger has hung up"}; }
 
-  result<void> acknowledge(char how, const run_limits& limits) {
+  result<void> acknowledge(char how, const virtine::detail::run_limits& limits) {
     if (!acknowledges_) return {};
     return write({&how, 1}, limits);
   }
 
-  result<void> write(std::string_view bytes, const run_limits& limits) {
+  result<void> write(std::string_view bytes, const virtine::detail::run_limits& limits) {
     while (!bytes.empty()) {
       if (auto room = detail::wait(socket_, POLLOUT, limits); !room) return room;
       const ssize_t count =
@@ -137,7 +138,7 @@ class connection {
     return {};
   }
 
-  kvm::fd socket_;
+  os::fd socket_;
   packet_reader reader_;
   std::string last_;
   bool acknowledges_ = true;
@@ -151,11 +152,11 @@ class listener {
   static result<listener> open(const std::string& path, std::uint16_t port) {
     if (path.empty() && port == 0) {
       // The kernel would choose a port, and nobody know which.
-      return kvm::explain("a debugger needs a socket or a port to connect to", EINVAL);
+      return os::explain("a debugger needs a socket or a port to connect to", EINVAL);
     }
     listener made;
-    made.file_ = kvm::fd(::socket(path.empty() ? AF_INET : AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    if (!made.file_) return kvm::explain("socket", errno);
+    made.file_ = os::fd(::socket(path.empty() ? AF_INET : AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (!made.file_) return os::explain("socket", errno);
     const int file = made.file_.get();
     if (path.empty()) {
       const int on = 1;
@@ -169,14 +170,14 @@ class listener {
       sockaddr_un address{};
       address.sun_family = AF_UNIX;
       if (path.size() >= sizeof address.sun_path)
-        return kvm::explain("the path of the debugger's socket is too long", ENAMETOOLONG);
+        return os::explain("the path of the debugger's socket is too long", ENAMETOOLONG);
       std::memcpy(address.sun_path, path.c_str(), path.size());
       // Before it has a name, so that nobody else can open it at any time.
-      if (::fchmod(file, 0600) != 0) return kvm::explain("fchmod", errno);
+      if (::fchmod(file, 0600) != 0) return os::explain("fchmod", errno);
       if (auto bound = made.bind(address); !bound) return bound.why();
       made.path_ = path;
     }
-    if (::listen(file, 1) != 0) return kvm::explain("listen", errno);
+    if (::listen(file, 1) != 0) return os::explain("listen", errno);
     return made;
   }
   listener(listener&& other) noexcept
@@ -187,12 +188,12 @@ class listener {
   }
 
   /// Waits for a debugger.
-  result<connection> accept(const run_limits& limits) {
+  result<connection> accept(const virtine::detail::run_limits& limits) {
     for (;;) {
       if (auto come = detail::wait(file_, POLLIN, limits); !come) return come.why();
-      kvm::fd made(::accept4(file_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+      os::fd made(::accept4(file_.get(), nullptr, nullptr, SOCK_CLOEXEC));
       if (made) return connection(std::move(made));
-      if (errno != EINTR && errno != ECONNABORTED) return kvm::explain("accept", errno);
+      if (errno != EINTR && errno != ECONNABORTED) return os::explain("accept", errno);
     }
   }
 
@@ -204,11 +205,11 @@ class listener {
     // Sound: the kernel takes every kind of address by this type and looks at its family.
     const auto* any = reinterpret_cast<const sockaddr*>(&address);
     if (::bind(file_.get(), any, sizeof address) != 0)
-      return kvm::explain("the place for the debugger to connect to cannot be opened", errno);
+      return os::explain("the place for the debugger to connect to cannot be opened", errno);
     return {};
   }
 
-  kvm::fd file_;
+  os::fd file_;
   std::string path_;  // To be removed; empty: nothing.
 };
 

@@ -20,18 +20,18 @@
 #include <utility>
 #include <vector>
 
-#include <virtine/deadline.hpp>
 #include <virtine/error.hpp>
-#include <virtine/fault_report.hpp>
 #include <virtine/gdb/connection.hpp>
 #include <virtine/gdb/registers.hpp>
 #include <virtine/gdb/server.hpp>
 #include <virtine/image.hpp>
-#include <virtine/machine.hpp>
-#include <virtine/out_of_memory.hpp>
+#include <virtine/machine/deadline.hpp>
+#include <virtine/machine/fault_report.hpp>
+#include <virtine/machine/guest_exit.hpp>
+#include <virtine/machine/machine.hpp>
+#include <virtine/machine/runner.hpp>
+#include <virtine/os/out_of_memory.hpp>
 #include <virtine/result.hpp>
-#include <virtine/runner.hpp>
-#include <virtine/stop.hpp>
 #include <virtine/x86/trap.hpp>
 
 namespace virtine::gdb {
@@ -49,13 +49,13 @@ enum class attach : std::uint8_t {
 /// debugger has something to say. Breakpoints are an INT3 in this machine's own copy of the page,
 /// there while the guest runs only, and steps are made by RFLAGS.TF, so that both end in the stubs
 /// that all exceptions go through: what else KVM offers does not work on every host.
-class debugged_machine final : public machine, private target {
+class debugged_machine final : public virtine::detail::machine, private target {
  public:
   using machine::machine;
 
-  static result<std::unique_ptr<debugged_machine>> create(const image_description& image,
-                                                          const run_limits& limits) {
-    auto from = shared_snapshot<machine>(image, limits);
+  static result<std::unique_ptr<debugged_machine>> create(
+      const image_description& image, const virtine::detail::run_limits& limits) {
+    auto from = virtine::detail::shared_snapshot<virtine::detail::machine>(image, limits);
     if (!from) return from.why();
     auto made = machine::create<debugged_machine>(*std::move(from));
     if (made) (*made)->stand_on_code();
@@ -68,9 +68,10 @@ class debugged_machine final : public machine, private target {
     open_ = std::move(open);
   }
 
-  [[nodiscard]] result<stop> enter(std::uint64_t function, const run_limits& limits) {
+  [[nodiscard]] result<virtine::detail::guest_exit> enter(
+      std::uint64_t function, const virtine::detail::run_limits& limits) {
     limits_ = limits;
-    return virtine::detail::or_out_of_memory([&]() -> result<stop> {
+    return os::or_out_of_memory([&]() -> result<virtine::detail::guest_exit> {
       if (when_ == attach::at_entry) {
         if (auto opened = open_now(); !opened) return opened.why();
         put(function);
@@ -78,8 +79,8 @@ class debugged_machine final : public machine, private target {
       return watch(machine::enter(function, next_glance()));
     });
   }
-  [[nodiscard]] result<stop> resume() {
-    return virtine::detail::or_out_of_memory([&] {
+  [[nodiscard]] result<virtine::detail::guest_exit> resume() {
+    return os::or_out_of_memory([&] {
       begin_again(next_glance());
       return watch(machine::resume());
     });
@@ -87,7 +88,7 @@ class debugged_machine final : public machine, private target {
 
   /// Tells the debugger, if there is one, that the call is over, and what went wrong or null.
   void tell_end(const error* why) {
-    static_cast<void>(virtine::detail::or_out_of_memory([&]() -> result<void> {
+    static_cast<void>(os::or_out_of_memory([&]() -> result<void> {
       if (server_) server_->tell_end(why, limits_);
       return {};
     }));
@@ -96,7 +97,7 @@ class debugged_machine final : public machine, private target {
  private:
   static constexpr std::byte int3{0xcc};
 
-  [[nodiscard]] run_limits next_glance() const {
+  [[nodiscard]] virtine::detail::run_limits next_glance() const {
     return {.until = std::min(limits_.until, virtine::detail::monotonic::now() + glance),
             .stop = limits_.stop,
             .stop_if = limits_.stop_if};
@@ -130,12 +131,12 @@ class debugged_machine final : public machine, private target {
   }
 
   /// Goes on until the guest has stopped for something other than the debugger.
-  result<stop> watch(result<stop> stopped) {
+  result<virtine::detail::guest_exit> watch(result<virtine::detail::guest_exit> stopped) {
     while (!stopped) {
       error why = stopped.why();
       bool glanced = false;
       if (why.code == errc::timed_out || why.code == errc::cancelled) {
-        if (auto going_on = detail::check(limits_); !going_on) return going_on.why();
+        if (auto going_on = virtine::detail::check(limits_); !going_on) return going_on.why();
         // The guest may have come to something by itself in the very moment of the glance.
         if (overtaken_) {
           poisoned_ = false;
@@ -148,17 +149,17 @@ class debugged_machine final : public machine, private target {
       auto handled = why.os_error == EINTR ? look_up() : stand_still(why, glanced);
       if (!handled) return handled.why();
       poisoned_ = false;
-      arrival_ = arrival::over;
+      arrival_ = virtine::detail::arrival::over;
       runner_.begin(next_glance());
       stopped = machine::resume();
     }
     // Whoever serves the guest now has all of the call's time, not the rest of a glance.
-    if (*stopped != stop::done) begin_again(limits_);
+    if (*stopped != virtine::detail::guest_exit::done) begin_again(limits_);
     return stopped;
   }
 
   /// Gives the call that runs other limits, even if those that it has are over.
-  void begin_again(const run_limits& limits) {
+  void begin_again(const virtine::detail::run_limits& limits) {
     if (runner_.running()) static_cast<void>(runner_.end());
     runner_.begin(limits);
     static_cast<void>(runner_.step_out());
@@ -198,7 +199,7 @@ class debugged_machine final : public machine, private target {
     kvm_regs regs = vcpu().synced_regs();
     // Without a trap, the guest has used a port as it must not: there is no way on from there.
     if (!vector || sregs->cs.dpl != 0) return at_fault(why, regs, *sregs);
-    const trap taken = last_trap(*vector, *sregs);
+    const virtine::detail::trap taken = last_trap(*vector, *sregs);
     if (glanced && is_repeatable(taken.vector)) {
       // A KVM that emulates an instruction whose code is missing makes a fault of that. The guest
       // does it once more; a fault of its own comes back.
@@ -365,10 +366,12 @@ class debugged_machine final : public machine, private target {
     if (!read(guest_address{address}, from.size())) return false;
     if (from.empty()) return true;
     const std::uint64_t first = address & ~(x86::page_size - 1);
-    const std::uint64_t last = std::min(page_up(address + from.size()), where_.shared_end);
+    const std::uint64_t last =
+        std::min(virtine::detail::page_up(address + from.size()), where_.shared_end);
     // The mapping is private, so what is written there no other machine sees.
     const auto protect = [&](int protection) {
-      return first >= last || memory_.protect(first - layout::begin, last - first, protection);
+      return first >= last ||
+             memory_.protect(first - virtine::detail::layout::begin, last - first, protection);
     };
     if (!protect(PROT_READ | PROT_WRITE)) return false;
     std::memcpy(host(address), from.data(), from.size());
@@ -382,7 +385,7 @@ class debugged_machine final : public machine, private target {
     return true;
   }
 
-  run_limits limits_;
+  virtine::detail::run_limits limits_;
   attach when_ = attach::at_entry;
   std::function<result<listener>()> open_;
   std::optional<listener> listener_;  // While nobody has come.

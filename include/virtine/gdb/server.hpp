@@ -18,8 +18,8 @@
 #include <virtine/gdb/connection.hpp>
 #include <virtine/gdb/packet.hpp>
 #include <virtine/gdb/registers.hpp>
+#include <virtine/machine/runner.hpp>
 #include <virtine/result.hpp>
-#include <virtine/runner.hpp>
 
 namespace virtine::gdb {
 
@@ -71,7 +71,8 @@ class server {
 
   /// Answers until the debugger has the guest do something. Fails if it has gone, and when `limits`
   /// say.
-  result<order> serve(target& of, const standstill& why, const run_limits& limits) {
+  result<order> serve(target& of, const standstill& why,
+                      const virtine::detail::run_limits& limits) {
     stopped_ = stop_reply(why);
     said_ = why.said;
     if (going_) {
@@ -93,14 +94,14 @@ class server {
   }
 
   /// Returns whether the debugger asks for a guest that runs to be stopped. Fails if it has gone.
-  result<bool> wants_stop(const run_limits& limits) {
+  result<bool> wants_stop(const virtine::detail::run_limits& limits) {
     auto come = connection_.glance_at(limits);
     if (!come) return come.why();
     return *come && (*come)->what == message::kind::interrupt;
   }
 
   /// Tells the debugger that the call is over: with what went wrong, or null.
-  void tell_end(const error* why, const run_limits& limits) {
+  void tell_end(const error* why, const virtine::detail::run_limits& limits) {
     if (!going_) return;
     said_ = why != nullptr ? to_string(*why) + '\n' : std::string();
     stopped_ = why != nullptr ? "X09" : "W00";
@@ -118,7 +119,7 @@ class server {
     return reply;
   }
 
-  result<void> announce(const run_limits& limits) {
+  result<void> announce(const virtine::detail::run_limits& limits) {
     if (!said_.empty()) {
       if (auto sent = connection_.send('O' + to_hex(said_), limits); !sent) return sent;
     }

@@ -9,10 +9,10 @@
 #include <type_traits>
 #include <utility>
 
-#include <virtine/frame.hpp>
+#include <virtine/abi/frame.hpp>
+#include <virtine/abi/signature.hpp>
+#include <virtine/abi/user64.hpp>
 #include <virtine/hypercall.hpp>
-#include <virtine/signature.hpp>
-#include <virtine/x86/user64.hpp>
 
 namespace virtine::detail {
 

@@ -12,8 +12,8 @@
 #include <type_traits>
 #include <utility>
 
-#include <virtine/frame.hpp>
-#include <virtine/signature.hpp>
+#include <virtine/abi/frame.hpp>
+#include <virtine/abi/signature.hpp>
 
 namespace virtine::detail {
 

@@ -18,11 +18,12 @@
 
 #include <virtine/error.hpp>
 #include <virtine/kvm/capability.hpp>
-#include <virtine/kvm/explain.hpp>
-#include <virtine/kvm/fd.hpp>
+#include <virtine/kvm/ioctl.hpp>
 #include <virtine/kvm/uapi.hpp>
 #include <virtine/kvm/vm.hpp>
-#include <virtine/out_of_memory.hpp>
+#include <virtine/os/error_text.hpp>
+#include <virtine/os/fd.hpp>
+#include <virtine/os/out_of_memory.hpp>
 #include <virtine/result.hpp>
 
 namespace virtine::kvm {
@@ -33,14 +34,14 @@ class system {
   /// Opens and checks KVM. Fails with errc::no_kvm and a remedy if it is missing, forbidden, of
   /// another version or without a required capability, which the error then names.
   static result<system> open(const char* path = "/dev/kvm") {
-    fd device{::open(path, O_RDWR | O_CLOEXEC)};
-    if (!device) return explain(open_device, errno);
+    os::fd device{::open(path, O_RDWR | O_CLOEXEC)};
+    if (!device) return os::explain(os::open_device, errno);
     return from(std::move(device));
   }
 
   /// Checks an open KVM device and takes it. Fails as open() does.
-  static result<system> from(fd&& device) {
-    return virtine::detail::or_out_of_memory([&]() -> result<system> {
+  static result<system> from(os::fd&& device) {
+    return os::or_out_of_memory([&]() -> result<system> {
       system made(std::move(device));
       if (result<void> asked = made.ask(); !asked) return asked.why();
       return made;
@@ -57,7 +58,7 @@ class system {
     result<system> opened = open();
     if (!opened) return opened.why();
     std::unique_ptr<const system> made(new (std::nothrow) const system(*std::move(opened)));
-    if (!made) return virtine::detail::out_of_memory();
+    if (!made) return os::out_of_memory();
     const system* first = nullptr;
     if (existing.compare_exchange_strong(first, made.get(), std::memory_order_acq_rel,
                                          std::memory_order_acquire))
@@ -65,7 +66,8 @@ class system {
     return first;
   }
 
-  /// Creates a VM without memory or vCPUs. Signals do not make it fail; it fails as explain() says.
+  /// Creates a VM without memory or vCPUs. Signals do not make it fail; it fails as os::explain()
+  /// says.
   result<vm> create_vm() const {
     result<int> made = call(device_.get(), requests::create_vm);
     if (!made && made.why().os_error == EINTR) {
@@ -80,7 +82,7 @@ class system {
       pthread_sigmask(SIG_SETMASK, &before, nullptr);
     }
     if (!made) return made.why();
-    return vm(fd{*made});
+    return vm(os::fd{*made});
   }
 
   /// Asks the kernel what it has of a capability: 0, or more if it has it. One system call;
@@ -105,7 +107,7 @@ class system {
   [[nodiscard]] const cpuid_table& supported_cpuid() const noexcept { return *supported_cpuid_; }
 
  private:
-  explicit system(fd&& device) : device_(std::move(device)) {}
+  explicit system(os::fd&& device) : device_(std::move(device)) {}
 
   result<void> ask() {
     const result<int> version = call(device_.get(), requests::get_api_version);
@@ -139,7 +141,7 @@ class system {
     return {};
   }
 
-  fd device_;
+  os::fd device_;
   std::array<int, capability_uses.size()> values_{};
   std::size_t vcpu_mmap_size_ = 0;
   // Not in the object, because of its 10 KiB: fibers that make a first call have small stacks.

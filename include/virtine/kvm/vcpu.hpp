@@ -11,24 +11,25 @@
 
 #include <virtine/error.hpp>
 #include <virtine/kvm/exit.hpp>
-#include <virtine/kvm/fd.hpp>
-#include <virtine/kvm/mapping.hpp>
+#include <virtine/kvm/ioctl.hpp>
 #include <virtine/kvm/uapi.hpp>
+#include <virtine/os/fd.hpp>
+#include <virtine/os/mapping.hpp>
 #include <virtine/result.hpp>
 
 namespace virtine::kvm {
 
 /// Owns a vCPU. One thread at a time may use it, except for request_immediate_exit. Every ioctl
-/// fails as explain() says, with its kernel name as the operation.
+/// fails as os::explain() says, with its kernel name as the operation.
 class vcpu {
  public:
   /// Takes a vCPU descriptor and its mapping, at least sizeof(kvm_run) bytes; vm::create_vcpu makes
   /// both.
-  vcpu(fd&& file, mapping&& run) noexcept : file_(std::move(file)), run_(std::move(run)) {}
+  vcpu(os::fd&& file, os::mapping&& run) noexcept : file_(std::move(file)), run_(std::move(run)) {}
 
   /// Runs the guest until the next exit. Fails with EINTR when a signal arrived or an immediate
   /// exit was requested; the guest can then go on. After any failure exit_reason is stale.
-  result<void> run() { return detail::drop_value(call(file_.get(), requests::run)); }
+  result<void> run() { return drop_value(call(file_.get(), requests::run)); }
 
   /// Returns the state shared with the kernel. Its request fields are the kernel's own.
   [[nodiscard]] kvm_run& state() noexcept {
@@ -104,8 +105,8 @@ class vcpu {
   /// EINVAL for a table that offers AMX tile data, because KVM would then read and write more than
   /// an xsave_area.
   result<void> set_cpuid2(const cpuid_table& table) {
-    if (table.offers_tile_data()) return explain(requests::set_cpuid2.name, EINVAL);
-    if (table.nent > cpuid_table::capacity) return explain(requests::set_cpuid2.name, E2BIG);
+    if (table.offers_tile_data()) return os::explain(requests::set_cpuid2.name, EINVAL);
+    if (table.nent > cpuid_table::capacity) return os::explain(requests::set_cpuid2.name, E2BIG);
     // Sound: the kernel reads nent entries, and there are as many.
     return set(requests::set_cpuid2, table);
   }
@@ -135,25 +136,25 @@ class vcpu {
 
   template <class T>
   result<void> set(const request<const T>& what, const T& value) {
-    return detail::drop_value(call(file_.get(), what, value));
+    return drop_value(call(file_.get(), what, value));
   }
 
   // KVM stops at the first MSR it refuses and returns how many it did (api.rst, 4.18 and 4.19).
   template <class T>
   result<void> all_of(const request<T>& what, T& msrs) const {
-    if (msrs.nmsrs > msrs.entries.size()) return explain(what.name, E2BIG);
+    if (msrs.nmsrs > msrs.entries.size()) return os::explain(what.name, E2BIG);
     // Sound: the kernel touches nmsrs entries, and there are as many.
     const result<int> done = call(file_.get(), what, msrs);
     if (!done) return done.why();
     const auto count = static_cast<std::size_t>(*done);
     if (count == msrs.nmsrs) return {};
-    error why = explain(what.name, EINVAL);
+    error why = os::explain(what.name, EINVAL);
     if (count < msrs.nmsrs) why.detail = msrs.entries[count].index;
     return why;
   }
 
-  fd file_;
-  mapping run_;
+  os::fd file_;
+  os::mapping run_;
 };
 
 }  // namespace virtine::kvm

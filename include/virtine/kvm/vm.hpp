@@ -12,29 +12,30 @@
 
 #include <virtine/error.hpp>
 #include <virtine/kvm/capability.hpp>
-#include <virtine/kvm/fd.hpp>
-#include <virtine/kvm/mapping.hpp>
+#include <virtine/kvm/ioctl.hpp>
 #include <virtine/kvm/uapi.hpp>
 #include <virtine/kvm/vcpu.hpp>
+#include <virtine/os/fd.hpp>
+#include <virtine/os/mapping.hpp>
 #include <virtine/result.hpp>
 
 namespace virtine::kvm {
 
-/// Owns a VM. Its vCPUs may outlive it. Every ioctl fails as explain() says, with its kernel name
-/// as the operation.
+/// Owns a VM. Its vCPUs may outlive it. Every ioctl fails as os::explain() says, with its kernel
+/// name as the operation.
 class vm {
  public:
   /// Takes a VM descriptor; system::create_vm makes one.
-  explicit vm(fd&& file) noexcept : file_(std::move(file)) {}
+  explicit vm(os::fd&& file) noexcept : file_(std::move(file)) {}
 
-  /// Creates the vCPU `id`, with a state mapping of `mmap_size` bytes (system::vcpu_mmap_size).
+  /// Creates the vCPU `id`, with a state os::mapping of `mmap_size` bytes (system::vcpu_mmap_size).
   result<vcpu> create_vcpu(unsigned id, std::size_t mmap_size) {
     const result<int> made = call(file_.get(), requests::create_vcpu, id);
     if (!made) return made.why();
-    fd file{*made};
+    os::fd file{*made};
     // The kernel gives more, but vcpu relies on no more than this.
-    if (mmap_size < sizeof(kvm_run)) return explain(requests::create_vcpu.name, EINVAL);
-    result<mapping> run = mapping::of(file, mmap_size, sharing::shared);
+    if (mmap_size < sizeof(kvm_run)) return os::explain(requests::create_vcpu.name, EINVAL);
+    result<os::mapping> run = os::mapping::of(file, mmap_size, os::sharing::shared);
     if (!run) return run.why();
     return vcpu(std::move(file), *std::move(run));
   }
@@ -43,18 +44,18 @@ class vm {
   /// must stay mapped until the slot is gone; KVM reports what is missing from it as a failed
   /// run().
   result<void> set_user_memory_region(const kvm_userspace_memory_region& region) {
-    return detail::drop_value(call(file_.get(), requests::set_user_memory_region, region));
+    return drop_value(call(file_.get(), requests::set_user_memory_region, region));
   }
 
   /// Reserves three pages of guest-physical memory for KVM, below 4 GiB and in no slot. Guests in
   /// real mode need it on Intel processors without unrestricted guest mode (api.rst, 4.36).
   result<void> set_tss_addr(std::uint32_t address) {
-    return detail::drop_value(call(file_.get(), requests::set_tss_addr, address));
+    return drop_value(call(file_.get(), requests::set_tss_addr, address));
   }
 
   /// Turns a capability on.
   result<void> enable_cap(const kvm_enable_cap& cap) {
-    return detail::drop_value(call(file_.get(), requests::enable_cap, cap));
+    return drop_value(call(file_.get(), requests::enable_cap, cap));
   }
 
   /// Denies the guest every MSR but those in `allowed`; RDMSR and WRMSR of another raise #GP in it.
@@ -68,7 +69,7 @@ class vm {
     for (const std::uint32_t msr : allowed) {
       std::size_t row = 0;
       while (row < used && msr - filter.ranges[row].base >= 64) ++row;
-      if (row == bitmaps.size()) return explain(requests::x86_set_msr_filter.name, E2BIG);
+      if (row == bitmaps.size()) return os::explain(requests::x86_set_msr_filter.name, E2BIG);
       if (row == used) use_range(filter.ranges[used++], msr, bitmaps[row]);
       bitmaps[row] |= std::uint64_t{1} << (msr - filter.ranges[row].base);
     }
@@ -76,7 +77,7 @@ class vm {
     if (used == 0) use_range(filter.ranges[0], 0, bitmaps[0]);
     // Sound: every range's bitmap has the 64 bits it declares and lives until the call returns; the
     // kernel copies it.
-    return detail::drop_value(call(file_.get(), requests::x86_set_msr_filter, filter));
+    return drop_value(call(file_.get(), requests::x86_set_msr_filter, filter));
   }
 
   /// Returns what this VM has of a capability: 0, or more if it has it.
@@ -93,7 +94,7 @@ class vm {
     range.bitmap = reinterpret_cast<__u8*>(&bitmap);
   }
 
-  fd file_;
+  os::fd file_;
 };
 
 }  // namespace virtine::kvm

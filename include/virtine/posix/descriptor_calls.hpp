@@ -22,11 +22,11 @@
 #include <string_view>
 #include <vector>
 
+#include <virtine/abi/little_endian.hpp>
+#include <virtine/os/quiet_signals.hpp>
 #include <virtine/posix/no_wait.hpp>
-#include <virtine/posix/quiet_signals.hpp>
 #include <virtine/posix/request.hpp>
 #include <virtine/posix/rights.hpp>
-#include <virtine/x86/bytes.hpp>
 
 namespace virtine::posix::detail {
 
@@ -121,7 +121,7 @@ inline std::int64_t write_below(const request& r, open_file& file, std::span<con
   iovec one = vector_of(bytes);
   one.iov_len = std::min<std::uint64_t>(bytes.size(), left - gap);
   const std::int64_t made =
-      quietly([&] { return move_waiting(file.file(), std::span(&one, 1), at, true); });
+      os::quietly([&] { return move_waiting(file.file(), std::span(&one, 1), at, true); });
   if (made > 0) used += gap + static_cast<std::uint64_t>(made);
   return made;
 }
@@ -307,7 +307,7 @@ inline answer truncate_open(const request& r, const open_file& file) {
   if (growth > r.granted.directories[file.directory].most - used) {
     return refuses(file.grant, EFBIG);
   }
-  const std::int64_t made = quietly([&] { return ::ftruncate(file.file(), size); });
+  const std::int64_t made = os::quietly([&] { return ::ftruncate(file.file(), size); });
   if (made < 0) return fails(file.grant, static_cast<int>(-made));
   used += growth;
   return gives(file.grant, 0);

@@ -22,13 +22,13 @@
 
 #include <virtine/allow.hpp>
 #include <virtine/environment.hpp>
-#include <virtine/grant.hpp>
-#include <virtine/kvm/fd.hpp>
+#include <virtine/os/fd.hpp>
+#include <virtine/os/process.hpp>
+#include <virtine/policy/grant.hpp>
 #include <virtine/posix/host_files.hpp>
 #include <virtine/posix/no_wait.hpp>
 #include <virtine/posix/rights.hpp>
 #include <virtine/posix/system_calls.hpp>
-#include <virtine/process.hpp>
 #include <virtine/result.hpp>
 
 namespace virtine::posix {
@@ -109,8 +109,8 @@ struct strings_grant : allowed<Call, packed_strings> {
 /// Standard output and standard error, both to one place. Made by output().
 struct output_grant {
   using system_calls = posix::system_calls;
-  static constexpr std::array things{granted_thing{"descriptor", 1},
-                                     granted_thing{"descriptor", 2}};
+  static constexpr std::array things{virtine::detail::granted_thing{"descriptor", 1},
+                                     virtine::detail::granted_thing{"descriptor", 2}};
 
   std::function<void(std::string_view)> sink;
   std::uint64_t most;
@@ -135,7 +135,7 @@ output_grant output(Sink sink, std::uint64_t most) {
 /// turns; read it when none runs.
 inline output_grant output(std::string& text, std::uint64_t most) {
   return output(
-      [&text, guard = std::make_shared<per_process<std::mutex>>()](std::string_view more) {
+      [&text, guard = std::make_shared<os::per_process<std::mutex>>()](std::string_view more) {
         const std::lock_guard lock(guard->get());
         text += more;
       },
@@ -150,9 +150,9 @@ struct directory_grant {
                 "path without a slash at its end and without empty parts, \".\" and \"..\".");
 
   using system_calls = posix::system_calls;
-  static constexpr std::array things{granted_thing{At.view()}};
+  static constexpr std::array things{virtine::detail::granted_thing{At.view()}};
 
-  std::shared_ptr<const kvm::fd> root;
+  std::shared_ptr<const os::fd> root;
   std::string host_path;
   file_rights rights;
   std::uint64_t most;
@@ -186,7 +186,7 @@ template <detail::fixed_path At>
 result<directory_grant<At>> try_directory(const std::string& host_path, file_rights rights,
                                           std::uint64_t most = most_written) {
   // Sound: the path ends with a zero byte.
-  kvm::fd root(::open(host_path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  os::fd root(::open(host_path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!root) {
     return error{.code = errc::kvm_call,
                  .os_error = errno,
@@ -209,7 +209,7 @@ result<directory_grant<At>> try_directory(const std::string& host_path, file_rig
                  .os_error = probe.why,
                  .operation = "/proc, which grants of directories need to be mounted"};
   }
-  return directory_grant<At>{.root = std::make_shared<const kvm::fd>(std::move(root)),
+  return directory_grant<At>{.root = std::make_shared<const os::fd>(std::move(root)),
                              .host_path = host_path,
                              .rights = rights,
                              .most = most};
@@ -232,7 +232,7 @@ struct descriptor_grant {
                 "0 to 63.");
 
   using system_calls = posix::system_calls;
-  static constexpr std::array things{granted_thing{"descriptor", Number}};
+  static constexpr std::array things{virtine::detail::granted_thing{"descriptor", Number}};
 
   int file;
   transfer allowed;
@@ -284,7 +284,7 @@ descriptor_grant<Number> descriptor(int file, transfer allowed) {
 /// Clocks, and sleeping until the call's deadline. Made by clock().
 struct clock_grant {
   using system_calls = posix::system_calls;
-  static constexpr std::array things{granted_thing{"clock"}};
+  static constexpr std::array things{virtine::detail::granted_thing{"clock"}};
 
   [[nodiscard]] static std::string describe() { return "clock: the host's time, and sleeping"; }
   static void add_to(system_calls& of, std::size_t grant) { of.granted.clock = grant; }
@@ -296,7 +296,7 @@ inline clock_grant clock() {
 /// getrandom(), answered by the kernel's generator. Made by entropy().
 struct entropy_grant {
   using system_calls = posix::system_calls;
-  static constexpr std::array things{granted_thing{"entropy"}};
+  static constexpr std::array things{virtine::detail::granted_thing{"entropy"}};
 
   [[nodiscard]] static std::string describe() { return "entropy: random bytes of the kernel's"; }
   static void add_to(system_calls& of, std::size_t grant) { of.granted.entropy = grant; }
@@ -324,7 +324,7 @@ inline auto environment(const std::vector<std::string>& strings) {
 /// What is not granted fails with ENOSYS. Made by others_fail().
 struct others_fail_grant {
   using system_calls = posix::system_calls;
-  static constexpr std::array things{granted_thing{"everything else"}};
+  static constexpr std::array things{virtine::detail::granted_thing{"everything else"}};
   static constexpr bool others_fail = true;
 
   [[nodiscard]] static std::string describe() { return "everything else: fails with ENOSYS"; }

@@ -17,19 +17,19 @@
 #include <optional>
 #include <string>
 
-#include <virtine/kvm/fd.hpp>
+#include <virtine/os/fd.hpp>
 
 namespace virtine::posix::detail {
 
 /// A descriptor of the host's, or an errno.
 struct opened {
-  kvm::fd file = {};
+  os::fd file = {};
   int why = 0;
 };
 
 /// Opens what lies below `root`. Whatever the path says and whoever changes the tree meanwhile, it
 /// is below there, and was reached through no symbolic link.
-inline opened open_beneath(const kvm::fd& root, const std::string& path, std::uint64_t flags,
+inline opened open_beneath(const os::fd& root, const std::string& path, std::uint64_t flags,
                            std::uint64_t mode = 0) {
   open_how how{};
   how.flags = flags | O_CLOEXEC;
@@ -39,7 +39,7 @@ inline opened open_beneath(const kvm::fd& root, const std::string& path, std::ui
   for (int attempts = 0; attempts < 16; ++attempts) {
     // Sound: the kernel reads a path that ends with a zero byte and as many bytes as `how` has.
     const long file = ::syscall(SYS_openat2, root.get(), path.c_str(), &how, sizeof how);
-    if (file >= 0) return {.file = kvm::fd(static_cast<int>(file))};
+    if (file >= 0) return {.file = os::fd(static_cast<int>(file))};
     if (errno != EAGAIN && errno != EINTR) return {.why = errno};
   }
   return {.why = EAGAIN};
@@ -54,13 +54,13 @@ inline std::string link_of(int file) {
 /// shares neither flags nor position. Without /proc it fails with ENOENT.
 inline opened open_again(int file, int flags) {
   // Sound: the path ends with a zero byte.
-  kvm::fd made(::open(link_of(file).c_str(), flags | O_CLOEXEC));
+  os::fd made(::open(link_of(file).c_str(), flags | O_CLOEXEC));
   if (!made) return {.why = errno};
   return {.file = std::move(made)};
 }
 
 /// Returns the path where the file is now; nothing if the kernel cannot tell.
-inline std::optional<std::string> path_now(const kvm::fd& file) {
+inline std::optional<std::string> path_now(const os::fd& file) {
   std::array<char, 4096> text;
   // Sound: there are as many bytes.
   const ssize_t length = ::readlink(link_of(file.get()).c_str(), text.data(), text.size());

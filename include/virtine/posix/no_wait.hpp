@@ -18,8 +18,8 @@
 #include <optional>
 #include <span>
 
+#include <virtine/os/quiet_signals.hpp>
 #include <virtine/posix/host_files.hpp>
-#include <virtine/posix/quiet_signals.hpp>
 
 namespace virtine::posix::detail {
 
@@ -132,7 +132,7 @@ inline ssize_t move_by_socket(int file, std::span<iovec> bytes, position at, boo
 inline std::int64_t move_now(int file, std::span<iovec> bytes, position at, bool writes) {
   const auto what = what_it_waits_for(file);
   if (!what) return -std::int64_t{errno};
-  return quietly([&] {
+  return os::quietly([&] {
     switch (*what) {
       case waits_for::storage:
         return move_waiting(file, bytes, at, writes);

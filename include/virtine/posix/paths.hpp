@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-#include <virtine/kvm/fd.hpp>
+#include <virtine/os/fd.hpp>
 #include <virtine/posix/host_files.hpp>
 #include <virtine/posix/rights.hpp>
 
@@ -58,10 +58,10 @@ inline std::optional<std::string_view> below(std::string_view path, std::string_
 struct place {
   const directory_right* in = nullptr;  ///< Null: to no granted directory.
   std::size_t index = 0;                ///< Of `in` among all of them.
-  const kvm::fd* from = nullptr;  ///< The directory where `rest` begins: that of `in`, or below.
-  std::string rest = {};          ///< The path from there, "." for itself.
-  std::string whole = {};         ///< The path in the guest's tree.
-  bool named = true;              ///< It ends with a name, and not with "." or "..".
+  const os::fd* from = nullptr;  ///< The directory where `rest` begins: that of `in`, or below.
+  std::string rest = {};         ///< The path from there, "." for itself.
+  std::string whole = {};        ///< The path in the guest's tree.
+  bool named = true;             ///< It ends with a name, and not with "." or "..".
 };
 
 /// Finds the granted directory that is nearest to the file of a normal path.
@@ -90,7 +90,7 @@ inline bool holds_a_grant(const rights& granted, const place& where) {
 
 /// Returns where a directory that a guest has open is in its tree now, whoever has moved it;
 /// nothing if it is not below the granted directory any more.
-inline std::optional<std::string> guest_path_now(const directory_right& in, const kvm::fd& open) {
+inline std::optional<std::string> guest_path_now(const directory_right& in, const os::fd& open) {
   const auto root = path_now(*in.root);
   const auto now = path_now(open);
   if (!root || !now) return std::nullopt;
@@ -116,7 +116,7 @@ inline opened open_to_look(const place& where, int flags) {
 
 /// Looks at an open file, and refuses with EACCES what a guest is not to open: anything but regular
 /// files and directories.
-inline looked_up inspect(const kvm::fd& file) {
+inline looked_up inspect(const os::fd& file) {
   looked_up out;
   if (::fstat(file.get(), &out.status) != 0) {
     out.why = errno;

@@ -14,15 +14,15 @@
 #include <string>
 #include <string_view>
 
-#include <virtine/guest_access.hpp>
+#include <virtine/abi/little_endian.hpp>
 #include <virtine/guest_memory.hpp>
+#include <virtine/machine/guest_access.hpp>
+#include <virtine/machine/system_call.hpp>
 #include <virtine/posix/rights.hpp>
-#include <virtine/system_call.hpp>
-#include <virtine/x86/bytes.hpp>
 
 namespace virtine::posix::detail {
 
-using answer = system_call_answer;
+using answer = virtine::detail::system_call_answer;
 
 /// Answers with a result, under `grant`.
 inline answer gives(std::size_t grant, std::int64_t value) {
@@ -51,7 +51,7 @@ inline constexpr answer not_granted{.denied = true};
 struct request {
   const rights& granted;
   call_state& open;
-  guest_access& guest;
+  virtine::detail::guest_access& guest;
   const std::array<std::uint64_t, 6>& arguments;
 
   /// Returns argument `i` as an int, as Linux takes most of them.

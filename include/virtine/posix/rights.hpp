@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include <virtine/kvm/fd.hpp>
+#include <virtine/os/fd.hpp>
 
 namespace virtine::posix {
 
@@ -48,7 +48,7 @@ struct output_right {
 /// A directory of the host's in the guest's tree of files.
 struct directory_right {
   std::string_view at;  ///< Where the guest has it: "/", or without a slash at its end.
-  std::shared_ptr<const kvm::fd> root;
+  std::shared_ptr<const os::fd> root;
   bool writable = false;
   std::uint64_t most = 0;  ///< Bytes that a call may write below it.
   std::size_t grant = 0;
@@ -85,7 +85,7 @@ struct open_file {
   bool closes_on_exec = false;
   int flags = 0;              ///< As open() was given them.
   int borrowed = -1;          ///< Of a given one.
-  kvm::fd owned = {};         ///< Of the others.
+  os::fd owned = {};          ///< Of the others.
   std::size_t directory = 0;  ///< Which of rights::directories it was opened in.
   std::size_t grant = 0;      ///< Of the policy.
 

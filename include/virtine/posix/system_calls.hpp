@@ -18,13 +18,13 @@
 #include <span>
 #include <string_view>
 
+#include <virtine/abi/little_endian.hpp>
 #include <virtine/allow_entropy.hpp>
+#include <virtine/machine/system_call.hpp>
 #include <virtine/posix/descriptor_calls.hpp>
 #include <virtine/posix/path_calls.hpp>
 #include <virtine/posix/request.hpp>
 #include <virtine/posix/rights.hpp>
-#include <virtine/system_call.hpp>
-#include <virtine/x86/bytes.hpp>
 
 namespace virtine::posix {
 
@@ -160,7 +160,9 @@ class system_calls {
 
   /// Answers `call` of a guest that has `open` open; with ENOMEM, as a kernel would, if the host
   /// has no memory for it.
-  system_call_answer serve(const system_call& call, guest_access& guest, state& open) const {
+  virtine::detail::system_call_answer serve(const virtine::detail::system_call& call,
+                                            virtine::detail::guest_access& guest,
+                                            state& open) const {
 #ifdef __cpp_exceptions
     try {
       return serve_with_memory(call, guest, open);
@@ -173,8 +175,9 @@ class system_calls {
   }
 
  private:
-  system_call_answer serve_with_memory(const system_call& call, guest_access& guest,
-                                       state& open) const {
+  virtine::detail::system_call_answer serve_with_memory(const virtine::detail::system_call& call,
+                                                        virtine::detail::guest_access& guest,
+                                                        state& open) const {
     open.begin(granted);
     const detail::request r{granted, open, guest, call.arguments};
     if (const auto served = detail::serve_descriptor(r, call.number)) return *served;

@@ -6,8 +6,8 @@
 #include <cstdint>
 #include <initializer_list>
 
-#include <virtine/x86/bytes.hpp>
-#include <virtine/x86/user64.hpp>
+#include <virtine/abi/little_endian.hpp>
+#include <virtine/abi/user64.hpp>
 
 namespace virtine::x86::detail {
 

@@ -9,9 +9,9 @@
 #include <cstdint>
 #include <span>
 
-#include <virtine/x86/bytes.hpp>
+#include <virtine/abi/little_endian.hpp>
+#include <virtine/abi/user64.hpp>
 #include <virtine/x86/cpu_mode.hpp>
-#include <virtine/x86/user64.hpp>
 
 namespace virtine::x86 {
 

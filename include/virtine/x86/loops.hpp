@@ -8,8 +8,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include <virtine/abi/user64.hpp>
 #include <virtine/x86/code_writer.hpp>
-#include <virtine/x86/user64.hpp>
 
 namespace virtine::x86 {
 

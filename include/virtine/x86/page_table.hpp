@@ -9,8 +9,8 @@
 #include <optional>
 #include <span>
 
-#include <virtine/x86/bytes.hpp>
-#include <virtine/x86/user64.hpp>
+#include <virtine/abi/little_endian.hpp>
+#include <virtine/abi/user64.hpp>
 
 namespace virtine::x86 {
 

@@ -7,10 +7,10 @@
 #include <cstddef>
 #include <cstdint>
 
-#include <virtine/x86/bytes.hpp>
+#include <virtine/abi/little_endian.hpp>
+#include <virtine/abi/user64.hpp>
 #include <virtine/x86/code_writer.hpp>
 #include <virtine/x86/loops.hpp>
-#include <virtine/x86/user64.hpp>
 
 namespace virtine::x86 {
 

@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include <virtine/x86/user64.hpp>
+#include <virtine/abi/user64.hpp>
 
 namespace raw {
 

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include <virtine/checks.hpp>
+#include <virtine/abi/checks.hpp>
 
 enum class colour : std::uint8_t { red = 1, green = 2, blue = 3 };
 

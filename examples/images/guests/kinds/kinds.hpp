@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include <virtine/checks.hpp>
+#include <virtine/abi/checks.hpp>
 
 struct rectangle {
   double width = 0;

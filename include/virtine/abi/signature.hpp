@@ -1,0 +1,137 @@
+// The structural id of a function signature: a short text that the host's compiler and the guest's
+// compute alike, so that they can be compared when the host is compiled. docs/guest-abi.md has the
+// grammar. Freestanding: shared by hosts and guests.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <type_traits>
+
+#include <virtine/bytes.hpp>
+
+namespace virtine::detail {
+
+template <class T>
+inline constexpr bool is_span = false;
+template <class T>
+inline constexpr bool is_span<std::span<T>> = true;
+
+/// A span of fixed extent would bring its pointer along as if it were a value.
+template <class T>
+inline constexpr bool is_fixed_span = false;
+template <class T, std::size_t Extent>
+requires(Extent !=
+         std::dynamic_extent) inline constexpr bool is_fixed_span<std::span<T, Extent>> = true;
+
+/// Says whether T crosses the boundary as a reference to elements: a span or a string_view.
+template <class T>
+inline constexpr bool is_sequence = is_span<T> || std::is_same_v<T, std::string_view>;
+
+/// The element type of a sequence, const if the guest only reads it.
+template <class T>
+struct sequence_element;
+template <class T>
+struct sequence_element<std::span<T>> {
+  using type = T;
+};
+template <>
+struct sequence_element<std::string_view> {
+  using type = const char;
+};
+template <class T>
+using sequence_element_t = typename sequence_element<T>::type;
+
+/// Says whether the host copies the elements back after the call.
+template <class T>
+constexpr bool is_output() {
+  if constexpr (is_sequence<T>) {
+    return !std::is_const_v<sequence_element_t<T>>;
+  } else {
+    return false;
+  }
+}
+
+/// A text of bounded length that is built at compile time; what does not fit is counted only.
+struct id_text {
+  std::array<char, 256> chars{};
+  std::size_t size = 0;
+
+  constexpr void append(char c) {
+    if (size < chars.size()) chars[size] = c;
+    ++size;
+  }
+  constexpr void append(std::size_t number) {
+    if (number >= 10) append(number / 10);
+    append(static_cast<char>('0' + number % 10));
+  }
+  constexpr std::string_view view() const {
+    return {chars.data(), size < chars.size() ? size : chars.size()};
+  }
+};
+
+template <class T>
+constexpr void append_kind(id_text& out) {
+  if constexpr (std::is_void_v<T>) {
+    out.append('v');
+  } else if constexpr (std::is_same_v<T, bool>) {
+    out.append('b');
+  } else if constexpr (std::is_enum_v<T>) {
+    out.append('e');
+    append_kind<std::underlying_type_t<T>>(out);
+  } else if constexpr (std::is_integral_v<T>) {
+    out.append(std::is_signed_v<T> ? 'i' : 'u');
+    out.append(sizeof(T));
+  } else if constexpr (std::is_floating_point_v<T>) {
+    out.append('f');
+    out.append(sizeof(T));
+  } else if constexpr (std::is_same_v<T, std::string_view>) {
+    out.append('s');
+  } else if constexpr (is_span<T>) {
+    using element = sequence_element_t<T>;
+    out.append('[');
+    if (!std::is_const_v<element>) out.append('=');
+    append_kind<std::remove_const_t<element>>(out);
+    out.append(']');
+  } else if constexpr (is_bytes<T>) {
+    out.append('y');
+    out.append(T::capacity());
+  } else {
+    out.append('{');
+    out.append(sizeof(T));
+    out.append('.');
+    out.append(alignof(T));
+    out.append('}');
+  }
+}
+
+template <class Sig>
+struct signature_text;
+
+template <class R, class... A>
+struct signature_text<R(A...)> {
+  static constexpr id_text make() {
+    id_text out;
+    append_kind<R>(out);
+    out.append('(');
+    bool first = true;
+    (((first ? void(first = false) : out.append(',')), append_kind<A>(out)), ...);
+    out.append(')');
+    return out;
+  }
+  static constexpr id_text value = make();
+};
+
+/// The structural id of the function type `Sig`, for example "i4(i4,[u1],s)". It tells kinds, sizes
+/// and alignments, not names: two structs of one size and alignment are alike.
+template <class Sig>
+inline constexpr std::string_view signature = signature_text<Sig>::value.view();
+
+static_assert(signature<int(unsigned char, bool)> == "i4(u1,b)");
+static_assert(signature<void(std::string_view, std::span<const double>, std::span<long>)> ==
+              "v(s,[f8],[=i8])");
+
+}  // namespace virtine::detail

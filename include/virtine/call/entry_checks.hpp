@@ -1,0 +1,109 @@
+// Every mistake that concerns an image and the function named of it; as in checks.hpp, one
+// static_assert each. Knows nothing of machines or calls.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <type_traits>
+
+#include <virtine/abi/checks.hpp>
+#include <virtine/abi/frame.hpp>
+#include <virtine/abi/signature.hpp>
+#include <virtine/image.hpp>
+
+namespace virtine::detail {
+
+/// Stands for an entry that was refused, so that the refusal is the only message.
+struct no_image {
+  static constexpr int format = image_format;
+  static constexpr image_description description{.mode = x86::cpu_mode::real16};
+};
+struct no_entry {
+  using type = no_entry;
+  using image = no_image;
+  static constexpr std::uint64_t address = 0;
+  static constexpr std::string_view signature{};
+  static constexpr const char* name = "";
+};
+
+template <class Entry>
+struct not_an_entry {
+  static_assert(never<Entry>,
+                "virtine [V121]: this is not a function of an image. Name one of the generated "
+                "types guests::IMAGE::FUNCTION, or an image that exports exactly one function.");
+};
+
+template <class HostSignature, class Entry>
+struct other_signature {
+  static_assert(never<Entry>,
+                "virtine [V103]: the signature differs from the one this guest function was "
+                "compiled with. Write the guest's types here, or build the guest again.");
+};
+
+template <std::size_t FrameSize, class Entry>
+struct frame_too_large {
+  static_assert(FrameSize == 0,
+                "virtine [V105]: the arguments and the result are larger than the argument memory "
+                "of the image. Pass a span, or build the image with a larger --arguments.");
+};
+
+template <class Policy, std::uint32_t Number>
+struct hypercall_not_allowed {
+  static_assert(never<Policy>,
+                "virtine [V110]: the function can make a hypercall that the policy does not "
+                "allow. Add virtine::allow<Call>(handler) for the hypercall of this number to the "
+                "policy.");
+};
+
+template <class Entry, class Policy>
+constexpr std::uint64_t first_denied_import() {
+  for (std::uint32_t number : imports_of<Entry>()) {
+    if (!Policy::allows(number)) return number;
+  }
+  return UINT64_MAX;
+}
+
+template <class Sig, class Entry, class Policy>
+constexpr auto first_entry_mistake() {
+  using image = typename Entry::image;
+  if constexpr (signature<Sig> != Entry::signature) {
+    return std::type_identity<other_signature<Sig, Entry>>{};
+  } else if constexpr (frame<Sig>::size > image::description.arguments_size) {
+    return std::type_identity<frame_too_large<frame<Sig>::size, Entry>>{};
+  } else if constexpr (first_denied_import<Entry, Policy>() != UINT64_MAX) {
+    constexpr auto number = static_cast<std::uint32_t>(first_denied_import<Entry, Policy>());
+    return std::type_identity<hypercall_not_allowed<Policy, number>>{};
+  } else {
+    return std::type_identity<accepted>{};
+  }
+}
+
+/// The entry that `Named` names, or no_entry.
+template <class Named>
+struct entry_or_none : no_entry {};
+template <class Named>
+requires guest_entry<typename entry_of<Named>::type>
+struct entry_or_none<Named> {
+  using type = typename entry_of<Named>::type;
+};
+
+/// What is wrong with calling `Named` as a `Sig`; nothing is said of a signature that is itself
+/// refused.
+template <class Sig, class Named, class Policy>
+constexpr auto entry_mistake() {
+  using entry = typename entry_or_none<Named>::type;
+  if constexpr (!is_acceptable<Sig>) {
+    return std::type_identity<accepted>{};
+  } else if constexpr (std::is_same_v<entry, no_entry>) {
+    return std::type_identity<not_an_entry<Named>>{};
+  } else {
+    return first_entry_mistake<Sig, entry, Policy>();
+  }
+}
+
+template <class Sig, class Named, class Policy>
+struct check_entry : decltype(entry_mistake<Sig, Named, Policy>())::type {};
+
+}  // namespace virtine::detail

@@ -1,0 +1,57 @@
+// What a pool and a call need of a machine, and which of the machines runs an image.
+// Knows nothing of either's inside.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <type_traits>
+
+#include <virtine/bare_machine.hpp>
+#include <virtine/image.hpp>
+#include <virtine/machine/guest_access.hpp>
+#include <virtine/machine/guest_exit.hpp>
+#include <virtine/machine/machine.hpp>
+#include <virtine/machine/runner.hpp>
+#include <virtine/machine/system_call.hpp>
+#include <virtine/result.hpp>
+
+namespace virtine::detail {
+
+/// What a pool and a call need of a machine. Tests run both on one that plays a script.
+template <class M>
+concept machine_like = requires(M& machine, const image_description& image, std::size_t used,
+                                std::uint64_t function, const run_limits& limits) {
+  { M::create(image, limits) } -> std::same_as<result<std::unique_ptr<M>>>;
+  { machine.arguments() } -> std::same_as<std::span<std::byte>>;
+  { machine.arguments_address() } -> std::same_as<guest_address>;
+  { machine.enter(function, limits) } -> std::same_as<result<guest_exit>>;
+  { machine.resume() } -> std::same_as<result<guest_exit>>;
+  { machine.hypercall_number() } -> std::same_as<std::uint32_t>;
+  { machine.hypercall_frame() } -> std::same_as<guest_address>;
+  { machine.poisoned() } -> std::same_as<bool>;
+  { machine.write_set().size() } -> std::same_as<std::size_t>;
+  { machine.shared_state() } -> std::same_as<std::shared_ptr<const void>>;
+  machine.abandon();
+  machine.restore(used);
+  requires std::derived_from<M, guest_access>;
+};
+
+/// A machine whose guests can stop for system calls; bare ones have no port for that.
+template <class M>
+concept makes_system_calls = machine_like<M> && requires(M& machine, std::int64_t value) {
+  { machine.system_call() } -> std::same_as<system_call>;
+  machine.answer(value);
+  { machine.guest_runner().pause(std::chrono::nanoseconds{}) } -> std::same_as<bool>;
+};
+
+/// The kind of machine that runs an image.
+template <guest_image Image>
+using machine_of =
+    std::conditional_t<Image::description.mode == x86::cpu_mode::user64, machine, bare_machine>;
+
+}  // namespace virtine::detail

@@ -1,0 +1,395 @@
+// A machine: VM, vCPU and memory of one user64 image, entered at CPL 3 and restored after a call.
+// Knows nothing of argument types, policies or pools.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <span>
+#include <utility>
+
+#include <virtine/guest_memory.hpp>
+#include <virtine/kvm/system.hpp>
+#include <virtine/kvm/vm.hpp>
+#include <virtine/machine/failed_entry.hpp>
+#include <virtine/machine/fault_report.hpp>
+#include <virtine/machine/guest_access.hpp>
+#include <virtine/machine/guest_cpu.hpp>
+#include <virtine/machine/guest_exit.hpp>
+#include <virtine/machine/image_snapshots.hpp>
+#include <virtine/machine/runner.hpp>
+#include <virtine/machine/snapshot.hpp>
+#include <virtine/machine/system_call.hpp>
+#include <virtine/machine/write_set.hpp>
+#include <virtine/os/out_of_memory.hpp>
+#include <virtine/result.hpp>
+#include <virtine/x86/trampoline.hpp>
+
+namespace virtine::detail {
+
+/// A machine of a user64 image. One thread at a time may use it. A call is: write to arguments(),
+/// enter(), serve hypercalls and resume() until it is done, read the reply, restore(). Any error
+/// poisons the machine: it refuses further calls and is to be destroyed.
+class machine : public guest_access {
+ public:
+  /// Creates a machine of `image`, which must outlive it. About ten system calls, and those that
+  /// make the image's snapshot (shared_snapshot) if no machine holds it, which `limits` bound.
+  static result<std::unique_ptr<machine>> create(const image_description& image,
+                                                 const run_limits& limits = {}) {
+    auto from = shared_snapshot<machine>(image, limits);
+    if (!from) return from.why();
+    return create(*std::move(from));
+  }
+
+  /// Creates a machine, or what is made of one, whose calls begin as `from` has it.
+  template <std::derived_from<machine> Machine = machine>
+  static result<std::unique_ptr<Machine>> create(std::shared_ptr<const snapshot> from) {
+    return os::or_out_of_memory([&] { return make<Machine>(std::move(from)); });
+  }
+
+  /// Returns the memory for the call frame and what it refers to, all zeros after a restore().
+  [[nodiscard]] std::span<std::byte> arguments() {
+    return bytes(where_.arguments, from_->image().arguments_size);
+  }
+  [[nodiscard]] guest_address arguments_address() const { return guest_address{where_.arguments}; }
+
+  /// Calls the function at guest address `function`, to be stopped when `limits` say.
+  [[nodiscard]] result<guest_exit> enter(std::uint64_t function, const run_limits& limits) {
+    if (poisoned_) [[unlikely]]
+      return error{.code = errc::machine_failure, .operation = "a call that failed poisoned it"};
+    runner_.begin(limits);
+    arrival_ = arrival::continued;
+    const x86::call_record record{.function = function, .frame = where_.arguments};
+    std::memcpy(host(where_.call_address()), &record, sizeof record);
+    // The trampoline sets every register that a guest can change, from constants. Usually the guest
+    // left by its `out` and goes on there; if not, the host takes it to the entry.
+    if (!at_trampoline_) [[unlikely]] {
+      kvm_regs& regs = vcpu().synced_regs();
+      regs = kvm_regs{};
+      regs.rip = x86::trampoline_entry(cpu_.wipe);
+      regs.rflags = x86::initial_rflags;
+      regs.r15 = entry_mark();
+      arrival_ = std::exchange(used_, true) ? arrival::placed : arrival::first;
+      vcpu().mark_dirty(KVM_SYNC_X86_REGS);
+    }
+    return run();
+  }
+
+  /// Goes on after a hypercall, or a system call that was answered.
+  [[nodiscard]] result<guest_exit> resume() { return run(); }
+
+  /// Ends a call that stopped at a hypercall or system call and is not to go on. Poisons the
+  /// machine.
+  void abandon() {
+    if (runner_.running()) static_cast<void>(runner_.end());
+    poisoned_ = true;
+  }
+
+  [[nodiscard]] std::uint32_t hypercall_number() const {
+    return static_cast<std::uint32_t>(vcpu().synced_regs().rax);
+  }
+  [[nodiscard]] guest_address hypercall_frame() const {
+    return guest_address{vcpu().synced_regs().rdi};
+  }
+
+  /// Returns what the guest asks for at guest_exit::system_call.
+  [[nodiscard]] detail::system_call system_call() const {
+    const kvm_regs& regs = vcpu().synced_regs();
+    return {.number = static_cast<std::uint32_t>(regs.rax),
+            .arguments = {regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9}};
+  }
+
+  /// Answers the system call, as Linux does: a result, or a negative errno.
+  void answer(std::int64_t value) {
+    // RIP stays as the exit gave it, before or behind the `out`: KVM knows which, and goes on.
+    vcpu().synced_regs().rax = static_cast<std::uint64_t>(value);
+    vcpu().mark_dirty(KVM_SYNC_X86_REGS);
+  }
+
+  /// Returns what all machines of the image share; to hold it spares the next one making it.
+  [[nodiscard]] std::shared_ptr<const void> shared_state() const {
+    using state = std::pair<std::shared_ptr<const snapshot>, std::shared_ptr<watchdog>>;
+    return std::make_shared<const state>(from_, runner_.guard());
+  }
+
+  /// Returns what runs the guest, for another thread that is to move the deadline or interrupt.
+  [[nodiscard]] runner& guest_runner() { return runner_; }
+
+  [[nodiscard]] bool poisoned() const { return poisoned_; }
+
+  /// Returns the pages that a restore covers: all that can have been written.
+  [[nodiscard]] std::span<const written_page> write_set() const { return write_set_.pages(); }
+
+  /// Makes the memory what it was before the first call. `arguments_used` is how much of
+  /// arguments() the host has written at most. Costs a copy, or zeroing, of each page in the write
+  /// set.
+  void restore(std::size_t arguments_used) {
+    for (const written_page& page : write_set_.pages()) {
+      if (page.was_zero) {
+        std::memset(host(page.address), 0, x86::page_size);
+      } else {
+        std::memcpy(host(page.address), pristine(page.address), x86::page_size);
+      }
+    }
+    // The first page of the arguments is in every write set.
+    const std::size_t used = std::min<std::size_t>(arguments_used, arguments().size());
+    if (used > x86::page_size) {
+      std::memset(host(where_.arguments + x86::page_size), 0, used - x86::page_size);
+    }
+  }
+
+  result<std::span<const std::byte>> read(guest_address address, std::uint64_t length) override {
+    auto found = user_memory().view(address, length);
+    if (!found) return found.why();
+    if (!where_.is_user(to_number(address), length)) {
+      return error{.code = errc::out_of_range,
+                   .operation = "read of unmapped guest memory",
+                   .detail = to_number(address)};
+    }
+    return std::span<const std::byte>(*found);
+  }
+
+  result<void> write(guest_address address, std::span<const std::byte> from) override {
+    auto to = user_memory().view(address, from.size());
+    if (!to) return to.why();
+    if (from.empty()) return {};
+    const std::uint64_t first = to_number(address) & ~(x86::page_size - 1);
+    const std::uint64_t last = to_number(address) + from.size() - 1;
+    for (std::uint64_t page = first; page <= last; page += x86::page_size) {
+      if (!add_to_write_set(page)) {
+        return error{.code = errc::out_of_range,
+                     .operation = "write to read-only guest memory",
+                     .detail = to_number(address)};
+      }
+    }
+    std::memcpy(to->data(), from.data(), from.size());
+    return {};
+  }
+
+ protected:
+  // Of these only a machine under a debugger makes use, which goes on where a call would be over.
+
+  static constexpr std::uint64_t rflags_tf = 1U << 8;
+  static constexpr std::uint64_t max_ahead = 32;  // Pages.
+
+  machine(std::shared_ptr<const snapshot> from, const guest_cpu& cpu, os::mapping memory,
+          kvm::vm vm, kvm::vcpu vcpu, std::shared_ptr<watchdog> guard)
+      : from_(std::move(from)),
+        where_(from_->layout()),
+        cpu_(cpu),
+        memory_(std::move(memory)),
+        vm_(std::move(vm)),
+        runner_(std::move(vcpu), std::move(guard),
+                {bytes(layout::begin, where_.shared_end - layout::begin), PROT_READ}),
+        write_set_(where_) {
+    for (std::uint64_t page : snapshot::hot_pages(where_)) write_set_.add(page, pristine(page));
+    sregs_ = cpu_.special_registers(x86::cpu_mode::user64);
+    sregs_.cr3 = where_.tables;
+    sregs_.gdt = {.base = x86::gdt_address, .limit = x86::gdt_limit, .padding = {}};
+    sregs_.idt = {.base = x86::idt_address, .limit = x86::idt_limit, .padding = {}};
+    kvm::vcpu& cpu_state = runner_.vcpu();
+    cpu_state.set_valid(KVM_SYNC_X86_REGS);
+    cpu_state.synced_sregs() = sregs_;
+    cpu_state.mark_dirty(KVM_SYNC_X86_SREGS);
+  }
+
+  template <class Machine>
+  static result<std::unique_ptr<Machine>> make(std::shared_ptr<const snapshot> from) {
+    auto guard = watchdog::shared();
+    if (!guard) return guard.why();
+    auto system = kvm::system::shared();
+    if (!system) return system.why();
+    auto cpu = guest_cpu::shared();
+    if (!cpu) return cpu.why();
+    if (from->image().thread_pointer != 0 && !(*cpu)->wrfsbase) return guest_cpu::no_wrfsbase();
+    auto memory = from->map_private();
+    if (!memory) return memory.why();
+    auto vm = (*system)->create_vm();
+    if (!vm) return vm.why();
+    auto vcpu = vm->create_vcpu(0, (*system)->vcpu_mmap_size());
+    if (!vcpu) return vcpu.why();
+    if (auto set = (*cpu)->set_up(*vcpu); !set) return set.why();
+    std::unique_ptr<Machine> made(new Machine(std::move(from), **cpu, *std::move(memory),
+                                              *std::move(vm), *std::move(vcpu), *std::move(guard)));
+    if (auto given = made->give_memory(); !given) return given.why();
+    return made;
+  }
+
+  [[nodiscard]] kvm::vcpu& vcpu() { return runner_.vcpu(); }
+  [[nodiscard]] const kvm::vcpu& vcpu() const { return runner_.vcpu(); }
+
+  result<void> give_memory() {
+    const auto slot = [&](std::uint32_t number, std::uint64_t begin, std::uint64_t end,
+                          std::uint32_t flags) {
+      // Sound: memory_ outlives vm_, so the range stays mapped while the slot exists.
+      return vm_.set_user_memory_region(
+          {.slot = number,
+           .flags = flags,
+           .guest_phys_addr = begin,
+           .memory_size = end - begin,
+           .userspace_addr = reinterpret_cast<std::uint64_t>(host(begin))});
+    };
+    auto shared = slot(0, layout::begin, where_.shared_end, KVM_MEM_READONLY);
+    if (!shared) return shared;
+    return slot(1, where_.shared_end, where_.end, 0);
+  }
+
+  [[nodiscard]] std::byte* host(std::uint64_t address) const {
+    return memory_.bytes().data() + (address - layout::begin);
+  }
+  [[nodiscard]] const std::byte* pristine(std::uint64_t address) const {
+    return from_->pristine().data() + (address - layout::begin);
+  }
+  [[nodiscard]] std::span<std::byte> bytes(std::uint64_t address, std::uint64_t size) const {
+    return {host(address), size};
+  }
+  [[nodiscard]] std::span<std::byte> tables() const {
+    return bytes(where_.tables, where_.end - where_.tables);
+  }
+
+  /// What the guest itself can read: not the descriptor tables, trap stack or page tables.
+  [[nodiscard]] guest_memory user_memory() const {
+    return {guest_address{x86::image_base},
+            bytes(x86::image_base, where_.user_end - x86::image_base)};
+  }
+
+  /// Makes the page writable and remembers to restore it: a page is writable in the tables if and
+  /// only if it is in the write set. Otherwise a call could leave something in a page that no
+  /// restore would clean. Returns false if the guest may not write the page.
+  bool add_to_write_set(std::uint64_t page) {
+    const auto entry = x86::walk(tables(), where_.tables, page);
+    if (!entry || !where_.is_writable(page)) return false;
+    if (entry->writable) return true;
+    write_set_.add(page, pristine(page));
+    return x86::make_writable(tables(), where_.tables, page);
+  }
+
+  /// Adds the page of a first write and, if the guest goes through its memory page by page, as many
+  /// of the pages ahead as it has gone through: a trap costs more than to restore hundreds of
+  /// pages.
+  bool add_around(std::uint64_t page) {
+    const bool up = page == next_up_;
+    const bool down = page == next_down_;
+    ahead_ = up || down ? std::min<std::uint64_t>(ahead_ * 2, max_ahead) : 1;
+    if (!add_to_write_set(page)) return false;
+    std::uint64_t last = page;
+    for (std::uint64_t more = 1; more < ahead_; ++more) {
+      const std::uint64_t next = down ? last - x86::page_size : last + x86::page_size;
+      if (!add_to_write_set(next)) break;
+      last = next;
+    }
+    next_up_ = std::max(page, last) + x86::page_size;
+    next_down_ = std::min(page, last) - x86::page_size;
+    return true;
+  }
+
+  result<guest_exit> run() {
+    for (;;) {
+      if (auto ran = runner_.run(); !ran) [[unlikely]]
+        return end(ran.why());
+      const kvm_run& state = vcpu().state();
+      if (state.exit_reason != KVM_EXIT_IO) [[unlikely]]
+        return end(unexpected_exit());
+      if (const auto vector = x86::trap_vector(state.io.port)) [[unlikely]] {
+        if (auto handled = take_trap(*vector); !handled) return end(handled.why());
+        arrival_ = arrival::over;
+        continue;
+      }
+      arrival_ = arrival::over;
+      const bool whole =
+          state.io.direction == KVM_EXIT_IO_OUT && state.io.size == 4 && state.io.count == 1;
+      // A trap flag that is set when the guest leaves would raise its exception in the next call.
+      if (!whole || (vcpu().synced_regs().rflags & rflags_tf) != 0) [[unlikely]]
+        return end(foul_exit());
+      if (state.io.port == x86::done_port) [[likely]] {
+        at_trampoline_ = x86::is_trampoline_exit(vcpu().synced_regs().rip, cpu_.wipe);
+        return end(guest_exit::done);
+      }
+      const bool asks = state.io.port == x86::hypercall_port;
+      if (!asks && state.io.port != x86::system_call_port) return end(foul_exit());
+      const guest_exit why = asks ? guest_exit::hypercall : guest_exit::system_call;
+      // Whoever serves it may look at all of the guest's memory, unless the call was interrupted.
+      return runner_.step_out() ? why : end(why);
+    }
+  }
+
+  /// Ends the call with `outcome`, unless it was interrupted.
+  result<guest_exit> end(result<guest_exit> outcome) {
+    if (auto ended = runner_.end(); !ended) [[unlikely]]
+      overtaken_ = std::exchange(outcome, ended.why());
+    if (!outcome) poisoned_ = true;
+    return outcome;
+  }
+
+  [[nodiscard]] error unexpected_exit() {
+    const kvm::exit why = vcpu().last_exit();
+    return {.code = errc::machine_failure, .operation = name(why), .detail = detail_of(why)};
+  }
+
+  [[nodiscard]] error foul_exit() const { return port_misuse(vcpu().synced_regs().rip); }
+
+  /// Returns the trap whose stub has just made the exit; `sregs` are the vCPU's.
+  [[nodiscard]] trap last_trap(std::uint8_t vector, const kvm_sregs& sregs) const {
+    const auto stack = bytes(where_.trap_stack_top() - x86::trap_frame_size, x86::trap_frame_size);
+    return {.vector = vector,
+            .frame = x86::decode_trap_frame(stack.first<x86::trap_frame_size>(), vector),
+            .cr2 = sregs.cr2,
+            .rcx = vcpu().synced_regs().rcx};
+  }
+
+  /// Handles an exception: a first write to a page goes on, anything else ends the call.
+  result<void> take_trap(std::uint8_t vector) {
+    auto sregs = vcpu().get_sregs();
+    if (!sregs) return sregs.why();
+    // Only the stubs run at CPL 0. A guest that could write to a trap port itself could forge this.
+    if (sregs->cs.dpl != 0) return foul_exit();
+    const trap taken = last_trap(vector, *sregs);
+    if (!is_first_write(taken, where_) || !add_around(taken.cr2 & ~(x86::page_size - 1))) {
+      static_cast<void>(runner_.step_out());  // The report shows what the code says.
+      error why = report(taken, from_->image(), where_, user_memory());
+      // Hosts that run guests on more processor state than they admit to let a guest leave some,
+      // a code segment or protection keys, that even the trampoline trips over.
+      if (arrival_ != arrival::over && x86::in_trampoline(taken.frame.rip)) {
+        why.code = blame(arrival_, is_marked(vcpu().synced_regs().r15));
+      }
+      return why;
+    }
+    back_to_user(taken.frame, *sregs);
+    return {};
+  }
+
+  /// Has the guest go on at CPL 3 where `frame` says, with the data segments and bases that it
+  /// `had`. The rest comes from constants: what KVM reports is not always what it was given.
+  void back_to_user(const x86::trap_frame& frame, const kvm_sregs& had) {
+    vcpu().synced_sregs() = with_data_segments(sregs_, had);
+    kvm_regs& regs = vcpu().synced_regs();
+    regs.rip = frame.rip;
+    regs.rsp = frame.rsp;
+    regs.rflags = x86::resume_rflags(frame);
+    vcpu().mark_dirty(KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS);
+  }
+
+  std::shared_ptr<const snapshot> from_;
+  const layout& where_;
+  const guest_cpu& cpu_;
+  kvm_sregs sregs_{};
+  os::mapping memory_;  // Before vm_: it must be mapped as long as the VM exists.
+  kvm::vm vm_;
+  runner runner_;
+  detail::write_set write_set_;
+  std::uint64_t ahead_ = 1;          // How many pages the last first write added.
+  std::uint64_t next_up_ = 0;        // The page above those,
+  std::uint64_t next_down_ = 0;      // and the one below.
+  bool at_trampoline_ = false;       // Whether the guest stopped at the trampoline's own `out`.
+  bool used_ = false;                // Whether it was ever entered.
+  arrival arrival_ = arrival::over;  // Of this call.
+  bool poisoned_ = false;
+  result<guest_exit> overtaken_{
+      guest_exit::done};  // What the call that was last interrupted had come to.
+};
+
+}  // namespace virtine::detail

@@ -1,0 +1,91 @@
+// Which failures of KVM and its descriptors have a known remedy, and what it is.
+// Makes no system call; knows operations by their names only.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <array>
+#include <cerrno>
+#include <string_view>
+
+#include <virtine/error.hpp>
+
+namespace virtine::os {
+
+/// The operation name of opening the KVM device.
+inline constexpr const char* open_device = "/dev/kvm cannot be opened";
+
+struct remedy {
+  std::string_view operation;  // Empty: any.
+  int os_error;                // 0: any.
+  errc code;
+  const char* text;  // Null: keep the operation's name.
+};
+
+// The first row that matches counts.
+inline constexpr std::array remedies{
+    remedy{"", EMFILE, errc::kvm_call,
+           "this process is out of file descriptors (a machine holds several); raise the limit "
+           "(ulimit -n) or keep fewer machines"},
+    remedy{"", ENFILE, errc::kvm_call,
+           "the system is out of file descriptors; raise its limit (sysctl fs.file-max; for one "
+           "process ulimit -n)"},
+    remedy{"mmap", ENOMEM, errc::kvm_call,
+           "mmap is out of memory or of mappings; raise the limits (ulimit -v, sysctl "
+           "vm.max_map_count) or keep fewer machines"},
+    remedy{open_device, ENOENT, errc::no_kvm,
+           "/dev/kvm does not exist: pass the device into the container (docker or podman run "
+           "--device /dev/kvm), turn on nested virtualization for this virtual machine, or enable "
+           "virtualization in the firmware and load kvm_intel or kvm_amd"},
+    remedy{
+        open_device, EACCES, errc::no_kvm,
+        "/dev/kvm cannot be opened; add your user to its group (usermod -aG kvm USER) and log in "
+        "again, or give the container's user that group (docker run --group-add with the number "
+        "from stat -c %g /dev/kvm; podman run --group-add keep-groups)"},
+    remedy{open_device, EPERM, errc::no_kvm,
+           "/dev/kvm cannot be opened; allow the device in the container's or service's device "
+           "policy (docker or podman run --device /dev/kvm; DeviceAllow=/dev/kvm rw)"},
+    remedy{open_device, ENODEV, errc::no_kvm,
+           "/dev/kvm has no driver: load kvm_intel or kvm_amd, or enable virtualization in the "
+           "firmware"},
+    remedy{open_device, ENXIO, errc::no_kvm,
+           "/dev/kvm has no driver: load kvm_intel or kvm_amd, or enable virtualization in the "
+           "firmware"},
+    remedy{open_device, 0, errc::no_kvm, nullptr},
+    remedy{"KVM_GET_API_VERSION", ENOTTY, errc::no_kvm,
+           "the file opened as /dev/kvm is not the KVM device; recreate it (mknod /dev/kvm c 10 "
+           "232)"},
+    remedy{"KVM_CREATE_VM", EBUSY, errc::no_kvm,
+           "KVM_CREATE_VM is refused because another hypervisor holds the processor; stop it "
+           "(VirtualBox, VMware)"},
+    remedy{"KVM_CREATE_VM", EACCES, errc::no_kvm,
+           "KVM_CREATE_VM is refused; allow ioctls on /dev/kvm in the security policy (SELinux, "
+           "AppArmor, seccomp)"},
+    remedy{"KVM_CREATE_VM", EPERM, errc::no_kvm,
+           "KVM_CREATE_VM is refused; allow ioctls on /dev/kvm in the security policy (SELinux, "
+           "AppArmor, seccomp)"},
+    remedy{"KVM_RUN", EIO, errc::kvm_call,
+           "KVM_RUN is refused, as it is in a child of fork for what its parent has made; make "
+           "another machine, as pools do by themselves"},
+    remedy{
+        "", EFBIG, errc::kvm_call,
+        "this process may not make a file as large as an image's memory; raise the limit (ulimit "
+        "-f)"},
+    remedy{"KVM_CREATE_VM", ENOMEM, errc::kvm_call,
+           "KVM_CREATE_VM is out of memory; raise the memory limit (ulimit -v, the cgroup's "
+           "memory.max) or keep fewer machines"},
+};
+
+/// Returns the error of an `operation` that failed with `os_error`; where a remedy is known, the
+/// error's operation says what to do instead of naming the call.
+constexpr error explain(const char* operation, int os_error) {
+  for (const remedy& row : remedies) {
+    if (!row.operation.empty() && row.operation != operation) continue;
+    if (row.os_error != 0 && row.os_error != os_error) continue;
+    return {.code = row.code,
+            .os_error = os_error,
+            .operation = row.text != nullptr ? row.text : operation};
+  }
+  return {.code = errc::kvm_call, .os_error = os_error, .operation = operation};
+}
+
+}  // namespace virtine::os

@@ -1,0 +1,29 @@
+// What the elements of a policy have in common. Knows no particular one.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace virtine::detail {
+
+/// What a grant is about, so that a policy can tell whether two of them contradict each other.
+struct granted_thing {
+  std::string_view kind;
+  std::uint64_t number = 0;
+
+  friend bool operator==(const granted_thing&, const granted_thing&) = default;
+};
+
+/// An element of a policy: something that guests may ask for.
+template <class G>
+concept grant = requires(const G& one) {
+  { G::things.size() } -> std::convertible_to<std::size_t>;
+  { G::things[0] } -> std::convertible_to<granted_thing>;
+  { one.describe() } -> std::convertible_to<std::string>;
+};
+
+}  // namespace virtine::detail

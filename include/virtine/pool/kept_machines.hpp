@@ -1,0 +1,399 @@
+// Machines of one image in one process, kept ready between calls. Thread-safe. Knows nothing of
+// argument types.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <stop_token>
+#include <utility>
+#include <vector>
+
+#include <virtine/call/machine_like.hpp>
+#include <virtine/image.hpp>
+#include <virtine/machine/deadline.hpp>
+#include <virtine/os/out_of_memory.hpp>
+#include <virtine/os/workers.hpp>
+#include <virtine/pool/lease.hpp>
+#include <virtine/pool/slots.hpp>
+#include <virtine/pool_options.hpp>
+#include <virtine/result.hpp>
+
+namespace virtine::detail {
+
+/// What a basic_pool has in one process; see there. To be held by a os::per_process.
+template <machine_like Machine>
+class kept_machines {
+ public:
+  kept_machines(const image_description& image, const pool_options& options)
+      : image_(image), options_(options), callers_(options.workers) {}
+  kept_machines(const kept_machines&) = delete;
+  kept_machines& operator=(const kept_machines&) = delete;
+  ~kept_machines() {
+    callers_.finish();
+    {
+      std::unique_lock lock(mutex_);
+      closing_ = true;
+      const closed_slots closed(*this);
+      ended_.wait(lock, [this] {
+        return closers_ == 1 && temporaries_ == 0 && tended_ == 0 &&
+               idle_.size() + dirty_.size() == count_;
+      });
+    }
+    keeper_.finish();
+  }
+
+  /// Makes what a child of fork has, in the place of what it inherited. Closes what machines the
+  /// parent had idle, so that these do not outlive it for the child's sake.
+  static void begin_anew(void* place, kept_machines& inherited, bool is_whole) {
+    const image_description& image = inherited.image_;
+    const pool_options options = inherited.options_;
+    while (Machine* idle = is_whole ? inherited.slots_.steal() : nullptr) delete idle;
+    // If another thread held the mutex at the fork the lists may be half changed.
+    if (is_whole && inherited.mutex_.try_lock()) {
+      inherited.idle_.clear();
+      inherited.dirty_.clear();
+    }
+    // Nothing else is destroyed: threads that are gone may wait in it.
+    new (place) kept_machines(image, options);
+  }
+
+  /// Has the pool's own thread make the machines that are to be there from the start.
+  void keep() {
+    std::lock_guard lock(mutex_);
+    static_cast<void>(tend());
+  }
+
+  using lease = detail::lease<kept_machines, Machine>;
+
+  // As of basic_pool.
+
+  [[nodiscard]] result<lease> borrow(std::chrono::nanoseconds timeout, const std::stop_token& stop,
+                                     bool (*stop_if)()) {
+    if (Machine* last = slots_.take()) [[likely]]
+      return lease(*this, std::unique_ptr<Machine>(last));
+    return os::or_out_of_memory(
+        [&] { return find({.until = deadline_after(timeout), .stop = stop, .stop_if = stop_if}); });
+  }
+
+  result<void> warm_up(std::size_t wanted) {
+    for (;;) {
+      auto added = add_if_below(wanted);
+      if (!added) return added.why();
+      if (!*added) return {};
+    }
+  }
+
+  void trim(std::size_t keep) {
+    for (;;) {
+      std::unique_ptr<Machine> surplus;
+      {
+        std::lock_guard lock(mutex_);
+        const closed_slots closed(*this);
+        if (idle_.size() <= keep) return;
+        surplus = std::move(idle_.front());
+        idle_.erase(idle_.begin());
+      }
+      surplus.reset();
+      std::lock_guard lock(mutex_);
+      --count_;
+      wake();
+    }
+  }
+
+  [[nodiscard]] pool_stats stats() const {
+    std::lock_guard lock(mutex_);
+    pool_stats all = counted_;
+    all.machines = count_ + temporaries_;
+    all.idle = idle_.size() + slots_.full();
+    return all;
+  }
+
+  [[nodiscard]] os::workers& callers() { return callers_; }
+
+ private:
+  friend lease;
+
+  /// While one exists, every machine comes back under mutex_, which must be held when it is made
+  /// and when it ends, and what was in the slots is in idle_.
+  class closed_slots {
+   public:
+    explicit closed_slots(kept_machines& owner) : owner_(owner) {
+      if (owner_.closers_++ > 0) return;
+      owner_.slots_.close([&](Machine* found) { owner_.idle_.emplace_back(found); });
+    }
+    closed_slots(const closed_slots&) = delete;
+    closed_slots& operator=(const closed_slots&) = delete;
+    ~closed_slots() {
+      if (--owner_.closers_ == 0) owner_.slots_.open();
+      owner_.wake();
+    }
+
+   private:
+    kept_machines& owner_;
+  };
+
+  struct used_machine {
+    std::unique_ptr<Machine> machine;
+    std::size_t arguments_used;
+  };
+
+  struct keeping final : os::work {
+    explicit keeping(kept_machines& its) : owner(its) {}
+    void run() override { owner.keep_machines(); }
+    kept_machines& owner;
+  };
+
+  // Of calls.
+
+  result<lease> find(const run_limits& limits) {
+    std::unique_lock lock(mutex_);
+    static_cast<void>(tend());  // A child of fork has not been asked to yet.
+    if (idle_.empty()) {
+      if (Machine* other = slots_.steal()) idle_.emplace_back(other);
+    }
+    result<std::chrono::nanoseconds> waited(std::chrono::nanoseconds{0});
+    if (!is_available() || !queue_.empty()) waited = wait(lock, limits);
+    if (!waited) return waited.why();
+    if (!idle_.empty()) {
+      lease lent(*this, std::move(idle_.back()), false, *waited);
+      idle_.pop_back();
+      return lent;
+    }
+    if (!dirty_.empty()) {
+      const std::size_t used = dirty_.back().arguments_used;
+      lease lent(*this, std::move(dirty_.back().machine), false, *waited);
+      dirty_.pop_back();
+      lock.unlock();
+      if (wipe(*lent, used)) return lent;
+      if (auto made = lent.replace(limits); !made) return made.why();
+      return lent;
+    }
+    const bool temporary = count_ >= options_.max;
+    claim(temporary);
+    lock.unlock();
+    lease lent(*this, nullptr, temporary, *waited);
+    if (auto made = lent.replace(limits); !made) return made.why();
+    return lent;
+  }
+
+  [[nodiscard]] bool is_available() const {
+    return !idle_.empty() || !dirty_.empty() || count_ < options_.max;
+  }
+
+  /// Waits until is_available(), or a temporary machine is to be made. Returns how long. Whoever
+  /// came first goes first; else a thread that calls all the time would leave nothing for others.
+  result<std::chrono::nanoseconds> wait(std::unique_lock<std::mutex>& lock,
+                                        const run_limits& limits) {
+    // From here to the end no machine can come back unnoticed.
+    const closed_slots closed(*this);
+    std::condition_variable_any turn;
+    // What the pool's own thread has in hand is not in use: it will be there in a moment.
+    const auto over = [&] {
+      return (is_available() && (queue_.empty() || queue_.front() == &turn)) ||
+             (options_.when_exhausted != when_exhausted::wait && tended_ == 0);
+    };
+    std::chrono::nanoseconds waited{0};
+    if (!over()) {
+      ++counted_.waits;
+      queue_.push_back(&turn);
+      const auto begin = monotonic::now();
+      result<void> may_wait;
+      do {
+        turn.wait_until(lock, limits.stop, next_check(limits), over);
+        may_wait = check(limits);
+      } while (may_wait && !over());
+      waited = monotonic::now() - begin;
+      std::erase(queue_, &turn);
+      if (!may_wait) return may_wait.why();
+    }
+    if (!is_available() && options_.when_exhausted == when_exhausted::fail) {
+      return error{.code = errc::pool_exhausted, .detail = options_.max};
+    }
+    return waited;
+  }
+
+  /// Takes a place for one more machine, and makes sure that it can come back without allocation.
+  void claim(bool temporary) {
+    if (temporary) {
+      ++temporaries_;
+      return;
+    }
+    if (idle_.capacity() <= count_) idle_.reserve(2 * count_ + 1);
+    if (dirty_.capacity() <= count_) dirty_.reserve(2 * count_ + 1);
+    ++count_;
+  }
+
+  /// Destroys `machine`, if there is one, and makes another. Outside the lock, because it takes
+  /// twenty times as long as a call.
+  result<void> renew(std::unique_ptr<Machine>& machine, const run_limits& limits) {
+    const bool had_one = machine != nullptr;
+    machine.reset();
+    std::shared_ptr<const void> shared;
+    auto made = os::or_out_of_memory([&] {
+      auto created = Machine::create(image_, limits);
+      if (created) shared = (*created)->shared_state();
+      return created;
+    });
+    std::lock_guard lock(mutex_);
+    if (had_one) ++counted_.discarded;
+    if (!made) return made.why();
+    ++counted_.created;
+    shared_state_ = std::move(shared);
+    machine = *std::move(made);
+    return {};
+  }
+
+  void take_back(std::unique_ptr<Machine> machine, std::size_t arguments_used) {
+    if (options_.cleaning == cleaning::in_background) [[unlikely]] {
+      std::lock_guard lock(mutex_);
+      dirty_.push_back({std::move(machine), arguments_used});
+      wake();
+      if (tend()) return;
+      machine = std::move(dirty_.back().machine);
+      dirty_.pop_back();
+    }
+    if (!wipe(*machine, arguments_used)) [[unlikely]]
+      return discard(std::move(machine), false);
+    std::unique_ptr<Machine> left(slots_.put(machine.release()));
+    // Nothing of the pool may be touched from here on, unless there is a machine to bring back.
+    if (left != nullptr) [[unlikely]]
+      shelve(std::move(left));
+  }
+
+  /// Makes a machine as its image has it. Returns false if it is not to be used again.
+  bool wipe(Machine& machine, std::size_t arguments_used) const {
+    machine.restore(arguments_used);
+    // A call that failed, and only such, leaves state that no restore covers.
+    if (machine.poisoned()) return false;
+    return machine.write_set().size() <= options_.write_set_max;
+  }
+
+  void shelve(std::unique_ptr<Machine> machine) {
+    std::lock_guard lock(mutex_);
+    idle_.push_back(std::move(machine));
+    wake();
+  }
+
+  void discard(std::unique_ptr<Machine> machine, bool temporary) {
+    const bool had_one = machine != nullptr;
+    const bool outgrown = had_one && machine->write_set().size() > options_.write_set_max;
+    machine.reset();
+    std::lock_guard lock(mutex_);
+    if (temporary) {
+      --temporaries_;
+    } else {
+      --count_;
+      if (had_one) ++counted_.discarded;
+      if (outgrown) ++owed_;
+    }
+    wake();
+    static_cast<void>(tend());
+  }
+
+  /// Tells who waits longest that something came back, and the destructor. With mutex_ held, so
+  /// that neither can be through before.
+  void wake() {
+    if (!queue_.empty()) queue_.front()->notify_one();
+    if (closing_) ended_.notify_one();
+  }
+
+  // Of the pool's own thread.
+
+  /// Wakes the thread if there is something to do for it. Returns false if it cannot be started.
+  bool tend() {
+    if (tending_ || !has_work()) return true;
+    tending_ = keeper_.submit(keeping_).has_value();
+    return tending_;
+  }
+
+  [[nodiscard]] bool has_work() const {
+    if (closing_) return false;
+    return !dirty_.empty() || (count_ < options_.max && (count_ < options_.warm || owed_ > 0));
+  }
+
+  void keep_machines() {
+    std::unique_lock lock(mutex_);
+    bool well = true;
+    while (has_work() && (well || !dirty_.empty())) {
+      ++tended_;
+      if (!dirty_.empty()) {
+        clean_one(lock);
+      } else {
+        const std::size_t wanted = owed_ > 0 ? options_.max : options_.warm;
+        if (owed_ > 0) --owed_;
+        lock.unlock();
+        // In silence: whoever needs a machine next meets the cause again.
+        well = add_if_below(wanted).has_value();
+        lock.lock();
+      }
+      --tended_;
+      for (std::condition_variable_any* each : queue_) each->notify_one();
+    }
+    wake();
+    tending_ = false;
+  }
+
+  void clean_one(std::unique_lock<std::mutex>& lock) {
+    used_machine next = std::move(dirty_.back());
+    dirty_.pop_back();
+    lock.unlock();
+    const auto begin = monotonic::now();
+    const bool clean = wipe(*next.machine, next.arguments_used);
+    const auto took = monotonic::now() - begin;
+    if (clean) {
+      shelve(std::move(next.machine));
+    } else {
+      discard(std::move(next.machine), false);
+    }
+    lock.lock();
+    ++counted_.cleaned;
+    counted_.cleaning_time += took;
+  }
+
+  /// Makes one more machine if there are fewer than `wanted`. Returns whether it did.
+  result<bool> add_if_below(std::size_t wanted) {
+    const auto claimed = os::or_out_of_memory([&]() -> result<bool> {
+      std::lock_guard lock(mutex_);
+      if (count_ >= std::min(wanted, options_.max)) return false;
+      claim(false);
+      return true;
+    });
+    if (!claimed || !*claimed) return claimed;
+    lease added(*this, nullptr);
+    if (auto made = added.replace(); !made) return made.why();
+    shelve(std::move(added).take());
+    return true;
+  }
+
+  const image_description& image_;
+  const pool_options options_;
+  slots<Machine> slots_;
+  mutable std::mutex mutex_;
+  std::condition_variable ended_;  // For the destructor.
+  // What all machines share, kept while there happens to be no machine. Guarded by mutex_, as are
+  // all below but the threads.
+  std::shared_ptr<const void> shared_state_;
+  std::vector<std::unique_ptr<Machine>> idle_;
+  std::vector<used_machine> dirty_;  // To be wiped by the pool's own thread.
+  std::size_t count_ = 0;  // Machines that exist or are being made, but for temporary ones.
+  std::size_t temporaries_ = 0;
+  std::vector<std::condition_variable_any*> queue_;  // Of calls that wait, the first one in front.
+  std::size_t closers_ = 0;                          // How many need the slots to be closed.
+  std::size_t tended_ = 0;  // Machines that the pool's own thread has in hand.
+  std::size_t owed_ = 0;    // Machines to be made for discarded ones.
+  bool tending_ = false;    // Whether the pool's own thread is at work.
+  bool closing_ = false;
+  pool_stats counted_;
+  keeping keeping_{*this};
+  os::workers keeper_{1};
+  os::workers callers_;
+};
+
+}  // namespace virtine::detail
