@@ -18,7 +18,7 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LIST = ROOT / "tests" / "mutations.txt"
-SECURITY = ROOT / "docs" / "security.md"
+SECURITY = ROOT / "docs" / "threat-model.md"
 TABLE_HEAD = "| bug | invariant | where | without it | found by |"
 TEST_TIMEOUT = 60  # seconds; a test that hangs has failed
 
@@ -280,7 +280,7 @@ def test_all(mutations, build, compiler, jobs):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lint", action="store_true",
-                        help="only compare the list with the headers, tests and docs/security.md")
+                        help="only compare the list with the headers, tests and docs/threat-model.md")
     parser.add_argument("--table", action="store_true", help="print the table of the list")
     parser.add_argument("--only", metavar="REGEX", default="", help="these names alone")
     parser.add_argument("--build", type=pathlib.Path, help="where Meson built the guest images")
