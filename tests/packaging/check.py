@@ -15,6 +15,8 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 SKIPPED = 77
+# Of the library's own tests, those that are tried on the tarball of a release.
+QUICK_TESTS = ["lint", "layers", "mutations-agree", "figures-agree", "guide-agrees", "quickstart"]
 
 
 class Failure(Exception):
@@ -36,6 +38,48 @@ def must(*command, **options):
     return output
 
 
+def git(*words, folder):
+    return must("git", "-C", folder, "-c", "user.name=nobody", "-c", "user.email=nobody@localhost",
+                "-c", "protocol.file.allow=always", *words)
+
+
+def repository(source, work):
+    """Returns a new repository of the source tree as it is, committed or not."""
+    folder = work / "repository"
+    if (source / ".git").exists():
+        names = git("ls-files", "-z", "--cached", "--others", "--exclude-standard", folder=source)
+        for name in filter(None, names.split("\0")):
+            if (source / name).is_file():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(source / name, folder / name)
+    else:
+        shutil.copytree(source, folder, ignore=shutil.ignore_patterns("build*", "__pycache__"))
+    git("init", "-q", folder=folder)
+    git("add", "-A", folder=folder)
+    git("commit", "-q", "-m", "all", folder=folder)
+    return folder
+
+
+def unpacked(meson, source, work):
+    """Returns the folder of what the tarball of a release has."""
+    build = work / "release"
+    must(*meson, "setup", build, source, "-Dtests=false")
+    must(*meson, "dist", "-C", build, "--no-tests", "--formats", "gztar")
+    tarball, = (build / "meson-dist").glob("*.tar.gz")
+    shutil.unpack_archive(tarball, work)
+    return work / tarball.name.removesuffix(".tar.gz")
+
+
+def checked(meson, source, work):
+    """Runs, in what the tarball has, tests that need little to be built."""
+    build = work / "checked"
+    must(*meson, "setup", build, source, "--buildtype=plain")
+    must(*meson, "test", "-C", build, *QUICK_TESTS)
+    results = (build / "meson-logs" / "testlog.json").read_text(encoding="utf-8").splitlines()
+    if len(results) != len(QUICK_TESTS):
+        raise Failure(f"{len(results)} tests of the tarball ran instead of {len(QUICK_TESTS)}")
+
+
 def install(meson, ninja, source, work):
     """Returns the prefix into which the library was installed."""
     prefix = work / "prefix"
@@ -54,7 +98,7 @@ def install(meson, ninja, source, work):
     must(*meson, "install", "-C", build, "--no-rebuild")
     for name in ("bin/virtine-cc", "bin/virtine-doctor", "include/virtine/virtine.hpp",
                  "include/virtine/guest/call.hpp", "share/virtine/runtime/user64.ld",
-                 "share/virtine/virtine_cc/main.py"):
+                 "share/virtine/virtine_cc/main.py", "share/cmake/virtine/virtine-config.cmake"):
         if not (prefix / name).is_file():
             raise Failure(f"{name} was not installed")
     if not os.access(prefix / "bin" / "virtine-cc", os.X_OK):
@@ -105,29 +149,31 @@ def prove_program(folder, build, builder, program, source):
 def as_subproject(meson, ninja, source, work):
     folder = project(work, "subproject")
     (folder / "subprojects").mkdir()
-    (folder / "subprojects" / "virtine").symlink_to(source, target_is_directory=True)
+    # The sample of a wrap file, with another address.
+    wrap = (source / "docs" / "virtine.wrap").read_text(encoding="utf-8")
+    wrap = re.sub("^url = .*$", f"url = {(work / 'repository').as_uri()}", wrap, flags=re.MULTILINE)
+    wrap = re.sub("^revision = .*$", "revision = HEAD", wrap, flags=re.MULTILINE)
+    (folder / "subprojects" / "virtine.wrap").write_text(wrap, encoding="utf-8")
     output = must(*meson, "setup", folder / "build", folder)
     if looked := re.search(r".*\b(nasm|catch2)\b.*", output):
         raise Failure(f"as a subproject the library looks for what its tests need: {looked[0]}")
     return prove(folder, folder / "build", [ninja, "-j2", "-C", folder / "build"])
 
 
-def by_pkg_config(meson, ninja, source, work):
-    del source
+def by_pkg_config(meson, ninja, _source, work):
     folder = project(work, "pkgconfig")
     must(*meson, "setup", folder / "build", folder)
     return prove(folder, folder / "build", [ninja, "-j2", "-C", folder / "build"])
 
 
-def by_cmake(meson, ninja, source, work):
-    del meson, source
+def by_cmake(_meson, ninja, _source, work):
     cmake = shutil.which("cmake")
     if not cmake:
         print("by_cmake: left out, because there is no cmake")
         return True
     folder = project(work, "cmake")
-    must(cmake, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}", "-S", folder, "-B",
-         folder / "build")
+    must(cmake, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}",
+         f"-DCMAKE_PREFIX_PATH={work / 'prefix'}", "-S", folder, "-B", folder / "build")
     return prove(folder, folder / "build", [ninja, "-j2", "-C", folder / "build"])
 
 
@@ -149,14 +195,16 @@ def main():
         os.environ.pop(variable, None)
     meson = [given.meson]
     try:
-        prefix = install(meson, ninja, given.source.resolve(), work)
+        source = unpacked(meson, repository(given.source.resolve(), work), work)
+        checked(meson, source, work)
+        prefix = install(meson, ninja, source, work)
         found = []
         for part in (as_subproject, by_pkg_config, by_cmake):
-            # Only those that look for an installation may see one.
+            # Only the one that looks for an installation so may see it.
             os.environ["PKG_CONFIG_PATH"] = (
-                "" if part is as_subproject else str(prefix / "lib" / "pkgconfig"))
+                str(prefix / "lib" / "pkgconfig") if part is by_pkg_config else "")
             try:
-                found.append(part(meson, ninja, given.source.resolve(), work))
+                found.append(part(meson, ninja, source, work))
             except Failure as why:
                 raise Failure(f"{part.__name__}: {why}") from why
     except Failure as why:
