@@ -25,8 +25,8 @@ void look(const std::stop_token& ended, const std::string& elf, const std::strin
     std::this_thread::yield();
   }
   const std::string command = "gdb -nx -batch -ex 'target remote " + socket +
-                              "' -ex 'backtrace 2' -ex 'print heads' -ex 'monitor why' " +
-                              "-ex continue " + elf + " 2>/dev/null";
+                              "' -ex 'backtrace 2' -ex 'print heads' -ex continue " + elf +
+                              " 2>/dev/null";
   if (std::system(command.c_str()) != 0) std::printf("gdb failed\n");
 }
 
@@ -64,9 +64,7 @@ int main(int argc, char** argv) {
 // 6	  return total / heads;
 // #0  0x... in share (total=7, heads=0) at ...divide.cpp:6
 // #1  0x... in divide (total=7, heads=0) at ...divide.cpp:10
-// (More stack frames follow...)
 // $1 = 0
-// guest_fault: divide error at ... in share(int, int)... (...divide.cpp:6)
 //
 // Program terminated with signal SIGKILL, Killed.
 // The program no longer exists.
