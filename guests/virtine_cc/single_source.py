@@ -52,8 +52,10 @@ def read_markers(objects):
     """Returns {path of a source: names of the functions marked there}, as bytes."""
     files, origins = {}, {}
     for item in objects:
-        words = b"".join(item.content(section.number) for section in item.sections
-                         if section.name == MARKERS).split(b"\0")[:-1]
+        content = b"".join(item.content(section.number) for section in item.sections
+                           if section.name == MARKERS)
+        # Compilers align longer texts, so that there are zeros between them.
+        words = [word for word in content.split(b"\0") if word]
         if len(words) % 2 != 0 or not all(re.fullmatch(rb"\w+", name) for name in words[::2]):
             raise Failure(f"{item.name} has a damaged {MARKERS} section; compile it again")
         for name, path in zip(words[::2], words[1::2]):
