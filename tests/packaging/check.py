@@ -16,7 +16,8 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 SKIPPED = 77
 # Of the library's own tests, those that are tried on the tarball of a release.
-QUICK_TESTS = ["lint", "layers", "mutations-agree", "figures-agree", "guide-agrees", "quickstart"]
+QUICK_TESTS = ["lint", "layers", "links", "mutations-agree", "figures-agree", "guide-agrees",
+               "quickstart"]
 
 
 class Failure(Exception):
