@@ -195,7 +195,7 @@ struct server<R(A...)> {
     } else {
       const answer<R> given = handler(std::move(arguments)...);
       if (!given.value()) return rejected;
-      std::array<std::byte, sizeof(R)> bytes;
+      std::array<std::byte, wire<R>::size> bytes;
       encode(bytes.data(), *given.value());
       if (!guest.write(at, bytes)) {
         return error{.code = errc::hypercall_rejected,

@@ -62,6 +62,9 @@ class bytes {
     return {reinterpret_cast<const char*>(data_), size()};
   }
 
+  /// Compares what they hold.
+  friend bool operator==(const bytes& a, const bytes& b) { return a.text() == b.text(); }
+
  private:
   constexpr void append_first(std::string_view text) {
     for (char c : text) {

@@ -1,5 +1,5 @@
-// error: virtine \[V102\]: an argument, or an element of a span, is not trivially copyable
-// Elements that own memory elsewhere cannot be copied byte by byte.
+// error: virtine \[V102\]: an argument, a part of one, or an element of a span is not trivially
+// copyable Elements that own memory elsewhere cannot be copied byte by byte.
 // SPDX-License-Identifier: MIT
 #include <span>
 #include <vector>

@@ -1,5 +1,5 @@
-// error: virtine \[V102\]: an argument, or an element of a span, is not trivially copyable
-// The same mistake in a virtine_fn gives the same one message, whatever else it breaks.
+// error: virtine \[V102\]: an argument, a part of one, or an element of a span is not trivially
+// copyable The same mistake in a virtine_fn gives the same one message, whatever else it breaks.
 // SPDX-License-Identifier: MIT
 #include <string>
 

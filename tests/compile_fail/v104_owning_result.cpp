@@ -1,4 +1,4 @@
-// error: virtine \[V104\]: the result is a pointer, a reference, a span or a type that is not
+// error: virtine \[V104\]: the result, or a part of it, is a pointer, a reference, a span or a type
 // An owning result would own memory of the guest.
 // SPDX-License-Identifier: MIT
 #include <vector>

@@ -104,6 +104,57 @@ enum class loose {};
 struct with_enum {
   loose value{};
 };
+struct enum_second {
+  std::chrono::seconds time{};
+  loose value{};
+};
+struct enum_deep {
+  empty nothing;
+  struct {
+    double values[3];
+    struct {
+      unchecked value;
+    } inner[2];
+  } more;
+};
+struct enum_in_base : enum_second {};
+struct enum_in_array {
+  std::array<loose, 3> values{};
+};
+struct enum_bits {
+  int number : 3;
+  loose value : 5;
+};
+struct enum_behind_others {
+  std::array<std::array<char, 7>, 9> text{};
+  loose value{};
+};
+struct enum_of_bools {
+  int number;
+  verdict value;
+};
+struct enum_checked {
+  loose value{};
+};
+class enum_hidden {
+ public:
+  [[nodiscard]] loose value() const { return value_; }
+
+ private:
+  loose value_{};
+};
+struct struct_of_pair {
+  std::pair<int, int> value;
+};
+struct struct_of_tuple {
+  std::tuple<int> value;
+};
+struct struct_of_optional {
+  std::optional<int> value;
+};
+struct struct_of_variant {
+  std::variant<int, float> value;
+};
 struct int128s {
   __extension__ __int128 value;
 };
@@ -221,6 +272,10 @@ struct virtine::valid_reply<verdict> {
   static constexpr bool check(verdict) { return true; }
 };
 template <>
+struct virtine::valid_reply<enum_checked> {
+  static constexpr bool check(enum_checked) { return true; }
+};
+template <>
 inline constexpr bool virtine::holds_no_pointer<vouched> = true;
 template <>
 inline constexpr bool virtine::holds_no_pointer<vouched_and_checked> = true;
@@ -237,7 +292,7 @@ TEST_CASE("numbers and what is made of them cross in both directions", "[crossin
                       unsigned long long, float, double, long double, std::byte>());
   STATIC_REQUIRE(both<std::size_t, std::ptrdiff_t, std::int8_t, std::uint64_t, std::time_t>());
   STATIC_REQUIRE(both<empty, point, no_default, hidden, derived, with_const, with_array, with_empty,
-                      large, with_enum, int128s, aligned>());
+                      large, int128s, aligned>());
   STATIC_REQUIRE(both<bytes<0x10>, std::array<int, 3>, std::array<int, 0>, std::array<point, 2>,
                       std::array<std::array<bool, 2>, 3>, std::array<large, 2>>());
   STATIC_REQUIRE(both<std::complex<float>, std::complex<double>, std::array<std::complex<float>, 2>,
@@ -258,6 +313,66 @@ TEST_CASE("an enum comes from a guest if something says which of its numbers are
   STATIC_REQUIRE(both<colour, verdict, std::array<colour, 2>>());
   STATIC_REQUIRE(only_goes<unchecked, loose, std::array<loose, 2>, std::filesystem::perms,
                            std::filesystem::file_type, std::errc, std::align_val_t>());
+}
+
+TEST_CASE("an enum is found within a struct, too", "[crossing]") {
+  STATIC_REQUIRE(only_goes<with_enum, enum_second, enum_deep, enum_in_base, enum_in_array,
+                           enum_behind_others, enum_of_bools, std::array<with_enum, 2>>());
+  // clang does not see into bit-fields.
+  STATIC_REQUIRE(!comes<enum_bits>);
+  STATIC_REQUIRE(both<enum_checked, std::array<enum_checked, 2>, std::optional<enum_checked>>());
+  STATIC_REQUIRE(only_goes<std::pair<int, with_enum>, std::optional<enum_deep>>());
+  STATIC_REQUIRE(goes<std::span<const with_enum>> && !goes<std::span<with_enum>>);
+  STATIC_REQUIRE(goes<std::span<enum_checked>>);
+  // Nobody finds it there.
+  STATIC_REQUIRE(both<enum_hidden>());
+}
+
+TEST_CASE("pairs, tuples, optionals and variants cross if their parts do", "[crossing]") {
+  STATIC_REQUIRE(both<std::pair<int, int>, std::pair<const char, long>, std::tuple<>,
+                      std::tuple<int>, std::tuple<int, double, char>, std::tuple<std::tuple<int>>,
+                      std::optional<int>, std::optional<bool>, std::optional<point>,
+                      std::optional<std::optional<int>>, std::variant<int, float>,
+                      std::variant<int, int>, std::variant<std::monostate, point>>());
+  STATIC_REQUIRE(
+      both<std::optional<std::pair<int, double>>, std::pair<std::optional<int>, bytes<3>>,
+           std::tuple<std::chrono::seconds, std::complex<double>>, std::optional<no_default>,
+           std::variant<no_default, colour>, std::array<std::pair<int, int>, 3>,
+           std::array<std::optional<int>, 2>, std::array<std::array<std::tuple<bool>, 2>, 2>>());
+  STATIC_REQUIRE(
+      only_goes<std::optional<loose>, std::pair<int, unchecked>, std::variant<int, loose>,
+                std::array<std::tuple<loose>, 2>, std::optional<vouched>>());
+  STATIC_REQUIRE(both<std::optional<vouched_and_checked>>());
+  STATIC_REQUIRE(
+      neither<std::optional<int*>, std::pair<int, std::string>, std::tuple<int&>,
+              std::pair<std::string_view, int>, std::optional<std::span<const int>>,
+              std::variant<int, with_pointer>, std::tuple<numbers>, std::optional<std::error_code>,
+              std::variant<int, std::vector<int>>, std::array<std::pair<int, char*>, 2>,
+              std::tuple<int, volatile int>, std::tuple<char, overaligned>>());
+  STATIC_REQUIRE(neither<struct_of_pair, struct_of_tuple, struct_of_optional, struct_of_variant>());
+  STATIC_REQUIRE(neither<std::span<std::pair<int, int>>, std::span<const std::optional<int>>,
+                         std::span<std::array<std::variant<int>, 2>>>());
+  STATIC_REQUIRE(goes<std::span<const std::complex<float>>> &&
+                 goes<std::span<std::chrono::seconds>> &&
+                 goes<std::span<const std::array<int, 2>>>);
+}
+
+TEST_CASE("each mistake is named by the part that it is in", "[crossing]") {
+  using namespace virtine::detail;
+  STATIC_REQUIRE(std::is_same_v<argument_mistake<3, std::pair<int, std::optional<int*>>>,
+                                pointer_argument<3, int*>>);
+  STATIC_REQUIRE(std::is_same_v<argument_mistake<0, std::tuple<int, std::string, int*>>,
+                                owning_argument<0, std::string>>);
+  STATIC_REQUIRE(std::is_same_v<argument_mistake<1, std::optional<with_pointer>>,
+                                pointer_member<1, with_pointer>>);
+  STATIC_REQUIRE(std::is_same_v<argument_mistake<0, std::span<std::optional<int>>>,
+                                composite_element<0, std::span<std::optional<int>>>>);
+  STATIC_REQUIRE(
+      std::is_same_v<result_mistake<std::pair<int, std::string>>, reference_result<std::string>>);
+  STATIC_REQUIRE(std::is_same_v<result_mistake<std::variant<int, loose>>, unchecked_enum<loose>>);
+  STATIC_REQUIRE(
+      std::is_same_v<result_mistake<std::tuple<with_enum>>, unchecked_enum_member<with_enum>>);
+  STATIC_REQUIRE(std::is_same_v<result_mistake<overaligned>, overaligned_argument<0, overaligned>>);
 }
 
 TEST_CASE("nothing with a pointer in it crosses, wherever it is", "[crossing]") {
@@ -285,8 +400,7 @@ TEST_CASE("nothing with a pointer in it crosses, wherever it is", "[crossing]") 
 TEST_CASE("what cannot be seen into does not cross unless somebody vouches for it", "[crossing]") {
   STATIC_REQUIRE(neither<bare_union, numbers, anonymous_union, nested_union, with_volatile>());
   STATIC_REQUIRE(neither<run_time_default, std::minstd_rand>());
-  STATIC_REQUIRE(neither<std::optional<int>, std::variant<int, float>, std::optional<int*>,
-                         std::array<std::optional<int>, 2>, std::array<numbers, 2>>());
+  STATIC_REQUIRE(neither<std::array<numbers, 2>>());
   STATIC_REQUIRE(neither<std::atomic<int>, std::atomic<int*>, std::atomic_flag>());
   STATIC_REQUIRE(only_goes<vouched, std::array<vouched, 2>>());
   STATIC_REQUIRE(goes<std::span<const vouched>> && !goes<std::span<vouched>>);
@@ -297,8 +411,6 @@ TEST_CASE("what cannot be seen into does not cross unless somebody vouches for i
 TEST_CASE("what is more than its bytes does not cross", "[crossing]") {
   STATIC_REQUIRE(neither<polymorphic, owner, with_owner, std::string, std::vector<int>,
                          std::map<int, int>, std::unique_ptr<int>, std::shared_ptr<int>,
-                         std::function<void()>, std::thread, std::pair<int, int>,
-                         std::tuple<int, int>, std::optional<std::string>, std::mt19937*>());
-  STATIC_REQUIRE(neither<std::span<std::string>, std::span<std::pair<int, int>>>());
-  STATIC_REQUIRE(!goes<overaligned>);
+                         std::function<void()>, std::thread, std::optional<std::string>>());
+  STATIC_REQUIRE(neither<std::span<std::string>, overaligned>());
 }

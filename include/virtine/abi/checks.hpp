@@ -14,6 +14,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <virtine/abi/composite.hpp>
 #include <virtine/abi/signature.hpp>
 #include <virtine/valid_reply.hpp>
 
@@ -30,11 +31,6 @@ concept made_of_bytes =
   typename std::bool_constant<(
       static_cast<void>(std::bit_cast<T>(std::array<std::byte, sizeof(T)>{})), true)>;
 };
-
-template <class T>
-inline constexpr bool is_array_object = false;
-template <class T, std::size_t N>
-inline constexpr bool is_array_object<std::array<T, N>> = N != 0;
 
 /// Recognises std::complex<float> and <double>, two numbers without padding, which clang does not
 /// make of bytes. By what it has, because <complex> would bring all of <sstream> along.
@@ -56,6 +52,44 @@ template <class T>
 inline constexpr bool has_byte_check = requires(std::span<const std::byte, sizeof(T)> from) {
   valid_reply<T>::check(from);
 };
+
+/// Converts to a member of an aggregate, but for arrays and aggregates, whose own members take
+/// their places.
+struct any_member {
+  template <class T>
+  requires(!std::is_array_v<T> && (!std::is_aggregate_v<T> || std::is_empty_v<T>)) operator T()
+      const;
+};
+struct any_enum {
+  template <class T>
+  requires(std::is_enum_v<T> && !std::is_same_v<T, std::byte>) operator T() const;
+};
+
+/// Says whether a T can be made of members, one for each index, and a Last.
+template <class T, class Last, std::size_t... I>
+constexpr bool is_made_of(std::index_sequence<I...>) {
+  return requires {
+    T{(static_cast<void>(I), any_member{})..., Last{}};
+  };
+}
+
+/// How many members of an aggregate, with theirs, are looked at in search of an enum.
+inline constexpr std::size_t enum_search_limit = 64;
+
+/// Says whether T is an aggregate that has an enum among its members or theirs, from number `First`
+/// on. Nothing finds one behind a private member, or behind many.
+template <class T, std::size_t First = 0>
+constexpr bool has_enum_member() {
+  if constexpr (!std::is_aggregate_v<T> || std::is_array_v<T> || First == enum_search_limit) {
+    return false;
+  } else if constexpr (is_made_of<T, any_enum>(std::make_index_sequence<First>{})) {
+    return true;
+  } else if constexpr (is_made_of<T, any_member>(std::make_index_sequence<First>{})) {
+    return has_enum_member<T, First + 1>();
+  } else {
+    return false;
+  }
+}
 
 template <class T>
 struct element_or_self {
@@ -81,7 +115,8 @@ constexpr bool is_opaque() {
   if constexpr (is_array_object<T>) {
     return is_opaque<typename T::value_type>();
   } else {
-    return (std::is_class_v<T> || std::is_union_v<T>)&&!is_complex<T> && !made_of_bytes<T>;
+    return std::is_volatile_v<T> ||
+           ((std::is_class_v<T> || std::is_union_v<T>)&&!is_complex<T> && !made_of_bytes<T>);
   }
 }
 
@@ -104,6 +139,17 @@ constexpr bool needs_valid_reply() {
     return needs_valid_reply<typename T::value_type>();
   } else {
     return std::is_enum_v<T> && !std::is_same_v<T, std::byte> && !has_valid_reply<T>;
+  }
+}
+
+/// Says whether there is an enum in T, a class or an array of one, and nothing says which of its
+/// numbers are valid.
+template <class T>
+constexpr bool needs_member_check() {
+  if constexpr (is_array_object<T>) {
+    return needs_member_check<typename T::value_type>();
+  } else {
+    return has_enum_member<T>() && !has_valid_reply<T>;
   }
 }
 
@@ -134,19 +180,21 @@ struct pointer_argument {
 
 template <std::size_t Index, class T>
 struct owning_argument {
-  static_assert(never<T>,
-                "virtine [V102]: an argument, or an element of a span, is not trivially copyable, "
-                "so its bytes alone are not its value. Pass its contents as std::span<const T> or "
-                "std::string_view, and a std::pair or std::tuple as a struct.");
+  static_assert(
+      never<T>,
+      "virtine [V102]: an argument, a part of one, or an element of a span is not trivially "
+      "copyable, so its bytes alone are not its value. Pass its contents as "
+      "std::span<const T> or std::string_view, and what has a std::pair or std::tuple "
+      "among its members as a struct of theirs.");
 };
 
 template <class R>
 struct reference_result {
   static_assert(
       never<R>,
-      "virtine [V104]: the result is a pointer, a reference, a span or a type that is not "
-      "trivially copyable, so what it refers to would stay behind in the guest. Return a "
-      "value, virtine::bytes<N>, or a struct instead of a std::pair or std::tuple.");
+      "virtine [V104]: the result, or a part of it, is a pointer, a reference, a span or a type "
+      "that is not trivially copyable, so its bytes alone are not its value. Return a value, "
+      "virtine::bytes<N>, or a struct, std::pair, tuple, optional or variant of these.");
 };
 
 template <class T>
@@ -154,6 +202,14 @@ struct unchecked_enum {
   static_assert(never<T>,
                 "virtine [V106]: the guest can give an enum to the host, and nothing says which of "
                 "its numbers are valid. Specialise virtine::valid_reply<E>.");
+};
+
+template <class T>
+struct unchecked_enum_member {
+  static_assert(never<T>,
+                "virtine [V133]: the guest can give the host a struct with an enum in it, and "
+                "nothing says which of its numbers are valid. Specialise virtine::valid_reply<T> "
+                "for the struct.");
 };
 
 template <class T>
@@ -165,13 +221,21 @@ struct unchecked_bytes {
 };
 
 template <std::size_t Index, class T>
+struct composite_element {
+  static_assert(never<T>,
+                "virtine [V132]: the elements of a span are a std::pair, tuple, optional or "
+                "variant, or an array of these. Elements are used where they lie, and the standard "
+                "does not say how these lie in memory. Make the element a struct.");
+};
+
+template <std::size_t Index, class T>
 struct pointer_member {
   static_assert(
       never<T>,
       "virtine [V107]: the library cannot see into a type. It has a pointer or a reference in it, "
-      "or "
-      "one could hide behind what it has: a union (as std::optional and std::variant), a volatile "
-      "member, constructors of which none is constexpr or, for some compilers, a bit-field or a "
+      "or one could hide behind what it has: a union (as a std::optional or std::variant that is "
+      "a member), a volatile member, constructors of which none is constexpr or, for some "
+      "compilers, a bit-field or a "
       "vector. A pointer means nothing in the guest and shows it an address of the host: pass what "
       "it points to as a span of its own. If there is none, set virtine::holds_no_pointer<T>.");
 };
@@ -196,11 +260,37 @@ struct accepted {};
 template <class T>
 using given_mistake =
     std::conditional_t<needs_valid_reply<T>(), unchecked_enum<T>,
-                       std::conditional_t<needs_byte_check<T>(), unchecked_bytes<T>, accepted>>;
+                       std::conditional_t<needs_byte_check<T>(), unchecked_bytes<T>,
+                                          std::conditional_t<needs_member_check<T>(),
+                                                             unchecked_enum_member<T>, accepted>>>;
+
+/// The first of some mistakes that is one.
+template <class...>
+struct first_mistake {
+  using type = accepted;
+};
+template <class Mistake, class... Rest>
+struct first_mistake<Mistake, Rest...>
+    : std::conditional_t<std::is_same_v<Mistake, accepted>, first_mistake<Rest...>,
+                         std::type_identity<Mistake>> {};
+
+template <std::size_t Index, class T, class E, bool Given>
+constexpr auto find_argument_mistake();
+
+/// What is wrong with the parts of an argument.
+template <std::size_t Index, bool Given, class... Part>
+constexpr auto find_mistake_of_parts(type_list<Part...>) {
+  return first_mistake<
+      typename decltype(find_argument_mistake<Index, Part, Part, Given>())::type...>{};
+}
 
 template <std::size_t Index, class T, class E, bool Given>
 constexpr auto find_argument_mistake() {
-  if constexpr (is_pointer_like<E>) {
+  if constexpr (is_composite<E> && is_sequence<T>) {
+    return std::type_identity<composite_element<Index, T>>{};
+  } else if constexpr (is_composite<E>) {
+    return find_mistake_of_parts<Index, Given>(parts_of<E>{});
+  } else if constexpr (is_pointer_like<E>) {
     return std::type_identity<pointer_argument<Index, T>>{};
   } else if constexpr (!is_plain<E>) {
     return std::type_identity<owning_argument<Index, T>>{};
@@ -222,11 +312,24 @@ using argument_mistake =
                                             Given>())::type;
 
 template <class R, bool Given = true>
+constexpr auto find_result_mistake();
+
+/// What is wrong with the parts of a result.
+template <bool Given, class... Part>
+constexpr auto find_mistake_of_parts(type_list<Part...>) {
+  return first_mistake<typename decltype(find_result_mistake<Part, Given>())::type...>{};
+}
+
+template <class R, bool Given>
 constexpr auto find_result_mistake() {
   if constexpr (std::is_void_v<R>) {
     return std::type_identity<accepted>{};
+  } else if constexpr (is_composite<R>) {
+    return find_mistake_of_parts<Given>(parts_of<R>{});
   } else if constexpr (is_pointer_like<R> || is_sequence<R> || !is_plain<R>) {
     return std::type_identity<reference_result<R>>{};
+  } else if constexpr (alignof(R) > 64) {
+    return std::type_identity<overaligned_argument<0, R>>{};
   } else if constexpr (may_hold_pointer<R>()) {
     return std::type_identity<pointer_member<0, R>>{};
   } else if constexpr (Given) {

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include <virtine/abi/checks.hpp>
+#include <virtine/abi/composite.hpp>
 #include <virtine/abi/signature.hpp>
 
 namespace virtine::detail {
@@ -21,19 +22,15 @@ struct sequence_reference {
   std::uint64_t count = 0;
 };
 
-constexpr std::size_t align_up(std::size_t value, std::size_t alignment) {
-  return (value + alignment - 1) / alignment * alignment;
-}
-
 template <class T>
-using frame_slot = std::conditional_t<is_sequence<T>, sequence_reference, T>;
+using frame_slot = wire<std::conditional_t<is_sequence<T>, sequence_reference, T>>;
 
 template <class T>
 constexpr std::size_t result_size() {
   if constexpr (std::is_void_v<T>) {
     return 0;
   } else {
-    return sizeof(T);
+    return wire<T>::size;
   }
 }
 
@@ -47,7 +44,7 @@ struct frame_layout<R(A...)> {
     std::array<std::size_t, sizeof...(A) + 1> starts{};
     std::size_t at = result_size<R>();
     std::size_t index = 0;
-    ((at = align_up(at, alignof(frame_slot<A>)), starts[index++] = at, at += sizeof(frame_slot<A>)),
+    ((at = align_up(at, frame_slot<A>::alignment), starts[index++] = at, at += frame_slot<A>::size),
      ...);
     starts[index] = align_up(at, 16);
     return starts;

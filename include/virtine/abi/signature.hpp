@@ -11,6 +11,7 @@
 #include <string_view>
 #include <type_traits>
 
+#include <virtine/abi/composite.hpp>
 #include <virtine/bytes.hpp>
 
 namespace virtine::detail {
@@ -74,6 +75,28 @@ struct id_text {
 };
 
 template <class T>
+constexpr void append_kind(id_text& out);
+
+template <class... T>
+constexpr void append_shape(id_text& out, product<T...>) {
+  out.append('<');
+  bool first = true;
+  (((first ? void(first = false) : out.append(',')), append_kind<T>(out)), ...);
+  out.append('>');
+}
+template <class... T>
+constexpr void append_shape(id_text& out, sum<T...>) {
+  out.append('<');
+  ((out.append('|'), append_kind<T>(out)), ...);
+  out.append('>');
+}
+template <class T>
+constexpr void append_shape(id_text& out, sum<nothing, T>) {
+  out.append('o');
+  append_kind<T>(out);
+}
+
+template <class T>
 constexpr void append_kind(id_text& out) {
   if constexpr (std::is_void_v<T>) {
     out.append('v');
@@ -99,6 +122,12 @@ constexpr void append_kind(id_text& out) {
   } else if constexpr (is_bytes<T>) {
     out.append('y');
     out.append(T::capacity());
+  } else if constexpr (is_composite<T> && is_array_object<T>) {
+    out.append(std::tuple_size_v<T>);
+    out.append('*');
+    append_kind<std::remove_const_t<typename T::value_type>>(out);
+  } else if constexpr (is_composite<T>) {
+    append_shape(out, typename composition<T>::type{});
   } else {
     out.append('{');
     out.append(sizeof(T));
@@ -131,6 +160,8 @@ template <class Sig>
 inline constexpr std::string_view signature = signature_text<Sig>::value.view();
 
 static_assert(signature<int(unsigned char, bool)> == "i4(u1,b)");
+static_assert(signature<std::optional<int>(std::pair<bool, float>, std::variant<int, char>)> ==
+              "oi4(<b,f4>,<|i4|i1>)");
 static_assert(signature<void(std::string_view, std::span<const double>, std::span<long>)> ==
               "v(s,[f8],[=i8])");
 

@@ -161,7 +161,7 @@ class batch<R(A...)> {
     } else if constexpr (is_sequence<T>) {
       return alignof(sequence_element_t<T>);
     } else {
-      return alignof(T);
+      return wire<T>::alignment;
     }
   }
 

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include <virtine/abi/checks.hpp>
+#include <virtine/abi/composite.hpp>
 #include <virtine/bytes.hpp>
 
 namespace virtine::detail {
@@ -52,7 +53,9 @@ concept comes_back = requires {
 /// on the caller's stack or heap before, and no business of a guest.
 template <class T>
 void encode(std::byte* to, const T& value) {
-  if constexpr (!may_have_padding<T>) {
+  if constexpr (is_composite<T>) {
+    put(to, value, []<class Part>(std::byte* at, const Part& part) { encode(at, part); });
+  } else if constexpr (!may_have_padding<T>) {
     std::memcpy(to, &value, sizeof(T));
   } else {
 #ifdef VIRTINE_DETAIL_CLEAR_PADDING
@@ -137,16 +140,35 @@ constexpr bool holds_bool() {
   return false;
 }
 
-/// Says whether every pattern of bytes is a T. An enum inside a class counts as the integer that it
-/// is.
+/// Says whether every pattern of bytes is a T.
 template <class T>
 constexpr bool any_bytes_are_valid() {
-  if constexpr (is_array_object<T>) {
+  if constexpr (is_composite<T>) {
+    return false;
+  } else if constexpr (is_array_object<T>) {
     return any_bytes_are_valid<typename T::value_type>();
   } else {
     return !holds_bool<T>() && !has_valid_reply<T> && !is_bytes<T> && !is_opaque<T>() &&
-           (!std::is_enum_v<T> || std::is_same_v<T, std::byte>);
+           !has_enum_member<T>() && (!std::is_enum_v<T> || std::is_same_v<T, std::byte>);
   }
+}
+
+template <class T>
+bool is_value(const std::byte* from);
+
+/// Returns whether the parts at `from` are those of a product.
+template <class... T>
+bool are_parts([[maybe_unused]] const std::byte* from, [[maybe_unused]] product<T...> shape) {
+  [[maybe_unused]] std::size_t index = 0;
+  return (is_value<T>(from + shape.offsets[index++]) && ...);
+}
+/// Returns whether there is one of the alternatives of a sum at `from`.
+template <class... T>
+bool are_parts(const std::byte* from, sum<T...> shape) {
+  std::size_t index = 0;
+  return ((std::to_integer<std::size_t>(from[0]) == index++ &&
+           is_value<T>(from + shape.value_offset)) ||
+          ...);
 }
 
 /// Returns whether the bytes at `from` are a T: not if there is a bool in them that is neither 0
@@ -157,10 +179,14 @@ bool is_value(const std::byte* from) {
   if constexpr (any_bytes_are_valid<T>()) {
     return true;
   } else if constexpr (is_array_object<T>) {
-    using element = typename T::value_type;
-    for (std::size_t at = 0; at < sizeof(T); at += sizeof(element)) {
-      if (!is_value<element>(from + at)) return false;
+    using element = std::remove_const_t<typename T::value_type>;
+    for (std::size_t i = 0; i < std::tuple_size_v<T>; ++i) {
+      if (!is_value<element>(from + i * wire<element>::size)) return false;
     }
+    return true;
+  } else if constexpr (is_composite<T>) {
+    if (!are_parts(from, typename composition<T>::type{})) return false;
+    if constexpr (has_valid_reply<T>) return valid_reply<T>::check(take<T>(from));
     return true;
   } else if constexpr (has_byte_check<T>) {
     return valid_reply<T>::check(std::span<const std::byte, sizeof(T)>(from, sizeof(T)));
@@ -196,9 +222,7 @@ bool is_value(const std::byte* from) {
 template <class T>
 std::optional<T> decode(const std::byte* from) {
   if (!is_value<T>(from)) return std::nullopt;
-  alignas(T) std::byte copy[sizeof(T)];
-  std::memcpy(copy, from, sizeof(T));
-  return std::bit_cast<T>(copy);
+  return std::optional<T>(std::in_place, take<T>(from));
 }
 
 }  // namespace virtine::detail

@@ -9,6 +9,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <virtine/abi/composite.hpp>
 #include <virtine/abi/frame.hpp>
 #include <virtine/abi/signature.hpp>
 #include <virtine/abi/user64.hpp>
@@ -24,6 +25,8 @@ template <class A>
     // Sound: the guest's addresses are numbers of 64 bits.
     ::new (static_cast<void*>(slot))
         sequence_reference{reinterpret_cast<std::uint64_t>(argument.data()), argument.size()};
+  } else if constexpr (is_composite<A>) {
+    put(slot, argument, write_part);
   } else {
     ::new (static_cast<void*>(slot)) A(argument);
   }
@@ -62,7 +65,9 @@ struct caller<Number, R(A...)> {
     alignas(frame_alignment) std::byte call_frame[layout::size == 0 ? 1 : layout::size];
     (write_argument<A>(call_frame + layout::offsets[I], arguments), ...);
     leave<Number>(call_frame);
-    if constexpr (!std::is_void_v<R>) {
+    if constexpr (is_composite<R>) {
+      return take<R>(call_frame + layout::result_offset);
+    } else if constexpr (!std::is_void_v<R>) {
       // Sound: the host wrote the bytes of a trivially copyable R here.
       return *std::launder(reinterpret_cast<R*>(call_frame + layout::result_offset));
     }

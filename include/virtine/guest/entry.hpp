@@ -12,6 +12,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <virtine/abi/composite.hpp>
 #include <virtine/abi/frame.hpp>
 #include <virtine/abi/signature.hpp>
 
@@ -34,6 +35,8 @@ template <class A>
     const auto reference = *std::launder(reinterpret_cast<const sequence_reference*>(slot));
     // Sound: the host put `count` elements there, aligned for their trivially copyable type.
     return A(reinterpret_cast<element*>(reference.address), reference.count);
+  } else if constexpr (is_composite<A>) {
+    return take<A>(slot);
   } else {
     // Sound: the host wrote the bytes of a trivially copyable A here, aligned by frame<Sig>.
     return *std::launder(reinterpret_cast<A*>(slot));
@@ -57,6 +60,9 @@ struct entry<Function, R(A...)> {
     using layout = frame<R(A...)>;
     if constexpr (std::is_void_v<R>) {
       Function(read_argument<A>(call_frame + layout::offsets[I])...);
+    } else if constexpr (is_composite<R>) {
+      put(call_frame + layout::result_offset,
+          Function(read_argument<A>(call_frame + layout::offsets[I])...), write_part);
     } else {
       ::new (static_cast<void*>(call_frame + layout::result_offset))
           R(Function(read_argument<A>(call_frame + layout::offsets[I])...));
