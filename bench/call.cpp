@@ -48,7 +48,7 @@ void measure_hypercalls(bench::program& program) {
     return n.unverified_because("any number has a next one here") + 1;
   })};
   virtine::virtine_fn<int(int), guests::asking::count, decltype(policy)> count{policy};
-  auto granting = virtine::policy{policy, virtine::posix::others_fail()};
+  auto granting = virtine::policy{policy, virtine::posix::others_fail_with_enosys()};
   virtine::virtine_fn<long(int), guests::asking::identify, decltype(granting)> identify{granting};
 
   bench::group rows;
@@ -103,7 +103,7 @@ void measure_creation(bench::program& program) {
   rows.row("call.cold", cold);
   rows.row("call.fault", [&] {
     const auto failed = crash.try_call();
-    bench::check(!failed && failed.why().code == virtine::errc::guest_fault, "crash()");
+    bench::check(!failed && failed.error().code == virtine::errc::guest_fault, "crash()");
   });
   program.measure(std::move(rows));
 }

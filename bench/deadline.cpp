@@ -34,7 +34,7 @@ void measure_lateness(bench::program& program) {
     const auto begin = bench::clock::now();
     const auto ended = spin.with({.timeout = timeout}).try_call();
     const auto late = bench::clock::now() - begin - timeout;
-    bench::check(!ended && ended.why().code == virtine::errc::timed_out, "spin()");
+    bench::check(!ended && ended.error().code == virtine::errc::timed_out, "spin()");
     return late;
   });
   program.measure(std::move(rows));

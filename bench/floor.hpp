@@ -74,7 +74,7 @@ inline int floor_prepare(floor_guest* guest) {
   namespace requests = virtine::kvm::requests;
   const auto shared = virtine::detail::guest_cpu::shared();
   if (!shared) {
-    errno = shared.why().os_error != 0 ? shared.why().os_error : ENOTSUP;
+    errno = shared.error().os_error != 0 ? shared.error().os_error : ENOTSUP;
     return -1;
   }
   const virtine::detail::guest_cpu& cpu = **shared;

@@ -47,7 +47,7 @@ inline void check(bool right, std::string_view what) {
 inline void require_kvm() {
   auto system = virtine::kvm::system::shared();
   if (system) return;
-  std::printf("skipped: %s\n", virtine::to_string(system.why()).c_str());
+  std::printf("skipped: %s\n", virtine::to_string(system.error()).c_str());
   std::exit(77);
 }
 

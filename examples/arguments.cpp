@@ -51,7 +51,7 @@ void run() {
   // What does not fit the image's argument memory is an error, not a truncation.
   const std::vector<int> many(100'000);
   const auto refused = is_sorted.try_call(many);
-  std::printf("%s\n", refused ? "accepted?" : virtine::to_string(refused.why()).c_str());
+  std::printf("%s\n", refused ? "accepted?" : virtine::to_string(refused.error()).c_str());
 }
 
 }  // namespace
@@ -62,7 +62,7 @@ int main() {
     return 0;
   } catch (const virtine::failure& why) {
     std::printf("%s\n", why.what());
-    return why.why().code == virtine::errc::no_kvm ? 77 : 1;
+    return why.error().code == virtine::errc::no_kvm ? 77 : 1;
   }
 }
 

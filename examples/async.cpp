@@ -39,7 +39,7 @@ void run() {
   virtine::virtine_fn<void(), guests::trouble::spin, decltype(policy)> spin{policy};
   auto endless = spin.async();
   endless.cancel();
-  std::printf("spin: %s\n", virtine::to_string(endless.try_get().why()).c_str());
+  std::printf("spin: %s\n", virtine::to_string(endless.try_get().error()).c_str());
 }
 
 }  // namespace
@@ -50,7 +50,7 @@ int main() {
     return 0;
   } catch (const virtine::failure& why) {
     std::printf("%s\n", why.what());
-    return why.why().code == virtine::errc::no_kvm ? 77 : 1;
+    return why.error().code == virtine::errc::no_kvm ? 77 : 1;
   }
 }
 

@@ -41,8 +41,8 @@ int run(const std::string& elf) {
   debugger.join();
 
   // `continue` from a fault ends the call with it, as it would have without a debugger.
-  std::printf("%s\n", each ? "divided by zero!" : virtine::to_string(each.why()).c_str());
-  return !each && each.why().code == virtine::errc::no_kvm ? 77 : 0;
+  std::printf("%s\n", each ? "divided by zero!" : virtine::to_string(each.error()).c_str());
+  return !each && each.error().code == virtine::errc::no_kvm ? 77 : 0;
 }
 
 }  // namespace

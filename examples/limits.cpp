@@ -18,7 +18,7 @@ using guests::trouble;
 
 template <class T>
 void report(const char* what, const virtine::result<T>& outcome) {
-  std::printf("%-18s %s\n", what, outcome ? "ended?" : virtine::to_string(outcome.why()).c_str());
+  std::printf("%-18s %s\n", what, outcome ? "ended?" : virtine::to_string(outcome.error()).c_str());
 }
 
 void run() {
@@ -68,17 +68,17 @@ int main() {
     return 0;
   } catch (const virtine::failure& why) {
     std::printf("%s\n", why.what());
-    return why.why().code == virtine::errc::no_kvm ? 77 : 1;
+    return why.error().code == virtine::errc::no_kvm ? 77 : 1;
   }
 }
 
 // Output:
 // spin, 20 ms        timed_out: the call was not done at its deadline (call_options::timeout)
 // spin, stopped      cancelled: the call was asked to stop
-// flood, 100 calls   hypercall_limit: the guest made more than 100 hypercalls (call_options::hypercalls)
-// peek(0)            guest_fault: null pointer access reading 0x0 at 0x... in ...peek+0x...
-// peek(0x700000000)  guest_fault: access to unmapped memory reading 0x700000000 at 0x... in ...
-// poke(0x20000)      guest_fault: access to protected memory writing 0x20000 at 0x... in ...
-// divide(1, 0)       guest_fault: divide error at 0x... in ...divide+0x...
+// flood, 100 calls   hypercall_limit: the guest made more than 100 hypercalls
+// (call_options::hypercalls) peek(0)            guest_fault: null pointer access reading 0x0 at
+// 0x... in ...peek+0x... peek(0x700000000)  guest_fault: access to unmapped memory reading
+// 0x700000000 at 0x... in ... poke(0x20000)      guest_fault: access to protected memory writing
+// 0x20000 at 0x... in ... divide(1, 0)       guest_fault: divide error at 0x... in ...divide+0x...
 // recurse()          guest_fault: stack overflow writing 0x... at 0x... in ...
 // divide(6, 3) = 2

@@ -45,21 +45,22 @@ void run() {
           })};
 
   virtine::pool<guests::clerk> pool;
-  virtine::virtine_fn<std::uint32_t(std::string_view), guests::clerk::look_up, decltype(policy)>
-      look_up{pool, policy};
-  std::printf("look_up(colour) = %u\n", look_up("colour"));
+  virtine::virtine_fn<std::uint32_t(std::string_view), guests::clerk::poll_debugger,
+                      decltype(policy)>
+      poll_debugger{pool, policy};
+  std::printf("poll_debugger(colour) = %u\n", poll_debugger("colour"));
 
   // A handler that rejects ends the call.
-  const auto curious = look_up.try_call("password");
-  std::printf("%s\n", curious ? "told!" : virtine::to_string(curious.why()).c_str());
+  const auto curious = poll_debugger.try_call("password");
+  std::printf("%s\n", curious ? "told!" : virtine::to_string(curious.error()).c_str());
 
   // So does a hypercall that the policy does not name.
   virtine::virtine_fn<void(), guests::clerk::escape, decltype(policy)> escape{pool, policy};
   const auto denied = escape.try_call();
-  std::printf("%s\n", denied ? "escaped!" : virtine::to_string(denied.why()).c_str());
+  std::printf("%s\n", denied ? "escaped!" : virtine::to_string(denied.error()).c_str());
 
   // The machines of those calls are gone; the next call gets another.
-  std::printf("look_up(colour) = %u\n", look_up("colour"));
+  std::printf("poll_debugger(colour) = %u\n", poll_debugger("colour"));
 }
 
 }  // namespace
@@ -70,14 +71,14 @@ int main() {
     return 0;
   } catch (const virtine::failure& why) {
     std::printf("%s\n", why.what());
-    return why.why().code == virtine::errc::no_kvm ? 77 : 1;
+    return why.error().code == virtine::errc::no_kvm ? 77 : 1;
   }
 }
 
 // Output:
 // the guest logs: green
-// look_up(colour) = 5
+// poll_debugger(colour) = 5
 // hypercall_rejected: the handler rejected the hypercall
 // hypercall_denied: the guest made hypercall 99, which the policy does not allow
 // the guest logs: green
-// look_up(colour) = 5
+// poll_debugger(colour) = 5

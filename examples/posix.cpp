@@ -62,7 +62,7 @@ void run() {
   std::string said;
   auto policy = virtine::policy{
       posix::directory<"/notes">(folder.path(), posix::read_only), posix::output(said, 4096),
-      posix::others_fail(),  // with ENOSYS, as on a system that lacks the call
+      posix::others_fail_with_enosys(),  // with ENOSYS, as on a system that lacks the call
   };
 
   virtine::virtine_fn count{count_lines, policy};
@@ -85,7 +85,7 @@ int main() {
     return 0;
   } catch (const virtine::failure& why) {
     std::printf("%s\n", why.what());
-    return why.why().code == virtine::errc::no_kvm ? 77 : 1;
+    return why.error().code == virtine::errc::no_kvm ? 77 : 1;
   }
 }
 

@@ -86,7 +86,7 @@ void run() {
   std::printf(
       "\nA call has its arguments, and nothing else of this process or of the system.\n"
       "One more function tries to read a variable of this program:\n\n  peek(%p)   %s\n",
-      static_cast<const void*>(&secret), seen ? "WAS NOT STOPPED" : name(seen.why().fault.kind));
+      static_cast<const void*>(&secret), seen ? "WAS NOT STOPPED" : name(seen.error().fault.kind));
   std::printf(
       "\nNext: docs/guide.md   writing such functions, and granting them more\n"
       "      examples        programs to start from\n"
@@ -101,7 +101,7 @@ int main() {
     return 0;
   } catch (const virtine::failure& why) {
     std::printf("%s\n\nbuild/guests/virtine-doctor looks closer.\n", why.what());
-    return why.why().code == virtine::errc::no_kvm ? 77 : 1;
+    return why.error().code == virtine::errc::no_kvm ? 77 : 1;
   }
 }
 

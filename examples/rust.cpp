@@ -48,7 +48,7 @@ void run() {
       line_length{pool, policy};
   std::printf("line 1 has %d characters\n", static_cast<int>(line_length(sent, 1)));
   const auto panicked = line_length.try_call(sent, 99);
-  std::printf("line 99: %s\n", panicked ? "?" : virtine::to_string(panicked.why()).c_str());
+  std::printf("line 99: %s\n", panicked ? "?" : virtine::to_string(panicked.error()).c_str());
 }
 
 }  // namespace
@@ -59,7 +59,7 @@ int main() {
     return 0;
   } catch (const virtine::failure& why) {
     std::printf("%s\n", why.what());
-    return why.why().code == virtine::errc::no_kvm ? 77 : 1;
+    return why.error().code == virtine::errc::no_kvm ? 77 : 1;
   }
 }
 

@@ -151,7 +151,7 @@ void run() {
   std::cout << "parsed          " << parsed("42") << ' ' << parsed("x") << '\n';
   std::cout << "elsewhere(1)    " << elsewhere(1) << '\n';
   if (auto r = median.try_call({}); !r) {
-    std::cout << "median()        " << to_string(r.why()) << '\n';
+    std::cout << "median()        " << to_string(r.error()) << '\n';
   }
 
   // Everything else a virtine_fn can do.
@@ -171,8 +171,8 @@ void run() {
 
 int main() {
   if (auto probe = square.try_call(1); !probe) {
-    std::cout << virtine::to_string(probe.why()) << '\n';
-    return probe.why().code == virtine::errc::no_kvm ? 77 : 1;
+    std::cout << virtine::to_string(probe.error()) << '\n';
+    return probe.error().code == virtine::errc::no_kvm ? 77 : 1;
   }
   run();
   return 0;

@@ -40,20 +40,20 @@ void run() {
 
   call("prepared here");
   if (auto saved = virtine::save_snapshot<sieve>(file); !saved) {
-    std::printf("%s\n", virtine::to_string(saved.why()).c_str());
+    std::printf("%s\n", virtine::to_string(saved.error()).c_str());
   }
 
   // As another process would begin.
   {
     const auto loaded = virtine::load_snapshot<sieve>(file);
-    if (!loaded) std::printf("%s\n", virtine::to_string(loaded.why()).c_str());
+    if (!loaded) std::printf("%s\n", virtine::to_string(loaded.error()).c_str());
     call("loaded");
   }
 
   // What is not exactly what was saved is refused; the first call then prepares as before.
   std::filesystem::resize_file(file, 1000);
   const auto damaged = virtine::load_snapshot<sieve>(file);
-  std::printf("%s\n", damaged ? "loaded!" : virtine::to_string(damaged.why()).c_str());
+  std::printf("%s\n", damaged ? "loaded!" : virtine::to_string(damaged.error()).c_str());
   std::filesystem::remove(file);
 }
 
@@ -65,7 +65,7 @@ int main() {
     return 0;
   } catch (const virtine::failure& why) {
     std::printf("%s\n", why.what());
-    return why.why().code == virtine::errc::no_kvm ? 77 : 1;
+    return why.error().code == virtine::errc::no_kvm ? 77 : 1;
   }
 }
 

@@ -66,7 +66,7 @@ double cost(const Call& call) {
 
 void show(const char* what, const virtine::result<unpacked>& outcome) {
   if (!outcome) {
-    std::printf("%-10s %s\n", what, virtine::to_string(outcome.why()).c_str());
+    std::printf("%-10s %s\n", what, virtine::to_string(outcome.error()).c_str());
   } else if (outcome->code == Z_OK) {
     std::printf("%-10s %u bytes\n", what, outcome->size);
   } else {
@@ -95,7 +95,7 @@ void run() {
 
   // And so is the time.
   const auto size = unpacked_size.with({.timeout = 5ms}).try_call(bomb);
-  std::printf("%-10s %s\n", "its size", size ? "?" : virtine::to_string(size.why()).c_str());
+  std::printf("%-10s %s\n", "its size", size ? "?" : virtine::to_string(size.error()).c_str());
   std::printf("%-10s %llu bytes\n", "the letter",
               static_cast<unsigned long long>(unpacked_size(packed)));
 
@@ -115,7 +115,7 @@ int main() {
     return 0;
   } catch (const virtine::failure& why) {
     std::printf("%s\n", why.what());
-    return why.why().code == virtine::errc::no_kvm ? 77 : 1;
+    return why.error().code == virtine::errc::no_kvm ? 77 : 1;
   }
 }
 

@@ -13,7 +13,7 @@
 int main(int argc, char** argv) {
 #ifdef VIRTINE_TEST_NEEDS_KVM
   if (auto system = virtine::kvm::system::open(); !system) {
-    std::printf("skipped: %s\n", virtine::to_string(system.why()).c_str());
+    std::printf("skipped: %s\n", virtine::to_string(system.error()).c_str());
     return 77;
   }
 #endif

@@ -116,7 +116,7 @@ class scripted_machine final : public virtine::detail::guest_access {
   virtine::result<std::span<const std::byte>> read(virtine::guest_address address,
                                                    std::uint64_t length) override {
     auto found = memory().view(address, length);
-    if (!found) return found.why();
+    if (!found) return found.error();
     return std::span<const std::byte>(*found);
   }
   virtine::result<void> write(virtine::guest_address address,
@@ -128,7 +128,7 @@ class scripted_machine final : public virtine::detail::guest_access {
   [[nodiscard]] const virtine::image_description& image() const { return image_; }
 
   std::uint64_t entered = 0;
-  virtine::detail::run_gate::time_point until{};
+  virtine::detail::interrupter::time_point until{};
   bool stop_possible = false;
   bool abandoned = false;
   std::vector<std::uint64_t> written;  ///< Its write set.

@@ -60,9 +60,9 @@ template <class Image>
       continue;
     }
     // A client that says nothing, or takes nothing, must not keep the others waiting for ever.
-    const timeval patience{.tv_sec = 5, .tv_usec = 0};
-    ::setsockopt(link.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    ::setsockopt(link.get(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    const timeval backoff{.tv_sec = 5, .tv_usec = 0};
+    ::setsockopt(link.get(), SOL_SOCKET, SO_RCVTIMEO, &backoff, sizeof backoff);
+    ::setsockopt(link.get(), SOL_SOCKET, SO_SNDTIMEO, &backoff, sizeof backoff);
     try {
       for (echo::milestones made = echo(link.get()); made.size > 0; made = echo(link.get())) {
         std::printf(
@@ -89,7 +89,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   if (auto system = virtine::kvm::system::shared(); !system) {
-    std::printf("%s\n", virtine::to_string(system.why()).c_str());
+    std::printf("%s\n", virtine::to_string(system.error()).c_str());
     return 77;
   }
   const fd listener = listen_at(port);

@@ -148,7 +148,7 @@ class isolated {
   }
 
   verdict operator()(outcome& of, connection& link) const {
-    if (!of.made) return apologise(of.made.why(), link);
+    if (!of.made) return apologise(of.made.error(), link);
     return carry_out(*of.made, of.now, files_, std::move(of.file), link);
   }
 

@@ -43,7 +43,7 @@ class isolated_with_seven {
   }
 
   verdict operator()(const outcome& made, connection& link) const {
-    if (!made) return apologise(made.why(), link);
+    if (!made) return apologise(made.error(), link);
     if (made->consumed == 0) return verdict::incomplete;
     if (made->consumed > link.input().size()) return verdict::failed;
     link.consume(made->consumed);

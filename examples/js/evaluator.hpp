@@ -49,7 +49,7 @@ virtine::result<evaluated> evaluate_by(Function& function, std::string_view scri
       std::chrono::duration_cast<std::chrono::microseconds>(options.now.time_since_epoch());
   const auto reply =
       function.with(std::move(options.limits)).try_call(script, input, now.count(), text);
-  if (!reply) return reply.why();
+  if (!reply) return reply.error();
   text.resize(std::min(text.size(), static_cast<std::size_t>(reply->size)));
   return evaluated{.threw = reply->what == outcome::thrown,
                    .text = std::move(text),

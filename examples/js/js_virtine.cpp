@@ -96,11 +96,11 @@ auto make_policy(const options& given) {
 // Returns the program's exit status.
 int report(const virtine::result<js::evaluated>& outcome) {
   if (!outcome) {
-    const bool is_late = outcome.why().code == virtine::errc::timed_out;
+    const bool is_late = outcome.error().code == virtine::errc::timed_out;
     std::cerr << (is_late ? "timed_out: the script took longer than --timeout allows"
-                          : virtine::to_string(outcome.why()))
+                          : virtine::to_string(outcome.error()))
               << '\n';
-    return outcome.why().code == virtine::errc::no_kvm ? skipped : 2;
+    return outcome.error().code == virtine::errc::no_kvm ? skipped : 2;
   }
   if (outcome->threw) {
     std::cerr << harmless(outcome->text);
@@ -135,7 +135,7 @@ std::optional<std::string> read_all(std::istream& from) {
 
 // Evaluates line by line, on one engine until a line fails; then on a new one.
 template <class Policy>
-int converse(js::evaluator<Policy>& evaluate, const virtine::call_options& limits) {
+int run_debugger(js::evaluator<Policy>& evaluate, const virtine::call_options& limits) {
   std::optional<js::conversation<Policy>> engine;
   for (std::string line; std::cout << "> " << std::flush, std::getline(std::cin, line);) {
     if (!engine) engine.emplace(evaluate);
@@ -150,7 +150,7 @@ int converse(js::evaluator<Policy>& evaluate, const virtine::call_options& limit
 int run(const options& given) {
   js::evaluator evaluate(make_policy(given));
   const virtine::call_options limits{.timeout = given.timeout};
-  if (given.repl) return converse(evaluate, limits);
+  if (given.repl) return run_debugger(evaluate, limits);
   std::ifstream file(given.script, std::ios::binary);
   const auto script = read_all(file);
   const auto input = read_all(std::cin);

@@ -94,7 +94,7 @@ class context {
       : instance_(other.instance_), form_(other.form_), encrypts_(other.encrypts_) {
     if (!other.isolated_) return;
     auto made = other.isolated_->copy();
-    if (!made) throw virtine::failure(made.why());
+    if (!made) throw virtine::failure(made.error());
     isolated_ = *std::move(made);
   }
   context& operator=(const context&) = delete;
@@ -130,7 +130,7 @@ class context {
       if (auto done = isolated_->run(what, part); !done) {
         OPENSSL_cleanse(text.data(), text.size());
         isolated_ = nullptr;
-        return instance_.fail(reason::virtine, virtine::to_string(done.why()).c_str());
+        return instance_.fail(reason::virtine, virtine::to_string(done.error()).c_str());
       }
       rest = rest.subspan(part.size());
     } while (!rest.empty());

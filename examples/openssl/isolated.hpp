@@ -56,7 +56,7 @@ class by_calls final : public context {
 
   virtine::result<void> run(operation what, bytes text) override {
     auto next = machines_->step_sealed.try_call(state_, what, text);
-    if (!next) return next.why();
+    if (!next) return next.error();
     state_ = *next;
     return {};
   }
@@ -84,9 +84,9 @@ class in_session final : public context {
   virtine::result<std::unique_ptr<context>> copy() override {
     std::array<sealed_state, 1> state;
     const bytes text = std::as_writable_bytes(std::span(state));
-    if (auto sealed = run(operation::seal, text); !sealed) return sealed.why();
+    if (auto sealed = run(operation::seal, text); !sealed) return sealed.error();
     auto made = std::make_unique<in_session>(machines_);
-    if (auto done = made->run(operation::unseal, text); !done) return done.why();
+    if (auto done = made->run(operation::unseal, text); !done) return done.error();
     return std::unique_ptr<context>(std::move(made));
   }
 

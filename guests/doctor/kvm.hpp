@@ -84,7 +84,7 @@ inline void examine_guest_cpu(report& out, const virtine::kvm::system& system) {
             hex(cpuid_answer{entry->eax, entry->ebx, entry->ecx, entry->edx}));
   }
   const auto found = virtine::detail::guest_cpu::of(system);
-  out.add("state_can_be_wiped", bool{found}, found ? "" : virtine::to_string(found.why()));
+  out.add("state_can_be_wiped", bool{found}, found ? "" : virtine::to_string(found.error()));
   if (!found) return;
   const virtine::detail::guest_cpu& cpu = *found;
   out.add("xcr0", hex(cpu.xcr0), cpu.xcr0 == 0 ? "SSE, without XSAVE" : components(cpu.xcr0));
@@ -101,25 +101,25 @@ inline virtine::result<std::string> try_bare_machine() {
   // inc dword [0x2000]; hlt
   constexpr std::array<std::uint8_t, 8> code{0xff, 0x04, 0x25, 0x00, 0x20, 0x00, 0x00, 0xf4};
   auto machine = virtine::bare_machine::create({.memory = 0x10000});
-  if (!machine) return machine.why();
+  if (!machine) return machine.error();
   const guest_address start{virtine::bare_machine::load_address};
   if (auto loaded = (*machine)->load(start, std::as_bytes(std::span(code))); !loaded) {
-    return loaded.why();
+    return loaded.error();
   }
   for (int round = 0; round < 2; ++round) {
     kvm_regs registers{};
     registers.rip = virtine::to_number(start);
     registers.rflags = virtine::x86::initial_rflags;
-    if (auto set = (*machine)->set_registers(registers); !set) return set.why();
+    if (auto set = (*machine)->set_registers(registers); !set) return set.error();
     auto exit = (*machine)->run();
-    if (!exit) return exit.why();
+    if (!exit) return exit.error();
     if (!std::holds_alternative<virtine::kvm::hlt_exit>(*exit)) {
       return std::string("WRONG EXIT: ") + virtine::kvm::name(*exit);
     }
     auto counted = (*machine)->memory().read<std::uint32_t>(count);
-    if (!counted) return counted.why();
+    if (!counted) return counted.error();
     if (*counted != 1) return "WRONG RESULT: " + std::to_string(*counted);
-    if (auto reset = (*machine)->reset(); !reset) return reset.why();
+    if (auto reset = (*machine)->reset(); !reset) return reset.error();
   }
   return std::string();
 }
@@ -129,25 +129,25 @@ inline virtine::result<std::string> try_deadline() {
   // jmp $
   constexpr std::array<std::uint8_t, 2> code{0xeb, 0xfe};
   auto machine = virtine::bare_machine::create({.memory = 0x10000});
-  if (!machine) return machine.why();
+  if (!machine) return machine.error();
   const virtine::guest_address start{virtine::bare_machine::load_address};
   if (auto loaded = (*machine)->load(start, std::as_bytes(std::span(code))); !loaded) {
-    return loaded.why();
+    return loaded.error();
   }
   kvm_regs registers{};
   registers.rip = virtine::to_number(start);
   // With interrupts on, without which one emulator of processors never stops it.
   registers.rflags = virtine::x86::initial_rflags | 0x200;
-  if (auto set = (*machine)->set_registers(registers); !set) return set.why();
+  if (auto set = (*machine)->set_registers(registers); !set) return set.error();
   const auto exit = (*machine)->run(std::chrono::milliseconds(20));
   if (exit) return std::string("WRONG EXIT: ") + virtine::kvm::name(*exit);
-  if (exit.why().code != virtine::errc::timed_out) return exit.why();
+  if (exit.error().code != virtine::errc::timed_out) return exit.error();
   return std::string();
 }
 
 inline bool add_outcome(report& out, const char* what, const virtine::result<std::string>& wrong) {
   const bool works = wrong && wrong->empty();
-  out.add(what, works ? "works" : wrong ? *wrong : virtine::to_string(wrong.why()));
+  out.add(what, works ? "works" : wrong ? *wrong : virtine::to_string(wrong.error()));
   return works;
 }
 
@@ -155,14 +155,14 @@ inline bool add_outcome(report& out, const char* what, const virtine::result<std
 inline bool test_guests(report& out, const virtine::result<virtine::kvm::system>& system) {
   out.begin("self_test");
   if (!system) {
-    out.add("opening_kvm", virtine::to_string(system.why()));
+    out.add("opening_kvm", virtine::to_string(system.error()));
     return false;
   }
   out.add("opening_kvm", "works");
   virtine::virtine_fn<int(int), guests::square> square;
   virtine::result<std::string> called = std::string();
   if (const auto got = square.try_call(12); !got) {
-    called = got.why();
+    called = got.error();
   } else if (*got != 144) {
     called = "WRONG RESULT: " + std::to_string(*got);
   }

@@ -14,8 +14,8 @@
 
 #include <virtine/abi/abort_reason.hpp>
 
+using virtine::x86::abort_reason;
 using virtine::x86::end_call;
-using virtine::x86::ending;
 
 extern "C" {
 // Of the linker script.
@@ -94,9 +94,9 @@ _Unwind_Reason_Code visit(_Unwind_Context* frame, void* data) {
   _Unwind_Backtrace(visit, &thrower);
   void* const place = thrower.place != nullptr ? thrower.place : __builtin_return_address(0);
   const std::type_info* const type = abi::__cxa_current_exception_type();
-  if (type == nullptr) end_call<ending::terminated>(place);
-  if (*type == typeid(std::bad_alloc)) end_call<ending::out_of_memory>(place);
-  end_call<ending::uncaught_exception>(place);
+  if (type == nullptr) end_call<abort_reason::terminated>(place);
+  if (*type == typeid(std::bad_alloc)) end_call<abort_reason::out_of_memory>(place);
+  end_call<abort_reason::uncaught_exception>(place);
 }
 }  // namespace
 

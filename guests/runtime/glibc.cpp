@@ -20,9 +20,9 @@
 
 // The place to be reported is where the function that checks was called.
 [[gnu::always_inline]] static inline void check(bool fits) {
-  using virtine::x86::ending;
+  using virtine::x86::abort_reason;
   if (__builtin_expect(fits, 1) != 0) return;
-  virtine::x86::end_call<ending::memory_corrupted>(__builtin_return_address(0));
+  virtine::x86::end_call<abort_reason::memory_corrupted>(__builtin_return_address(0));
 }
 
 extern "C" {

@@ -10,13 +10,13 @@
 
 #include <virtine/abi/abort_reason.hpp>
 
+using virtine::x86::abort_reason;
 using virtine::x86::end_call;
-using virtine::x86::ending;
 
 #define VIRTINE_ENDS [[gnu::noreturn, gnu::weak, gnu::cold]]
-#define VIRTINE_THROWS(parameters)                                     \
-  VIRTINE_ENDS void parameters {                                       \
-    end_call<ending::uncaught_exception>(__builtin_return_address(0)); \
+#define VIRTINE_THROWS(parameters)                                           \
+  VIRTINE_ENDS void parameters {                                             \
+    end_call<abort_reason::uncaught_exception>(__builtin_return_address(0)); \
   }
 
 extern "C" {
@@ -24,7 +24,7 @@ extern "C" {
 /// comes after the first.
 [[gnu::weak]] void* __cxa_allocate_exception(std::size_t size) {
   alignas(std::max_align_t) static std::byte room[1024];
-  if (size > sizeof room) end_call<ending::uncaught_exception>(__builtin_return_address(0));
+  if (size > sizeof room) end_call<abort_reason::uncaught_exception>(__builtin_return_address(0));
   return room;
 }
 [[gnu::weak]] void __cxa_free_exception(void*) {}
@@ -32,9 +32,9 @@ extern "C" {
 VIRTINE_ENDS void __cxa_throw(void*, const std::type_info* type, void (*)(void*)) {
   // By its name, because typeid() would bring all that std::type_info takes.
   if (__builtin_strcmp(type->name(), "St9bad_alloc") == 0) {
-    end_call<ending::out_of_memory>(__builtin_return_address(0));
+    end_call<abort_reason::out_of_memory>(__builtin_return_address(0));
   }
-  end_call<ending::uncaught_exception>(__builtin_return_address(0));
+  end_call<abort_reason::uncaught_exception>(__builtin_return_address(0));
 }
 VIRTINE_THROWS(__cxa_rethrow())
 VIRTINE_THROWS(__cxa_bad_cast())
@@ -68,10 +68,10 @@ VIRTINE_THROWS(_Unwind_Resume(void*))
 
 namespace std {
 VIRTINE_ENDS void terminate() noexcept {
-  end_call<ending::terminated>(__builtin_return_address(0));
+  end_call<abort_reason::terminated>(__builtin_return_address(0));
 }
 VIRTINE_ENDS void __throw_bad_alloc() {
-  end_call<ending::out_of_memory>(__builtin_return_address(0));
+  end_call<abort_reason::out_of_memory>(__builtin_return_address(0));
 }
 VIRTINE_THROWS(__throw_bad_array_new_length())
 VIRTINE_THROWS(__throw_bad_cast())

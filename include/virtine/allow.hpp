@@ -16,7 +16,7 @@
 #include <utility>
 
 #include <virtine/abi/frame.hpp>
-#include <virtine/call/object_bytes.hpp>
+#include <virtine/abi/object_bytes.hpp>
 #include <virtine/hypercall.hpp>
 #include <virtine/machine/guest_access.hpp>
 #include <virtine/policy/grant.hpp>
@@ -169,7 +169,7 @@ struct server<R(A...)> {
           read_argument<A>(guest, slots.data() + layout::offsets[I])...};
       error why{};
       const bool good =
-          ((std::get<I>(arguments) || (why = std::get<I>(arguments).why(), false)) && ...);
+          ((std::get<I>(arguments) || (why = std::get<I>(arguments).error(), false)) && ...);
       if (!good) return why;
       return reply(handler, guest, at, *std::move(std::get<I>(arguments))...);
     }

@@ -67,13 +67,13 @@ class bare_machine final : public detail::guest_access {
     if (!made) return made;
     (*made)->image_ = &image;
     // Again, because only now is it known whether it boots from real mode.
-    if (auto reset = (*made)->reset_registers(); !reset) return reset.why();
+    if (auto reset = (*made)->reset_registers(); !reset) return reset.error();
     for (const segment& s : image.segments) {
       auto loaded = (*made)->load(guest_address{s.address}, std::as_bytes(std::span(s.content)));
-      if (!loaded) return loaded.why();
+      if (!loaded) return loaded.error();
     }
     // Now, because the next to write to this memory is a call, with its arguments.
-    if (auto kept = (*made)->remember(); !kept) return kept.why();
+    if (auto kept = (*made)->remember(); !kept) return kept.error();
     return made;
   }
 
@@ -84,7 +84,7 @@ class bare_machine final : public detail::guest_access {
     return memory().write(address, from);
   }
 
-  /// Copies a file's content to `address`. Fails with errc::kvm_call if it cannot be read.
+  /// Copies a file's content to `address`. Fails with errc::os_error if it cannot be read.
   result<void> load_file(guest_address address, const std::string& path) {
     const os::fd file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
     if (!file) return os::explain("the file to load cannot be opened", errno);
@@ -118,12 +118,12 @@ class bare_machine final : public detail::guest_access {
   /// then, because not every host keeps its place, but a reset() helps. The exit's data is valid
   /// until the next run.
   result<kvm::exit> run(std::chrono::nanoseconds timeout = std::chrono::seconds(10)) {
-    if (auto good = usable(); !good) return good.why();
-    if (auto kept = remember(); !kept) return kept.why();
+    if (auto good = usable(); !good) return good.error();
+    if (auto kept = remember(); !kept) return kept.error();
     runner_.begin({.until = detail::deadline_after(timeout)});
     auto ran = runner_.run();
-    if (auto ended = runner_.end(); !ended) return ended.why();
-    if (!ran) return ran.why();
+    if (auto ended = runner_.end(); !ended) return ended.error();
+    if (!ran) return ran.error();
     return runner_.vcpu().last_exit();
   }
 
@@ -146,14 +146,14 @@ class bare_machine final : public detail::guest_access {
 
   [[nodiscard]] result<detail::guest_exit> enter(std::uint64_t function,
                                                  const detail::run_limits& limits) {
-    if (auto good = usable(); !good) return good.why();
+    if (auto good = usable(); !good) return good.error();
     kvm_regs regs{};
     regs.rip = image_->boot != 0 ? image_->boot : function;
     regs.rsp = stack_top;
     regs.rdi = frame;
     regs.rbx = function;  // Boot code jumps there.
     regs.rflags = x86::initial_rflags;
-    if (auto set = runner_.vcpu().set_regs(regs); !set) return set.why();
+    if (auto set = runner_.vcpu().set_regs(regs); !set) return set.error();
     runner_.begin(limits);
     return go_on();
   }
@@ -176,7 +176,7 @@ class bare_machine final : public detail::guest_access {
 
   result<std::span<const std::byte>> read(guest_address address, std::uint64_t length) override {
     auto found = memory().view(address, length);
-    if (!found) return found.why();
+    if (!found) return found.error();
     return std::span<const std::byte>(*found);
   }
   result<void> write(guest_address address, std::span<const std::byte> from) override {
@@ -194,25 +194,25 @@ class bare_machine final : public detail::guest_access {
                    .detail = options.memory};
     }
     auto guard = detail::watchdog::shared();
-    if (!guard) return guard.why();
+    if (!guard) return guard.error();
     auto system = kvm::system::shared();
-    if (!system) return system.why();
+    if (!system) return system.error();
     auto processor = detail::bare_processor::of(**system);
-    if (!processor) return processor.why();
+    if (!processor) return processor.error();
     auto memory = os::mapping::guarded(options.memory);
-    if (!memory) return memory.why();
+    if (!memory) return memory.error();
     auto vm = (*system)->create_vm();
-    if (!vm) return vm.why();
-    if (auto confined = detail::bare_processor::confine(*vm); !confined) return confined.why();
+    if (!vm) return vm.error();
+    if (auto confined = detail::bare_processor::confine(*vm); !confined) return confined.error();
     // It is declared before the VM in the machine, and so outlives it.
-    if (auto set = vm->set_user_memory_region(slot_of(*memory)); !set) return set.why();
+    if (auto set = vm->set_user_memory_region(slot_of(*memory)); !set) return set.error();
     auto vcpu = vm->create_vcpu(0, (*system)->vcpu_mmap_size());
-    if (!vcpu) return vcpu.why();
-    if (auto set = processor->set_up(*vcpu); !set) return set.why();
+    if (!vcpu) return vcpu.error();
+    if (auto set = processor->set_up(*vcpu); !set) return set.error();
     std::unique_ptr<bare_machine> made(new bare_machine(options, *processor, *std::move(memory),
                                                         *std::move(vm), *std::move(vcpu),
                                                         *std::move(guard)));
-    if (auto reset = made->reset_registers(); !reset) return reset.why();
+    if (auto reset = made->reset_registers(); !reset) return reset.error();
     return made;
   }
 
@@ -247,7 +247,7 @@ class bare_machine final : public detail::guest_access {
   result<void> remember() {
     if (pristine_.size() != 0) return {};
     auto copy = os::mapping::anonymous(memory_.size());
-    if (!copy) return copy.why();
+    if (!copy) return copy.error();
     copy_pages(copy->bytes(), memory_.bytes());
     pristine_ = *std::move(copy);
     return {};
@@ -283,7 +283,7 @@ class bare_machine final : public detail::guest_access {
   }
 
   result<detail::guest_exit> go_on() {
-    if (auto ran = runner_.run(); !ran) return end(ran.why());
+    if (auto ran = runner_.run(); !ran) return end(ran.error());
     const kvm_run& state = runner_.vcpu().state();
     if (state.exit_reason == KVM_EXIT_HLT) return end(detail::guest_exit::done);
     if (state.exit_reason == KVM_EXIT_IO && state.io.direction == KVM_EXIT_IO_OUT) {
@@ -297,7 +297,7 @@ class bare_machine final : public detail::guest_access {
   }
 
   result<detail::guest_exit> end(result<detail::guest_exit> outcome) {
-    if (auto ended = runner_.end(); !ended) outcome = ended.why();
+    if (auto ended = runner_.end(); !ended) outcome = ended.error();
     if (!outcome) poisoned_ = true;
     return outcome;
   }

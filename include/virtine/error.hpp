@@ -25,10 +25,9 @@ namespace virtine {
 enum class errc : std::uint8_t {
   // The host could not.
   no_kvm = 1,       ///< /dev/kvm is missing, not permitted, or lacks what this library needs.
-  kvm_call,         ///< An ioctl or another system call failed.
+  os_error,         ///< A system call of the host's failed, an ioctl of KVM's or another.
   machine_failure,  ///< KVM gave an exit that no guest action explains; a host problem.
   host_unfit,       ///< The processor failed on a new machine before the guest's first instruction.
-  not_entered,      ///< The trampoline could not wipe what the call before had left.
   // The caller asked for what does not fit.
   arguments_too_large,  ///< The arguments need more room than the image reserves.
   out_of_range,         ///< An address range lies outside the guest's memory.
@@ -48,32 +47,41 @@ enum class errc : std::uint8_t {
   pool_exhausted,   ///< Every machine of the pool is in use.
 };
 
-/// Returns whether the host is the cause, so that trying another guest would not help.
-constexpr bool is_host_side(errc code) {
+/// Whose doing a failure is, and so who can mend it.
+enum class blame : std::uint8_t {
+  host,    ///< The machine or the system: no other call would do better here.
+  caller,  ///< The program that calls: it asked for what cannot be.
+  guest,   ///< The guest, by mistake or on purpose.
+  limit,   ///< Nobody: a limit that the caller set was reached.
+};
+
+/// Returns whose doing a failure with `code` is.
+constexpr blame blame_of(errc code) {
   switch (code) {
     case errc::no_kvm:
-    case errc::kvm_call:
+    case errc::os_error:
     case errc::machine_failure:
     case errc::host_unfit:
-    case errc::not_entered:
+      return blame::host;
     case errc::arguments_too_large:
     case errc::out_of_range:
     case errc::session_in_use:
     case errc::snapshot_refused:
-    case errc::pool_exhausted:
-      return true;
+      return blame::caller;
     case errc::guest_fault:
     case errc::hypercall_denied:
     case errc::hypercall_rejected:
     case errc::bad_reply:
     case errc::system_call_denied:
     case errc::exited:
+      return blame::guest;
     case errc::timed_out:
     case errc::cancelled:
     case errc::hypercall_limit:
-      return false;
+    case errc::pool_exhausted:
+      return blame::limit;
   }
-  return true;
+  return blame::host;
 }
 
 /// Returns the code's name as it is spelled in the source.
@@ -81,14 +89,12 @@ constexpr const char* name(errc code) {
   switch (code) {
     case errc::no_kvm:
       return "no_kvm";
-    case errc::kvm_call:
-      return "kvm_call";
+    case errc::os_error:
+      return "os_error";
     case errc::machine_failure:
       return "machine_failure";
     case errc::host_unfit:
       return "host_unfit";
-    case errc::not_entered:
-      return "not_entered";
     case errc::arguments_too_large:
       return "arguments_too_large";
     case errc::out_of_range:
@@ -316,9 +322,6 @@ inline std::string to_string(const error& e) {
     case errc::exited:
       out += "the guest ended itself with status " + std::to_string(e.detail);
       break;
-    case errc::not_entered:
-      out += "an earlier call left the machine in a state that it cannot be entered from";
-      break;
     case errc::session_in_use:
       return out + "a session was called while another call of it was under way";
     case errc::timed_out:
@@ -333,7 +336,7 @@ inline std::string to_string(const error& e) {
                            : "all " + std::to_string(e.detail) + " machines of the pool are in use";
       break;
     case errc::no_kvm:
-    case errc::kvm_call:
+    case errc::os_error:
     case errc::machine_failure:
     case errc::out_of_range:
     case errc::snapshot_refused:
@@ -366,23 +369,24 @@ inline std::string to_string(const error& e) {
 /// The exception of the throwing calls; carries the error that try_call would have returned.
 class failure : public std::runtime_error {
  public:
-  explicit failure(const error& why) : failure(why, text_of(why)) {}
+  explicit failure(const virtine::error& why) : failure(why, text_of(why)) {}
 
   /// Returns what went wrong.
-  [[nodiscard]] const error& why() const noexcept { return why_; }
+  [[nodiscard]] const virtine::error& error() const noexcept { return error_; }
 
-  /// Returns to_string(why()), or less where there was no memory for that.
+  /// Returns to_string(error()), or less where there was no memory for that.
   [[nodiscard]] const char* what() const noexcept override {
     const char* const text = std::runtime_error::what();
     if (*text != '\0') return text;
-    return why_.operation != nullptr ? why_.operation : name(why_.code);
+    return error_.operation != nullptr ? error_.operation : name(error_.code);
   }
 
  private:
   // An empty text takes no memory.
-  failure(const error& why, const std::runtime_error& text) : std::runtime_error(text), why_(why) {}
+  failure(const virtine::error& why, const std::runtime_error& text)
+      : std::runtime_error(text), error_(why) {}
 
-  static std::runtime_error text_of(const error& why) {
+  static std::runtime_error text_of(const virtine::error& why) {
 #ifdef __cpp_exceptions
     try {
       return std::runtime_error(to_string(why));
@@ -394,7 +398,7 @@ class failure : public std::runtime_error {
 #endif
   }
 
-  error why_;
+  virtine::error error_;
 };
 
 }  // namespace virtine

@@ -1,4 +1,4 @@
-// Formatters for fmt: fmt::print("{}", result.why()). The only header that needs fmt.
+// Formatters for fmt: fmt::print("{}", result.error()). The only header that needs fmt.
 // Must not be included by any other header of the library.
 // SPDX-License-Identifier: MIT
 #pragma once

@@ -32,60 +32,77 @@ struct options {
   call_options limits = {.timeout = std::chrono::nanoseconds::max()};
 };
 
-/// A function whose calls wait for gdb; see debug().
-template <class Sig, class Entry, class Policy>
-class debugged_fn;
+namespace detail {
 
-template <class R, class... A, class Named, class Policy>
-class debugged_fn<R(A...), Named, Policy> {
-  using entry = typename virtine::detail::entry_or_none<Named>::type;
-
+/// Makes each call on a machine of its own, which a debugger can stop.
+template <class Caller, class R, class... A>
+class debugged_target final : public virtine::detail::callee<R, A...> {
  public:
-  debugged_fn(virtine_fn<R(A...), Named, Policy>& fn, options how)
-      : fn_(fn), how_(std::move(how)) {}
+  debugged_target(std::shared_ptr<Caller> function, gdb::options how)
+      : function_(std::move(function)), how_(std::move(how)) {}
 
-#ifdef __cpp_exceptions
-  /// Calls the function. Throws failure if that does not succeed.
-  R operator()(A... arguments) const {
-    return try_call(arguments...).value();
-  }
-#endif
+  [[nodiscard]] const call_options& limits() const { return how_.limits; }
 
-  /// Calls the function on a machine of its own, which is destroyed afterwards. Fails as every call
-  /// does, with errc::cancelled when the debugger ends the call or hangs up, and with
-  /// errc::kvm_call when the place for it to connect to cannot be opened.
-  [[nodiscard]] result<R> try_call(A... arguments) const {
+  result<R> call(const call_options& options, const A&... arguments) override {
     const virtine::detail::marshaller<R(A...)> marshalled(arguments...);
-    const virtine::detail::run_limits limits =
-        virtine::detail::limits_of(how_.limits, how_.limits.timeout);
-    auto made = debugged_machine::create(entry::image::description, limits);
-    if (!made) return made.why();
+    const virtine::detail::run_limits limits = virtine::detail::limits_of(options, options.timeout);
+    auto made = debugged_machine::create(Caller::image::description, limits);
+    if (!made) return made.error();
     debugged_machine& guest = **made;
     guest.debug(how_.when, [this] { return listener::open(how_.socket, how_.port); });
     auto ran = marshalled.write(guest.arguments(), guest.arguments_address());
     if (ran) {
-      ran = virtine::detail::execute(guest, entry::address, limits, how_.limits.hypercalls,
-                                     fn_.policy_);
+      ran = virtine::detail::execute(guest, Caller::entry::address, limits, options.hypercalls,
+                                     function_->policy());
     }
-    guest.tell_end(ran ? nullptr : &ran.why());
-    if (!ran) return ran.why();
+    guest.tell_end(ran ? nullptr : &ran.error());
+    if (!ran) return ran.error();
     return marshalled.read(guest.arguments());
   }
 
  private:
-  virtine_fn<R(A...), Named, Policy>& fn_;
-  options how_;
+  const std::shared_ptr<Caller> function_;
+  const gdb::options how_;
 };
 
-/// Returns `fn`, which must outlive it, as a function whose calls gdb can stop and look into, each
-/// on a machine of its own: `gdb::debug(square, {.socket = "/tmp/square.sock"})(3)` waits for
-/// `target remote /tmp/square.sock`. Handlers of the policy run as in any call. There is none for
-/// bare images.
+}  // namespace detail
+
+/// A function whose calls wait for gdb; see debug(). Each call runs on a machine of its own, which
+/// is destroyed afterwards. Fails as every call does, with errc::cancelled when the debugger ends
+/// the call or hangs up, and with errc::os_error when the place for it to connect to cannot be
+/// opened.
+template <class Sig, class Entry, class Policy>
+class debugged_fn;
+
+template <class R, class... A, class Named, class Policy>
+class debugged_fn<R(A...), Named, Policy>
+    : public virtine::detail::callable<
+          debugged_fn<R(A...), Named, Policy>,
+          detail::debugged_target<virtine::detail::caller<R(A...), Named, Policy>, R, A...>, R,
+          A...> {
+  using debugged_target =
+      detail::debugged_target<virtine::detail::caller<R(A...), Named, Policy>, R, A...>;
+
+ public:
+  debugged_fn(const virtine_fn<R(A...), Named, Policy>& fn, gdb::options how)
+      : target_(std::make_shared<debugged_target>(fn.target(), std::move(how))) {}
+
+  // Of callable.
+  [[nodiscard]] const std::shared_ptr<debugged_target>& target() const { return target_; }
+  [[nodiscard]] const call_options& options() const { return target_->limits(); }
+
+ private:
+  std::shared_ptr<debugged_target> target_;
+};
+
+/// Returns `fn` as a function whose calls gdb can stop and look into, each on a machine of its own:
+/// `gdb::debug(square, {.socket = "/tmp/square.sock"})(3)` waits for `target remote
+/// /tmp/square.sock`. Handlers of the policy run as in any call. There is none for bare images.
 template <class R, class... A, class Named, class Policy>
 requires(virtine::detail::entry_or_none<Named>::type::image::description.mode ==
          x86::cpu_mode::user64)
-    [[nodiscard]] debugged_fn<R(A...), Named, Policy> debug(virtine_fn<R(A...), Named, Policy>& fn,
-                                                            options how) {
+    [[nodiscard]] debugged_fn<R(A...), Named, Policy> debug(
+        const virtine_fn<R(A...), Named, Policy>& fn, options how) {
   return {fn, std::move(how)};
 }
 

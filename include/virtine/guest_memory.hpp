@@ -51,7 +51,7 @@ class guest_memory {
   requires std::is_trivially_copyable_v<T>
   [[nodiscard]] result<T> read(guest_address address) const {
     auto from = view(address, sizeof(T));
-    if (!from) return from.why();
+    if (!from) return from.error();
     T value;
     std::memcpy(&value, from->data(), sizeof(T));
     return value;
@@ -60,7 +60,7 @@ class guest_memory {
   /// Copies `from` to `address`.
   [[nodiscard]] result<void> write(guest_address address, std::span<const std::byte> from) const {
     auto to = view(address, from.size());
-    if (!to) return to.why();
+    if (!to) return to.error();
     if (!from.empty()) std::memcpy(to->data(), from.data(), from.size());
     return {};
   }

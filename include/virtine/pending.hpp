@@ -148,7 +148,7 @@ template <class R>
 class [[nodiscard]] pending {
  public:
   /// Runs `call`, which takes a stop_token and returns result<R>, on one of `on`. A thread that
-  /// cannot be started makes it fail with errc::kvm_call, and so does a lack of memory.
+  /// cannot be started makes it fail with errc::os_error, and so does a lack of memory.
   template <class Call>
   static pending start(os::workers& on, const std::stop_token& stop, Call call) {
     std::shared_ptr<detail::pending_call<R, Call>> made;
@@ -157,7 +157,7 @@ class [[nodiscard]] pending {
       return {};
     });
     if (!ready) return pending(nullptr);
-    if (auto started = made->start(on, made); !started) made->set(started.why(), nullptr);
+    if (auto started = made->start(on, made); !started) made->set(started.error(), nullptr);
     return pending(std::move(made));
   }
 
@@ -211,7 +211,7 @@ class [[nodiscard]] pending {
   }
 
   /// Returns a descriptor that becomes readable when the call is done, and stays so; for poll and
-  /// epoll. It is closed with this object. Fails with errc::kvm_call if there can be no more, and
+  /// epoll. It is closed with this object. Fails with errc::os_error if there can be no more, and
   /// in a child of fork with errc::machine_failure.
   [[nodiscard]] result<int> event_fd() {
     if (!state_) return os::out_of_memory();

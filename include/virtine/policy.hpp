@@ -64,7 +64,7 @@ constexpr bool allows_by(std::uint32_t number) {
 
 template <class G>
 concept others_fail_by = requires {
-  requires G::others_fail;
+  requires G::others_fail_with_enosys;
 };
 
 /// Returns whether two of the grants are about one thing: one hypercall, or one of the others.
@@ -115,7 +115,7 @@ struct grant_list<std::tuple<Grants...>> {
                 "virtine [V125]: two grants of a policy are about one thing. Leave one out.");
 
   using server = typename system_call_server<Grants...>::type;
-  static constexpr bool others_fail = (others_fail_by<Grants> || ...);
+  static constexpr bool others_fail_with_enosys = (others_fail_by<Grants> || ...);
   static constexpr bool allows([[maybe_unused]] std::uint32_t number) {
     return (allows_by<Grants>(number) || ...);
   }
@@ -178,13 +178,13 @@ class policy : detail::check_parts<Parts...> {
   }
 
   /// Serves a system call of a guest that has `open` open. Fails, and the call is to end, if no
-  /// grant is about it, unless posix::others_fail() is one.
+  /// grant is about it, unless posix::others_fail_with_enosys() is one.
   result<detail::system_call_answer> serve(const detail::system_call& call,
                                            detail::guest_access& guest, call_state& open) {
     const detail::system_call_answer given = server_.serve(call, guest, open);
     if (given.denied) {
       denied_.add(true, call.number);
-      if constexpr (known::others_fail) return detail::system_call_answer{.value = -ENOSYS};
+      if constexpr (known::others_fail_with_enosys) return detail::system_call_answer{.value = -ENOSYS};
       return error{.code = errc::system_call_denied,
                    .operation = detail::system_call_name(call.number),
                    .detail = call.number};
@@ -210,7 +210,7 @@ class policy : detail::check_parts<Parts...> {
   friend std::string to_string(const policy& of) {
     std::string out;
     of.for_each([&](const auto& each, std::size_t) { out += each.describe() + '\n'; });
-    if constexpr (!known::others_fail) out += "everything else: ends the call\n";
+    if constexpr (!known::others_fail_with_enosys) out += "everything else: ends the call\n";
     return out;
   }
 

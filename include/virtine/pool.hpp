@@ -8,11 +8,11 @@
 #include <new>
 #include <stop_token>
 
-#include <virtine/call/machine_like.hpp>
 #include <virtine/image.hpp>
 #include <virtine/os/process.hpp>
 #include <virtine/os/workers.hpp>
 #include <virtine/pool/kept_machines.hpp>
+#include <virtine/pool/machine_like.hpp>
 #include <virtine/pool_options.hpp>
 #include <virtine/result.hpp>
 
@@ -61,6 +61,13 @@ class basic_pool {
   [[nodiscard]] std::size_t size() const { return here().stats().machines; }
 
   [[nodiscard]] pool_stats stats() const { return here().stats(); }
+
+  /// Has the pool do as `options` say from now on. Machines beyond a lower `max` stay until they
+  /// are discarded, or idle at a trim(); threads beyond fewer `workers` stay.
+  void configure(const pool_options& options) { here().configure(options); }
+
+  /// Returns what the pool does.
+  [[nodiscard]] pool_options options() const { return here().options(); }
 
   /// Returns the threads that run calls made with async().
   [[nodiscard]] os::workers& callers() { return here().callers(); }

@@ -27,7 +27,7 @@ struct pool_options {
   /// This many machines are made by a thread of the pool's own, from the pool's creation on, and
   /// made again when one is discarded. At most `max`.
   std::size_t warm = 0;
-  virtine::when_exhausted when_exhausted = virtine::when_exhausted::fail;
+  virtine::when_exhausted when_exhausted = virtine::when_exhausted::wait;
   /// A machine that has to restore more pages than this after a call is discarded, and another one
   /// made in its place by the pool's own thread. A page once written is restored ever after.
   std::size_t write_set_max = SIZE_MAX;

@@ -19,7 +19,7 @@ namespace virtine::posix {
 /// gets up to `most` bytes of, and see the time. Nothing else is there, and asking does no harm.
 template <class Sink>
 auto minimal(Sink&& sink, std::uint64_t most = 64 << 10) {
-  return policy{output(std::forward<Sink>(sink), most), clock(), others_fail()};
+  return policy{output(std::forward<Sink>(sink), most), clock(), others_fail_with_enosys()};
 }
 
 /// The same; what is printed is dropped.
@@ -31,7 +31,7 @@ inline auto minimal() {
 /// A policy that gives guests the host: every file that the host's process can read or write, at
 /// the host's own paths, its environment, time and random bytes. The machine is then no more than a
 /// machine. Throws failure if "/" cannot be opened.
-inline auto permissive_exposes_host(std::uint64_t most = most_written) {
+inline auto permissive_exposes_host(std::uint64_t most = max_written) {
   std::vector<std::string> strings;
   for (char** each = ::environ; each != nullptr && *each != nullptr; ++each) {
     strings.emplace_back(*each);
@@ -43,7 +43,7 @@ inline auto permissive_exposes_host(std::uint64_t most = most_written) {
                 descriptor<0>(STDIN_FILENO, reading),
                 descriptor<1>(STDOUT_FILENO, writing),
                 descriptor<2>(STDERR_FILENO, writing),
-                others_fail()};
+                others_fail_with_enosys()};
 }
 #endif
 

@@ -1,8 +1,9 @@
-// A value or an error: the part of std::expected<T, error> that this library uses, for C++20.
+// A value or an error: std::expected<T, error> for C++20.
 // Knows nothing but error.hpp.
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cassert>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -12,29 +13,55 @@
 
 namespace virtine {
 
-/// Holds either a T or an error. Named as in std::expected (P0323), whose subset it follows, but
-/// that a result which is a temporary gives its value away by value: what a reference into it is
-/// bound to would be gone before the body of `for (int n : fn.together(jobs).value())` begins.
+template <class T>
+class result;
+
+namespace detail {
+template <class T>
+inline constexpr bool is_result = false;
+template <class T>
+inline constexpr bool is_result<result<T>> = true;
+
+/// Returns what `next` makes of a value, as a result.
+template <class Next, class... Value>
+auto transformed(Next&& next, Value&&... value) {
+  using made = std::remove_cv_t<std::invoke_result_t<Next, Value...>>;
+  if constexpr (std::is_void_v<made>) {
+    std::forward<Next>(next)(std::forward<Value>(value)...);
+    return result<made>();
+  } else {
+    return result<made>(std::forward<Next>(next)(std::forward<Value>(value)...));
+  }
+}
+}  // namespace detail
+
+/// Holds either a T or an error. Has the members of std::expected<T, error> (P0323), so that it can
+/// become that one day, with two differences. An error converts to a result without
+/// std::unexpected. A result that is a temporary gives its value away by value, because what a
+/// reference into it is bound to would be gone before the body of
+/// `for (int n : fn.together(jobs).value())` begins.
 template <class T>
 class [[nodiscard]] result {
-  static_assert(!std::is_reference_v<T> && !std::is_same_v<std::remove_cv_t<T>, error>);
+  static_assert(!std::is_reference_v<T> && !std::is_same_v<std::remove_cv_t<T>, virtine::error>);
 
  public:
   using value_type = T;
+  using error_type = virtine::error;
 
   result(T value) : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT(google-explicit*)
-  result(const error& why) : state_(std::in_place_index<1>, why) {}      // NOLINT(google-explicit*)
+  result(const virtine::error& why)
+      : state_(std::in_place_index<1>, why) {}  // NOLINT(google-explicit*)
 
   /// Returns whether there is a value.
   [[nodiscard]] bool has_value() const noexcept { return state_.index() == 0; }
   explicit operator bool() const noexcept { return has_value(); }
 
-  /// Returns the value. Undefined unless has_value().
-  T& operator*() & noexcept { return *std::get_if<0>(&state_); }
-  const T& operator*() const& noexcept { return *std::get_if<0>(&state_); }
-  T operator*() && { return std::move(*std::get_if<0>(&state_)); }
-  T* operator->() noexcept { return std::get_if<0>(&state_); }
-  const T* operator->() const noexcept { return std::get_if<0>(&state_); }
+  /// Returns the value. There must be one; a debug build (without NDEBUG) asserts it.
+  T& operator*() & noexcept { return *get(); }
+  const T& operator*() const& noexcept { return *get(); }
+  T operator*() && { return std::move(*get()); }
+  T* operator->() noexcept { return get(); }
+  const T* operator->() const noexcept { return get(); }
 
 #ifdef __cpp_exceptions
   /// Returns the value, or throws failure.
@@ -49,24 +76,80 @@ class [[nodiscard]] result {
   }
 #endif
 
-  /// Returns the error. Undefined if has_value().
-  [[nodiscard]] const error& why() const noexcept {
+  /// Returns the error. There must be one; a debug build asserts it.
+  [[nodiscard]] const virtine::error& error() const noexcept {
+    assert(!has_value());
     return *std::get_if<1>(&state_);
   }
 
   /// Returns the value, or `fallback` if there is none.
-  T value_or(T fallback) const& {
-    return has_value() ? **this : std::move(fallback);
+  template <class U = T>
+  T value_or(U&& fallback) const& {
+    return has_value() ? **this : static_cast<T>(std::forward<U>(fallback));
+  }
+  template <class U = T>
+  T value_or(U&& fallback) && {
+    return has_value() ? std::move(*get()) : static_cast<T>(std::forward<U>(fallback));
+  }
+
+  /// Returns the error, or `fallback` if there is none.
+  [[nodiscard]] virtine::error error_or(const virtine::error& fallback) const {
+    return has_value() ? fallback : error();
+  }
+
+  /// Returns `next(value)`, which is a result, or the error.
+  template <class Next>
+  auto and_then(Next&& next) const& {
+    using made = std::remove_cvref_t<std::invoke_result_t<Next, const T&>>;
+    static_assert(detail::is_result<made>, "and_then() takes a function that returns a result");
+    return has_value() ? std::forward<Next>(next)(**this) : made(error());
+  }
+  template <class Next>
+  auto and_then(Next&& next) && {
+    using made = std::remove_cvref_t<std::invoke_result_t<Next, T>>;
+    static_assert(detail::is_result<made>, "and_then() takes a function that returns a result");
+    return has_value() ? std::forward<Next>(next)(std::move(*get())) : made(error());
+  }
+
+  /// Returns a result of `next(value)`, or the error.
+  template <class Next>
+  auto transform(Next&& next) const& {
+    using made = decltype(detail::transformed(std::forward<Next>(next), **this));
+    return has_value() ? detail::transformed(std::forward<Next>(next), **this) : made(error());
+  }
+  template <class Next>
+  auto transform(Next&& next) && {
+    using made = decltype(detail::transformed(std::forward<Next>(next), std::move(*get())));
+    return has_value() ? detail::transformed(std::forward<Next>(next), std::move(*get()))
+                       : made(error());
+  }
+
+  /// Returns the value, or `next(error)`, which is a result<T>.
+  template <class Next>
+  result or_else(Next&& next) const& {
+    return has_value() ? *this : std::forward<Next>(next)(error());
+  }
+  template <class Next>
+  result or_else(Next&& next) && {
+    return has_value() ? std::move(*this) : std::forward<Next>(next)(error());
   }
 
  private:
+  T* get() noexcept {
+    assert(has_value());
+    return std::get_if<0>(&state_);
+  }
+  const T* get() const noexcept {
+    assert(has_value());
+    return std::get_if<0>(&state_);
+  }
 #ifdef __cpp_exceptions
   void throw_unless_value() const {
-    if (!has_value()) throw failure(why());
+    if (!has_value()) throw failure(error());
   }
 #endif
 
-  std::variant<T, error> state_;
+  std::variant<T, virtine::error> state_;
 };
 
 /// Success or an error.
@@ -74,23 +157,45 @@ template <>
 class [[nodiscard]] result<void> {
  public:
   using value_type = void;
+  using error_type = virtine::error;
 
   result() noexcept = default;
-  result(const error& why) noexcept : why_(why) {}  // NOLINT(google-explicit*)
+  result(const virtine::error& why) noexcept : error_(why) {}  // NOLINT(google-explicit*)
 
-  [[nodiscard]] bool has_value() const noexcept { return !why_; }
+  [[nodiscard]] bool has_value() const noexcept { return !error_; }
   explicit operator bool() const noexcept { return has_value(); }
+  void operator*() const noexcept { assert(has_value()); }
 #ifdef __cpp_exceptions
   void value() const {
-    if (why_) throw failure(*why_);
+    if (error_) throw failure(*error_);
   }
 #endif
-  [[nodiscard]] const error& why() const noexcept {
-    return *why_;
+  [[nodiscard]] const virtine::error& error() const noexcept {
+    assert(!has_value());
+    return *error_;
+  }
+  [[nodiscard]] virtine::error error_or(const virtine::error& fallback) const {
+    return error_.value_or(fallback);
+  }
+
+  template <class Next>
+  auto and_then(Next&& next) const {
+    using made = std::remove_cvref_t<std::invoke_result_t<Next>>;
+    static_assert(detail::is_result<made>, "and_then() takes a function that returns a result");
+    return has_value() ? std::forward<Next>(next)() : made(error());
+  }
+  template <class Next>
+  auto transform(Next&& next) const {
+    using made = decltype(detail::transformed(std::forward<Next>(next)));
+    return has_value() ? detail::transformed(std::forward<Next>(next)) : made(error());
+  }
+  template <class Next>
+  result or_else(Next&& next) const {
+    return has_value() ? *this : result(std::forward<Next>(next)(error()));
   }
 
  private:
-  std::optional<error> why_;
+  std::optional<virtine::error> error_;
 };
 
 }  // namespace virtine

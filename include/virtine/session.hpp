@@ -27,45 +27,23 @@
 
 namespace virtine {
 
-/// A function whose guest stays in its machine: a call is posted in memory and answered by a
-/// processor that is already there. Costs a thread and a second core while calls are made and for
-/// about a tenth of a millisecond after; then the guest sleeps, and the next call pays for waking
-/// it.
-///
-/// The calls of a session share one state, variables of the guest included, until it is closed; a
-/// call can find what an earlier one left and change what a later one sees, and arguments are not
-/// wiped between them. Everything else is as with virtine_fn: the guest reaches nothing of the host
-/// but through the policy, and the machine is restored, or destroyed, when the session is closed.
-/// Hypercalls are served on the session's thread.
-///
-/// A call that fails ends the session, and all later ones return the same error, unless the error
-/// is errc::bad_reply for the value of a result, errc::arguments_too_large or
-/// errc::session_in_use: calls may come from any thread, but one at a time.
-///
-/// Example: `virtine::session fast(square); int nine = fast(3);`
-template <class Sig, class Entry, class Policy = deny_all>
-class session;
+namespace detail {
 
-template <class R, class... A, class Named, class Policy>
-class session<R(A...), Named, Policy> {
-  using function = virtine_fn<R(A...), Named, Policy>;
-  using entry = typename detail::entry_or_none<Named>::type;
+template <class Caller, class R, class... A>
+class session_target final : public callee<R, A...> {
+  using entry = typename Caller::entry;
   using marshaller = detail::marshaller<R(A...)>;
   static constexpr std::size_t frame_offset =
-      detail::align_up(sizeof(x86::session_mailbox), detail::batch<R(A...)>::alignment);
+      align_up(sizeof(x86::session_mailbox), batch<R(A...)>::alignment);
 
  public:
-  /// Opens a session on a machine of `fn`'s pool, with its policy; `fn` and the pool must outlive
-  /// it. If that fails, each call says why.
-  explicit session(function& fn) : opened_(open(fn)) {
-    if (opened_) opened_ = settle(fn);
+  explicit session_target(std::shared_ptr<Caller> function)
+      : function_(std::move(function)), opened_(open()) {
+    if (opened_) opened_ = settle();
   }
-  session(const session&) = delete;
-  session& operator=(const session&) = delete;
-
-  /// Closes the session. Takes as long as a call, or a tenth of a second if the guest does not
-  /// answer.
-  ~session() {
+  session_target(const session_target&) = delete;
+  session_target& operator=(const session_target&) = delete;
+  ~session_target() override {
     if (!guest_) return;
     if (os::abandoned()) {
       static_cast<void>(guest_.release());
@@ -75,63 +53,52 @@ class session<R(A...), Named, Policy> {
     lent_->give_back(used_);
   }
 
-#ifdef __cpp_exceptions
-  /// Calls the function. Throws failure if that does not succeed.
-  R operator()(A... arguments) {
-    return call({}, arguments...).value();
-  }
-#endif
-
-  /// Calls the function; returns its result or what went wrong.
-  [[nodiscard]] result<R> try_call(A... arguments) {
-    return call({}, arguments...);
-  }
-
-  /// The session with limits of its own for each call.
-  class limited {
-   public:
-#ifdef __cpp_exceptions
-    R operator()(A... arguments) const {
-      return session_.call(options_, arguments...).value();
+  result<R> call(const call_options& options, const A&... arguments) override {
+    if (!opened_) return opened_.error();
+    // First, because a turn that another thread had at a fork never ends in the child.
+    if (auto ours = guest_->check_home(); !ours) return ours.error();
+    const turn mine(in_use_);
+    if (!mine) return error{.code = errc::session_in_use};
+    if (auto usable = guest_->check_usable(); !usable) return usable.error();
+    if (options.timeout <= options.timeout.zero()) return error{.code = errc::timed_out};
+    const marshaller marshalled(arguments...);
+    auto written = marshalled.write(guest_->frame(), guest_->frame_address());
+    if (!written) {
+      error why = written.error();
+      why.detail += frame_offset;  // The mailbox takes room, too.
+      return why;
     }
-#endif
-    [[nodiscard]] result<R> try_call(A... arguments) const {
-      return session_.call(options_, arguments...);
-    }
-
-   private:
-    friend session;
-    limited(session& of, call_options options) : session_(of), options_(std::move(options)) {}
-    session& session_;
-    call_options options_;
-  };
-
-  /// Returns this session with other limits: `fast.with({.timeout = 50ms})(3)`.
-  [[nodiscard]] limited with(call_options options) {
-    return {*this, std::move(options)};
+    used_ = std::max(used_, frame_offset + marshalled.used());
+    auto called = guest_->call(limits_of(options, options.timeout), options.hypercalls);
+    if (!called) return called.error();
+    // What is looked at is copied once before: the guest runs, and could change it in between.
+    const std::size_t size = marshalled.reply_size();
+    if (reply_.size() < size) reply_.resize(size);  // Within what settle() has reserved.
+    std::memcpy(reply_.data(), guest_->frame().data(), size);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    return marshalled.read(reply_, guest_->frame());
   }
 
  private:
-  result<void> open(function& fn) {
-    static_cast<void>(detail::check_loop<typename entry::image>{});
+  result<void> open() {
+    static_cast<void>(check_loop<typename Caller::image>{});
     // One call of nothing, after which it is known that the machine can be entered.
     const call_options options;
-    auto limits = fn.ready(lent_, 0, options.timeout, options);
-    if (!limits) return limits.why();
-    return fn.on_machine(*lent_, [&](detail::machine& fresh) {
-      return detail::execute(fresh, x86::session_nothing, *limits, options.hypercalls, fn.policy_);
+    auto limits = function_->ready(lent_, 0, options.timeout, options);
+    if (!limits) return limits.error();
+    return Caller::on_machine(*lent_, [&](machine& fresh) {
+      return execute(fresh, x86::session_nothing, *limits, options.hypercalls, function_->policy());
     });
   }
 
   /// Has the guest stay, on a thread of its own.
-  result<void> settle(function& fn) {
+  result<void> settle() {
     const auto stay = [&]() -> result<void> {
       // What a call copies of its reply, so that no call allocates.
-      reply_.reserve(marshaller::most_of_a_reply((*lent_)->arguments().size()));
-      guest_ = std::make_unique<detail::resident>(
-          **lent_, entry::address, frame_offset,
-          [this, &fn](detail::machine& stopped, detail::guest_exit why) {
-            return detail::serve(stopped, why, fn.policy_, open_);
+      reply_.reserve(marshaller::max_reply_size((*lent_)->arguments().size()));
+      guest_ = std::make_unique<session_thread>(
+          **lent_, entry::address, frame_offset, [this](machine& stopped, guest_exit why) {
+            return serve(stopped, why, function_->policy(), open_);
           });
       return {};
     };
@@ -139,7 +106,7 @@ class session<R(A...), Named, Policy> {
     try {
       return os::or_out_of_memory(stay);
     } catch (const std::system_error& why) {
-      return error{.code = errc::kvm_call,
+      return error{.code = errc::os_error,
                    .os_error = why.code().value(),
                    .operation =
                        "no thread can be started for the session's guest; raise the limit of "
@@ -167,42 +134,63 @@ class session<R(A...), Named, Policy> {
     const bool mine_;
   };
 
-  result<R> call(const call_options& options, const A&... arguments) {
-    if (!opened_) return opened_.why();
-    // First, because a turn that another thread had at a fork never ends in the child.
-    if (auto ours = guest_->check_home(); !ours) return ours.why();
-    const turn mine(in_use_);
-    if (!mine) return error{.code = errc::session_in_use};
-    if (auto usable = guest_->check_usable(); !usable) return usable.why();
-    if (options.timeout <= options.timeout.zero()) return error{.code = errc::timed_out};
-    const marshaller marshalled(arguments...);
-    auto written = marshalled.write(guest_->frame(), guest_->frame_address());
-    if (!written) {
-      error why = written.why();
-      why.detail += frame_offset;  // The mailbox takes room, too.
-      return why;
-    }
-    used_ = std::max(used_, frame_offset + marshalled.used());
-    auto called = guest_->call(detail::limits_of(options, options.timeout), options.hypercalls);
-    if (!called) return called.why();
-    // What is looked at is copied once before: the guest runs, and could change it in between.
-    const std::size_t size = marshalled.reply_size();
-    if (reply_.size() < size) reply_.resize(size);  // Within what settle() has reserved.
-    std::memcpy(reply_.data(), guest_->frame().data(), size);
-    std::atomic_signal_fence(std::memory_order_seq_cst);
-    return marshalled.read(reply_, guest_->frame());
-  }
-
+  const std::shared_ptr<Caller> function_;
   std::atomic<bool> in_use_{false};
-  std::optional<typename function::lease> lent_;
+  std::optional<typename Caller::lease> lent_;
   std::size_t used_ = 0;  // Of the arguments, at most.
   result<void> opened_;
-  typename Policy::call_state open_;  // Of the guest's thread, while there is one.
+  typename Caller::policy_type::call_state open_;  // Of the guest's thread, while there is one.
   std::vector<std::byte> reply_;
-  std::unique_ptr<detail::resident> guest_;
+  std::unique_ptr<session_thread> guest_;
+};
+
+}  // namespace detail
+
+/// A function whose guest stays in its machine: a call is posted in memory and answered by a
+/// processor that is already there. Costs a thread and a second core while calls are made and for
+/// about a tenth of a millisecond after; then the guest sleeps, and the next call pays for waking
+/// it.
+///
+/// The calls of a session share one state, variables of the guest included, until it is closed; a
+/// call can find what an earlier one left and change what a later one sees, and arguments are not
+/// wiped between them. Everything else is as with virtine_fn: the guest reaches nothing of the host
+/// but through the policy, and the machine is restored, or destroyed, when the session is closed.
+/// Hypercalls are served on the session's thread.
+///
+/// A call that fails ends the session, and all later ones return the same error, unless the error
+/// is errc::bad_reply for the value of a result, errc::arguments_too_large or
+/// errc::session_in_use: calls may come from any thread, but one at a time.
+///
+/// Example: `virtine::session fast(square); int nine = fast(3);`
+template <class Sig, class Entry, class Policy = deny_all>
+class session;
+
+template <class R, class... A, class Named, class Policy>
+class session<R(A...), Named, Policy>
+    : public detail::callable<
+          session<R(A...), Named, Policy>,
+          detail::session_target<detail::caller<R(A...), Named, Policy>, R, A...>, R, A...> {
+  using session_target = detail::session_target<detail::caller<R(A...), Named, Policy>, R, A...>;
+
+ public:
+  /// Opens a session on a machine of `fn`'s pool, with its policy. If that fails, each call says
+  /// why. Its destructor closes the session; that takes as long as a call, or a tenth of a second
+  /// if the guest does not answer.
+  explicit session(const virtine_fn<R(A...), Named, Policy>& fn) : target_(fn.target()) {}
+  session(const session&) = delete;
+  session& operator=(const session&) = delete;
+
+  // Of callable. The session must outlive what with() returns.
+  [[nodiscard]] std::shared_ptr<session_target> target() const {
+    return {std::shared_ptr<void>{}, &target_};
+  }
+  [[nodiscard]] static const call_options& options() { return detail::default_options; }
+
+ private:
+  mutable session_target target_;
 };
 
 template <class R, class... A, class Named, class Policy>
-session(virtine_fn<R(A...), Named, Policy>&) -> session<R(A...), Named, Policy>;
+session(const virtine_fn<R(A...), Named, Policy>&) -> session<R(A...), Named, Policy>;
 
 }  // namespace virtine

@@ -6,13 +6,13 @@
 #pragma once
 
 #include <cstdint>
-#include <ranges>
 #include <string_view>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 #include <virtine/abi/checks.hpp>
+#include <virtine/call/callable.hpp>
+#include <virtine/call/caller.hpp>
 #include <virtine/call/entry_checks.hpp>
 #include <virtine/call/source_image.hpp>
 #include <virtine/guest/call.hpp>
@@ -40,36 +40,23 @@ struct any_policy {
 /// For another policy or a pool of your choice make a virtine_fn of it:
 /// `virtine::virtine_fn fn{square, policy}; fn(3);`
 template <class Sig, class Entry>
-class marked;
+class virtine_function;
 
 template <class R, class... A, class Entry>
-class marked<R(A...), Entry> : public function_entry<R(A...), Entry>,
-                               detail::check_source<Entry>,
-                               detail::check_signature<R(A...)>,
-                               detail::check_entry<R(A...), Entry, detail::any_policy> {
+class virtine_function<R(A...), Entry>
+    : public function_entry<R(A...), Entry>,
+      detail::check_source<Entry>,
+      detail::check_signature<R(A...)>,
+      detail::check_entry<R(A...), Entry, detail::any_policy>,
+      public detail::callable<virtine_function<R(A...), Entry>,
+                              detail::caller<R(A...), Entry, deny_all>, R, A...> {
  public:
-#ifdef __cpp_exceptions
-  R operator()(A... arguments) const {
-    return function()(arguments...);
-  }
-#endif
-  [[nodiscard]] result<R> try_call(A... arguments) const {
-    return function().try_call(arguments...);
-  }
-  pending<R> async(A... arguments) const {
-    return function().async(arguments...);
-  }
-  template <std::ranges::input_range Jobs>
-  [[nodiscard]] auto each(Jobs&& jobs) const {
-    return function().each(jobs);
-  }
-  template <std::ranges::forward_range Jobs>
-  [[nodiscard]] auto together(Jobs&& jobs) const {
-    return function().together(jobs);
-  }
-  [[nodiscard]] auto with(call_options options) const {
-    return function().with(std::move(options));
-  }
+  /// Returns the pool that the calls of this function take their machines from, in all uses.
+  [[nodiscard]] static auto& pool() { return function().pool(); }
+
+  // Of callable.
+  [[nodiscard]] static const auto& target() { return function().target(); }
+  [[nodiscard]] static const call_options& options() { return detail::default_options; }
 
  private:
   static auto& function() {
@@ -79,9 +66,10 @@ class marked<R(A...), Entry> : public function_entry<R(A...), Entry>,
 };
 
 template <class Sig, class Entry, class Policy = deny_all>
-virtine_fn(const marked<Sig, Entry>&, Policy = {}) -> virtine_fn<Sig, Entry, Policy>;
+virtine_fn(const virtine_function<Sig, Entry>&, Policy = {}) -> virtine_fn<Sig, Entry, Policy>;
 template <class Sig, class Entry, class Image, class Policy = deny_all>
-virtine_fn(const marked<Sig, Entry>&, pool<Image>&, Policy = {}) -> virtine_fn<Sig, Entry, Policy>;
+virtine_fn(const virtine_function<Sig, Entry>&, pool<Image>&, Policy = {})
+    -> virtine_fn<Sig, Entry, Policy>;
 
 namespace detail {
 
@@ -91,7 +79,7 @@ template <class Sig, class Entry, auto Body>
 class native;
 
 template <class R, class... A, class Entry, auto Body>
-class native<R(A...), Entry, Body> : public marked<R(A...), Entry> {
+class native<R(A...), Entry, Body> : public virtine_function<R(A...), Entry> {
  public:
 #ifdef __clang__
   // A fault in a guest names the line of the call.
@@ -117,9 +105,9 @@ class native<R(A...), Entry, Body> : public marked<R(A...), Entry> {
 // nothing calls.
 
 /// Marks a function: `VIRTINE(square, (int x) -> int) { return x * x; }` declares `square`, whose
-/// calls run in virtual machines (virtine::marked). The result's type has to be written. The file
-/// includes, before that, the header that virtine-cc makes of it, and does not compile without.
-/// docs/guide.md says how a build keeps the two in step.
+/// calls run in virtual machines (virtine::virtine_function). The result's type has to be written.
+/// The file includes, before that, the header that virtine-cc makes of it, and does not compile
+/// without. docs/guide.md says how a build keeps the two in step.
 #define VIRTINE(function, ...)                                                               \
   [[maybe_unused]] static inline auto virtine_body_##function __VA_ARGS__;                   \
   namespace {                                                                                \
@@ -154,9 +142,9 @@ class native<R(A...), Entry, Body> : public marked<R(A...), Entry> {
       &virtine_body_##function>                                             \
       function{};
 #else
-#define VIRTINE_DECLARE_MARKED(function)                                                    \
-  [[maybe_unused]] static constexpr ::virtine::marked<virtine_marked_##function::signature, \
-                                                      VIRTINE_MARKED_ENTRY(function)>       \
+#define VIRTINE_DECLARE_MARKED(function)                                    \
+  [[maybe_unused]] static constexpr ::virtine::virtine_function<            \
+      virtine_marked_##function::signature, VIRTINE_MARKED_ENTRY(function)> \
       function{};
 #endif
 #endif

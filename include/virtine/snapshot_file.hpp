@@ -173,7 +173,7 @@ inline result<void> write_snapshot(const snapshot& from, std::uint64_t processor
                                        .content = digest_of(pages, content)}};
 
   auto target = file_to_replace(path);
-  if (!target) return target.why();
+  if (!target) return target.error();
   // A file of its own that takes the place of the old one when it is whole. It is not flushed to
   // the disk: what a crash leaves of it is found damaged. Its name is short, because that of the
   // file may be as long as names can be.
@@ -207,7 +207,7 @@ inline result<initialised_data> read_snapshot(const image_description& image,
   std::array<saved_header, 1> headers;
   saved_header& header = headers.front();
   auto got = read_all(file, std::as_writable_bytes(std::span(headers)), 0);
-  if (!got) return got.why();
+  if (!got) return got.error();
   if (header.magic != saved_header::expected_magic) return refused("this is not a snapshot file");
   if (header.format != saved_header::expected_format || header.version != VIRTINE_VERSION) {
     return refused("the snapshot is of another version of the library");
@@ -230,10 +230,10 @@ inline result<initialised_data> read_snapshot(const image_description& image,
   initialised_data data;
   data.pages.resize(header.pages);
   got = read_all(file, std::as_writable_bytes(std::span(data.pages)), sizeof header);
-  if (!got) return got.why();
+  if (!got) return got.error();
   data.content.resize(header.pages * x86::page_size);
   got = read_all(file, data.content, sizeof header + data.pages.size() * sizeof(std::uint64_t));
-  if (!got) return got.why();
+  if (!got) return got.error();
   if (header.content != digest_of(data.pages, data.content)) {
     return refused("the snapshot file is damaged");
   }
@@ -263,7 +263,7 @@ std::uint64_t digest_of_instructions(const Cpuid& cpuid, std::uint64_t xcr0) {
 /// Returns the digest of this host's processor as guests see it.
 inline result<std::uint64_t> processor_digest() {
   auto cpu = guest_cpu::shared();
-  if (!cpu) return cpu.why();
+  if (!cpu) return cpu.error();
   return digest{}
       .add(digest_of(*(*cpu)->cpuid, (*cpu)->xcr0))
       .add(digest_of_instructions(x86::native_cpuid, x86::native_xcr0()))
@@ -280,15 +280,15 @@ concept snapshot_image = guest_image<T> && T::description.mode ==
 /// Writes the process's snapshot of Image to `path`, running the initialiser if no machine holds
 /// one. The file has what the initialiser left in the guest's data, may be read by its owner alone,
 /// and replaces an older one in one step; a symbolic link stays, and leads to the new file. Fails
-/// as creating a machine does, or with errc::kvm_call if the file cannot be written, as where
+/// as creating a machine does, or with errc::os_error if the file cannot be written, as where
 /// something that is not a regular file has the name: a device, a pipe, a directory.
 template <snapshot_image Image>
 result<void> save_snapshot(const std::string& path) {
   return os::or_out_of_memory([&]() -> result<void> {
     auto processor = detail::processor_digest();
-    if (!processor) return processor.why();
+    if (!processor) return processor.error();
     auto from = detail::shared_snapshot<detail::machine>(Image::description);
-    if (!from) return from.why();
+    if (!from) return from.error();
     return detail::write_snapshot(**from, *processor, path);
   });
 }
@@ -296,14 +296,14 @@ result<void> save_snapshot(const std::string& path) {
 /// Makes the file at `path` the process's snapshot of Image: machines that are made from now on
 /// begin with it, as long as one of them, their pool or the returned value is kept. Fails with
 /// errc::snapshot_refused if the file was not saved from this very image, by this version of the
-/// library, on such a host, or is not as it was saved; with errc::kvm_call if it cannot be read.
+/// library, on such a host, or is not as it was saved; with errc::os_error if it cannot be read.
 template <snapshot_image Image>
 result<std::shared_ptr<const detail::snapshot>> load_snapshot(const std::string& path) {
   return os::or_out_of_memory([&]() -> result<std::shared_ptr<const detail::snapshot>> {
     auto processor = detail::processor_digest();
-    if (!processor) return processor.why();
+    if (!processor) return processor.error();
     auto data = detail::read_snapshot(Image::description, *processor, path);
-    if (!data) return data.why();
+    if (!data) return data.error();
     auto made = detail::snapshot::create(Image::description, *data);
     if (!made) return made;
     detail::held_snapshot& held = detail::place_of(Image::description).held();

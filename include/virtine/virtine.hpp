@@ -6,9 +6,10 @@
 #include <virtine/allow_entropy.hpp>
 #include <virtine/bare_machine.hpp>
 #include <virtine/bytes.hpp>
+#include <virtine/call_options.hpp>
 #include <virtine/error.hpp>
+#include <virtine/function.hpp>
 #include <virtine/hypercall.hpp>
-#include <virtine/machine/machine.hpp>
 #include <virtine/policy.hpp>
 #include <virtine/pool.hpp>
 #include <virtine/posix.hpp>

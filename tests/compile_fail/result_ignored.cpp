@@ -6,7 +6,7 @@
 
 void call(virtine::virtine_fn<int(int), guests::square>& square) {
 #ifdef VALID
-  if (auto done = square.try_call(3); !done) throw virtine::failure(done.why());
+  if (auto done = square.try_call(3); !done) throw virtine::failure(done.error());
 #else
   square.try_call(3);
 #endif

@@ -4,7 +4,7 @@
 // SPDX-License-Identifier: MIT
 #include <cstddef>
 
-#include <virtine/call/object_bytes.hpp>
+#include <virtine/abi/object_bytes.hpp>
 
 #ifndef __has_builtin
 #define __has_builtin(name) 0

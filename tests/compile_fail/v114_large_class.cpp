@@ -1,7 +1,7 @@
 // error: virtine \[V114\]: a guest can give this class to the host, and it is too large
 // Padding or bools somewhere in it: which, would take the compiler too long to find out.
 // SPDX-License-Identifier: MIT
-#include <virtine/call/object_bytes.hpp>
+#include <virtine/abi/object_bytes.hpp>
 
 struct sample {
   bool good;

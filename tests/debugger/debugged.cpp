@@ -13,7 +13,7 @@
 int main(int argc, char** argv) {
   if (argc != 4) return 2;
   if (auto system = virtine::kvm::system::open(); !system) {
-    std::printf("skipped: %s\n", virtine::to_string(system.why()).c_str());
+    std::printf("skipped: %s\n", virtine::to_string(system.error()).c_str());
     return 77;
   }
   virtine::virtine_fn<int(int), guests::chain> chain;
@@ -31,7 +31,7 @@ int main(int argc, char** argv) {
   if (weight) {
     std::printf("weight %d\n", *weight);
   } else {
-    std::printf("%s\n", virtine::to_string(weight.why()).c_str());
+    std::printf("%s\n", virtine::to_string(weight.error()).c_str());
   }
   return 0;
 }

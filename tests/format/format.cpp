@@ -23,7 +23,7 @@ TEST_CASE("an error is formatted as to_string renders it") {
                  .instruction = 0x20040,
                  .symbol = "poke",
                  .offset = 4};
-  const error host{.code = errc::kvm_call, .os_error = EINVAL, .operation = "KVM_RUN"};
+  const error host{.code = errc::os_error, .os_error = EINVAL, .operation = "KVM_RUN"};
   CHECK(fmt::format("{}", fault) ==
         "guest_fault: null pointer access writing 0x10 at 0x20040 in poke+0x4");
   CHECK(fmt::format("{}", host) == to_string(host));

@@ -69,7 +69,7 @@ class own_folder {
 // time may well be over.
 template <class T>
 bool is_or_too_late(const virtine::result<T>& reply, T expected) {
-  return reply ? *reply == expected : reply.why().code == virtine::errc::timed_out;
+  return reply ? *reply == expected : reply.error().code == virtine::errc::timed_out;
 }
 
 }  // namespace
@@ -109,7 +109,7 @@ int n = later.get();  // or try_get(), ready(), wait(), cancel()
     // clang-format on
     CHECK(n == 6765);
   } catch (const virtine::failure& why) {
-    CHECK(why.why().code == virtine::errc::timed_out);
+    CHECK(why.error().code == virtine::errc::timed_out);
   }
 
   const std::stop_source source;
@@ -142,7 +142,7 @@ TEST_CASE("a flag that a signal handler sets ends a call", "[guide]") {
 auto r = fib.with({.stop_if = is_interrupted}).try_call(40);  // Else errc::cancelled.
   // clang-format on
   REQUIRE_FALSE(r);
-  CHECK(r.why().code == virtine::errc::cancelled);
+  CHECK(r.error().code == virtine::errc::cancelled);
   interrupted = 0;
 }
 
@@ -155,9 +155,9 @@ TEST_CASE("what an initialiser left is saved and loaded", "[guide]") {
     // clang-format off
 auto loaded = virtine::load_snapshot<guests::sieve>(file);
 if (!loaded) {                                                // then the initialiser runs,
-  log(to_string(loaded.why()));                               // and what it leaves can be
+  log(to_string(loaded.error()));                               // and what it leaves can be
   auto saved = virtine::save_snapshot<guests::sieve>(file);   // saved for the next process
-  if (!saved) log(to_string(saved.why()));
+  if (!saved) log(to_string(saved.error()));
 }
     // clang-format on
     CHECK(fs::exists(file));
@@ -199,11 +199,12 @@ auto policy = virtine::policy{
       return table[*index];
     })};
   // clang-format on
-  virtine::virtine_fn<int(std::uint32_t), guests::asker::look_up, decltype(policy)> look_up{policy};
-  CHECK(look_up(99) == 7);
-  const auto rejected = look_up.try_call(100);
+  virtine::virtine_fn<int(std::uint32_t), guests::asker::poll_debugger, decltype(policy)>
+      poll_debugger{policy};
+  CHECK(poll_debugger(99) == 7);
+  const auto rejected = poll_debugger.try_call(100);
   REQUIRE_FALSE(rejected);
-  CHECK(rejected.why().code == virtine::errc::hypercall_rejected);
+  CHECK(rejected.error().code == virtine::errc::hypercall_rejected);
 }
 
 TEST_CASE("a policy of POSIX grants", "[guide]") {
@@ -228,7 +229,7 @@ virtine::policy policy{
     posix::descriptor<3>(fd, posix::reading),                    // stays the caller's
     posix::clock(), posix::entropy(),
     posix::arguments({"tool", "-v"}), posix::environment({"LANG=C"}),
-    posix::others_fail()};                                       // with ENOSYS; else they end the call
+    posix::others_fail_with_enosys()};                                       // with ENOSYS; else they end the call
   // clang-format on
   virtine::virtine_fn<int(), guests::asker::count_grants, decltype(policy)> count_grants{policy};
   CHECK(count_grants() == 6);
@@ -280,5 +281,5 @@ auto why = virtine::gdb::debug(divide, {.socket = "fault.sock",
   const auto [three, why] = calls.get();
   CHECK(three == 3);
   REQUIRE_FALSE(why);
-  CHECK(why.why().code == virtine::errc::guest_fault);
+  CHECK(why.error().code == virtine::errc::guest_fault);
 }

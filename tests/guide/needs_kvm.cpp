@@ -8,7 +8,7 @@
 
 [[maybe_unused]] static const bool there_is_kvm = [] {
   if (const auto system = virtine::kvm::system::open(); !system) {
-    std::printf("skipped: %s\n", virtine::to_string(system.why()).c_str());
+    std::printf("skipped: %s\n", virtine::to_string(system.error()).c_str());
     std::exit(77);
   }
   return true;

@@ -44,5 +44,5 @@ TEST_CASE("what a call can do", "[readme]") {
 
   CHECK(total == 6);
   // On a machine that is busy with other things the time may well be over.
-  CHECK((r ? *r == 6 : r.why().code == virtine::errc::timed_out));
+  CHECK((r ? *r == 6 : r.error().code == virtine::errc::timed_out));
 }

@@ -27,13 +27,12 @@ LAYERS = [
     "image guest_memory tainted",
     "machine/",
     "bare_machine call_options pool_options policy/",
-    "call/ policy_usage",
-    "pool/ allow",
+    "pool/ policy_usage allow",
     "pool pending policy",
-    "allow_entropy",
-    "posix/",
+    "call/ allow_entropy",
+    "posix/ gdb/",
     "posix virtine_fn",
-    "session single_source snapshot_file gdb/",
+    "session single_source function snapshot_file",
     "virtine gdb format",
 ]
 # Included by users only.

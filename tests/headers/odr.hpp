@@ -16,7 +16,7 @@ struct addresses {
   const char* content = nullptr;
   std::string (*to_string)(const virtine::error&) = nullptr;
   virtine::detail::layout (*layout_of)(const virtine::image_description&) = nullptr;
-  virtine::result<int> (virtine::virtine_fn<int(int), guests::square>::*call)(int) = nullptr;
+  decltype(&virtine::virtine_fn<int(int), guests::square>::try_call) call = nullptr;
 
   friend bool operator==(const addresses&, const addresses&) = default;
 };

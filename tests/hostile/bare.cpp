@@ -50,7 +50,7 @@ struct bare_arena {
   }
   void expect_good() {
     const auto product = good.try_call(6, 7);
-    INFO(to_string(product ? virtine::error{} : product.why()));
+    INFO(to_string(product ? virtine::error{} : product.error()));
     REQUIRE(product);
     CHECK(*product == 42);
   }
@@ -81,9 +81,9 @@ struct driven {
     regs.rip = address;
     regs.rsp = virtine::bare_machine::stack_top - 16;
     regs.rflags = virtine::x86::initial_rflags;
-    if (auto set = machine->set_registers(regs); !set) return to_string(set.why());
+    if (auto set = machine->set_registers(regs); !set) return to_string(set.error());
     const auto ended = machine->run(limit);
-    if (!ended) return ended.why().code == errc::timed_out ? endless : to_string(ended.why());
+    if (!ended) return ended.error().code == errc::timed_out ? endless : to_string(ended.error());
     return std::string(virtine::kvm::name(*ended)) + ' ' +
            std::to_string(virtine::kvm::detail_of(*ended));
   }
@@ -97,7 +97,7 @@ struct driven {
   // Demands that the next run begins at 0, with registers of a new machine.
   void expect_new() {
     const auto next = machine->run();
-    INFO((next ? std::string(virtine::kvm::name(*next)) : to_string(next.why())));
+    INFO((next ? std::string(virtine::kvm::name(*next)) : to_string(next.error())));
     REQUIRE(next);
     const auto* io = std::get_if<virtine::kvm::io_exit>(&*next);
     REQUIRE(io != nullptr);
@@ -145,9 +145,9 @@ TEST_CASE("H40: a bare guest that ruins its machine ruins no other call", "[host
     if (number == break_next && !can_set_breakpoints()) continue;
     const auto ended = a.run(number);
     if (!ended) {
-      INFO(to_string(ended.why()));
+      INFO(to_string(ended.error()));
       // KVM refuses some states in ways that only it can tell.
-      const errc code = ended.why().code;
+      const errc code = ended.error().code;
       const bool known = code == errc::guest_fault || code == errc::timed_out ||
                          code == errc::hypercall_denied || code == errc::machine_failure;
       CHECK(known);
@@ -164,17 +164,17 @@ TEST_CASE("H41: what a bare guest does wrong is told from what its host does", "
   const auto fault_of = [&](unsigned number) {
     const auto ended = a.run(number);
     REQUIRE_FALSE(ended);
-    INFO(to_string(ended.why()));
-    CHECK(ended.why().code == errc::guest_fault);
+    INFO(to_string(ended.error()));
+    CHECK(ended.error().code == errc::guest_fault);
     a.expect_good();
-    return ended.why().fault;
+    return ended.error().fault;
   };
   // INT3 without a descriptor table: a KVM that runs CPL 0 by its emulator does not know it, and
   // one on emulated SVM delivers it for ever, which the deadline ends.
   const auto unhandled = a.run(2);
   REQUIRE_FALSE(unhandled);
-  const fault_kind kind = unhandled.why().fault.kind;
-  CHECK((unhandled.why().code == errc::timed_out || kind == fault_kind::triple_fault ||
+  const fault_kind kind = unhandled.error().fault.kind;
+  CHECK((unhandled.error().code == errc::timed_out || kind == fault_kind::triple_fault ||
          kind == fault_kind::other));
   a.expect_good();
   CHECK(fault_of(7).kind == fault_kind::unmapped_access);
@@ -185,11 +185,11 @@ TEST_CASE("H41: what a bare guest does wrong is told from what its host does", "
   CHECK(fault_of(13).kind == fault_kind::triple_fault);
   const auto denied = a.run(10);
   REQUIRE_FALSE(denied);
-  CHECK(denied.why().code == errc::hypercall_denied);
-  CHECK(denied.why().detail == 1);
+  CHECK(denied.error().code == errc::hypercall_denied);
+  CHECK(denied.error().detail == 1);
   const auto stuck = a.run(5);
   REQUIRE_FALSE(stuck);
-  CHECK(stuck.why().code == errc::timed_out);
+  CHECK(stuck.error().code == errc::timed_out);
   a.expect_good();
 }
 
@@ -319,8 +319,8 @@ TEST_CASE("H83: a bare guest does not become a host, and reaches no APIC", "[hos
     INFO(which);
     const auto done = virtualise.with({.timeout = 10s}).try_call(which);
     const bool may_be = which >= 3 && which <= 6;
-    INFO((done ? "done" : to_string(done.why())));
-    CHECK((done ? may_be : done.why().code == errc::guest_fault));
+    INFO((done ? "done" : to_string(done.error())));
+    CHECK((done ? may_be : done.error().code == errc::guest_fault));
     a.expect_good();
   }
   // The filter of MSRs does not cover these.

@@ -39,8 +39,8 @@ struct batches {
   void expect_failure(const std::vector<job>& jobs, virtine::errc code) {
     const auto ended = run(jobs);
     REQUIRE_FALSE(ended);
-    CHECK(ended.why().code == code);
-    if (ended.why().job) CHECK(*ended.why().job < jobs.size());
+    CHECK(ended.error().code == code);
+    if (ended.error().job) CHECK(*ended.error().job < jobs.size());
     a.expect_good();
   }
 };
@@ -67,8 +67,8 @@ TEST_CASE("H49: a job that overwrites what runs its batch gets no further than i
   for (const word index : {word{2}, word{1} << 32, ~word{0}}) {
     const auto ended = b.run({attack("write", frame_of(1) - 8, index), attack("undefined")});
     REQUIRE_FALSE(ended);
-    CHECK(ended.why().code == virtine::errc::guest_fault);
-    CHECK_FALSE(ended.why().job);
+    CHECK(ended.error().code == virtine::errc::guest_fault);
+    CHECK_FALSE(ended.error().job);
     b.a.expect_good();
   }
   // An end that is none: what has not run has no result.
@@ -84,8 +84,8 @@ TEST_CASE("H50: jobs reach each other's frames, and the host looks at its own pl
   const auto changed = b.run({attack("pause"), attack("write", frame_of(0), 77),
                               attack("write", frame_of(3) + 16, 99), attack("write", 0, 1)});
   REQUIRE_FALSE(changed);  // The last one writes to where the one before it told it to.
-  CHECK(changed.why().fault.address == 99);
-  CHECK(changed.why().job == 3u);
+  CHECK(changed.error().fault.address == 99);
+  CHECK(changed.error().job == 3u);
   b.a.expect_good();
   const auto forged = b.run({attack("pause"), attack("write", frame_of(0), 77)});
   REQUIRE(forged);
@@ -149,9 +149,9 @@ TEST_CASE("H52: nothing is left of a batch for the next", "[hostile]") {
                                                   attack("done_at_once"), attack("loop_forever"),
                                                   attack("flags_done")});
   CHECK(replies[0]);
-  CHECK(replies[1].why().fault.kind == fault_kind::invalid_opcode);
+  CHECK(replies[1].error().fault.kind == fault_kind::invalid_opcode);
   CHECK(replies[2]);
-  CHECK(replies[3].why().code == virtine::errc::timed_out);
+  CHECK(replies[3].error().code == virtine::errc::timed_out);
   CHECK(replies[4]);
   b.a.expect_good();
 }
@@ -164,9 +164,9 @@ TEST_CASE("H53: the loops of the trampoline's page give nothing to who jumps int
     INFO(at);
     const word target = x86::trampoline_page + at;
     const auto alone = b.a.run("jump_to", target, 0, 0, {.timeout = 20ms});
-    if (!alone) CHECK_FALSE(virtine::is_host_side(alone.why().code));
+    if (!alone) CHECK(virtine::blame_of(alone.error().code) != virtine::blame::host);
     const auto among = b.run({attack("jump_to", target), attack("pause")});
-    if (!among) CHECK_FALSE(virtine::is_host_side(among.why().code));
+    if (!among) CHECK(virtine::blame_of(among.error().code) != virtine::blame::host);
     b.a.expect_good();
   }
 }

@@ -40,7 +40,7 @@ void check_unfit(const virtine::error& why, std::uint64_t page) {
   const std::string text = to_string(why);
   INFO(text);
   CHECK(why.code == errc::host_unfit);
-  CHECK(virtine::is_host_side(why.code));
+  CHECK(virtine::blame_of(why.code) == virtine::blame::host);
   CHECK(why.fault.vector == x86::exception_vector::page_fault);
   CHECK(why.fault.address / x86::page_size == page / x86::page_size);
   CHECK(why.fault.instruction / x86::page_size == trampoline / x86::page_size);
@@ -62,7 +62,7 @@ class unfit : public virtine::detail::guest_access {
   static virtine::result<std::unique_ptr<unfit>> create(
       const std::shared_ptr<const virtine::detail::snapshot>& from) {
     auto made = machine::create(from);
-    if (!made) return made.why();
+    if (!made) return made.error();
     take_page(**made, stack);
     return std::unique_ptr<unfit>(new unfit(*std::move(made)));
   }
@@ -99,7 +99,7 @@ TEST_CASE("H74: what fails before a guest's first instruction is the host's", "[
       take_page(**made, page);
       const auto ended = (*made)->enter(image::attack::address, {});
       REQUIRE_FALSE(ended);
-      check_unfit(ended.why(), page);
+      check_unfit(ended.error(), page);
       CHECK((*made)->poisoned());
     }
 
@@ -107,7 +107,7 @@ TEST_CASE("H74: what fails before a guest's first instruction is the host's", "[
     prepare(a.pool, page);
     const auto ended = a.run("good");
     REQUIRE_FALSE(ended);
-    check_unfit(ended.why(), page);
+    check_unfit(ended.error(), page);
     // Once, and the machine is gone.
     CHECK(a.pool.size() == 0);
     CHECK(a.pool.stats().created == 1);
@@ -119,21 +119,21 @@ TEST_CASE("H74: what fails before a guest's first instruction is the host's", "[
     const auto each = good.each(std::array{job{2, 3}, job{4, 5}});
     REQUIRE(each.size() == 2);
     REQUIRE_FALSE(each[0]);
-    check_unfit(each[0].why(), page);
+    check_unfit(each[0].error(), page);
     REQUIRE(each[1]);
     CHECK(*each[1] == 20);
 
     prepare(a.pool, page);
     const auto together = good.together(std::array{job{2, 3}});
     REQUIRE_FALSE(together);
-    check_unfit(together.why(), page);
+    check_unfit(together.error(), page);
 
     prepare(a.pool, page);
     {
       virtine::session s(good);
       const auto called = s.try_call(2, 3);
       REQUIRE_FALSE(called);
-      check_unfit(called.why(), page);
+      check_unfit(called.error(), page);
     }
     a.expect_good();
   }
@@ -146,7 +146,7 @@ TEST_CASE("H75: an initialiser is not blamed for what fails before it runs", "[h
   REQUIRE(base);
   const auto made = virtine::detail::run_initialiser<unfit>(*base);
   REQUIRE_FALSE(made);
-  check_unfit(made.why(), stack);
+  check_unfit(made.error(), stack);
 }
 
 TEST_CASE("H77: an image whose sizes wrap makes no machine", "[hostile]") {
@@ -157,7 +157,7 @@ TEST_CASE("H77: an image whose sizes wrap makes no machine", "[hostile]") {
     wrong.arguments_size = size;
     const auto made = machine::create(wrong);
     REQUIRE_FALSE(made);
-    CHECK(made.why().code == errc::machine_failure);
+    CHECK(made.error().code == errc::machine_failure);
     wrong = image::description;
     wrong.stack_size = size / x86::page_size * x86::page_size;
     CHECK_FALSE(machine::create(wrong));

@@ -79,7 +79,7 @@ inline std::ostream& operator<<(std::ostream& out, const outcome& o) {
 
 inline outcome seen(const virtine::result<word>& ended) {
   if (ended) return {.returned = true, .value = *ended};
-  const virtine::error& why = ended.why();
+  const virtine::error& why = ended.error();
   const virtine::fault& f = why.fault;
   outcome o{.code = why.code,
             .kind = f.kind,
@@ -140,7 +140,7 @@ class arena {
   /// Demands that the next call on the pool is right.
   void expect_good() {
     const auto product = good_.try_call(6, 7);
-    INFO("the call after the attack: " << (product ? "" : to_string(product.why())));
+    INFO("the call after the attack: " << (product ? "" : to_string(product.error())));
     REQUIRE(product);
     CHECK(*product == 42);
   }

@@ -328,7 +328,7 @@ void compare_nesting(const char* host_a, const char* host_b, tally& count) {
     for (const scratch* each : {&tree, &copy}) plant(each->path());
     auto fn = function(policy{posix::directory<A>(tree.path(host_a), first, UINT64_MAX),
                               posix::directory<B>(tree.path(host_b), second, UINT64_MAX),
-                              posix::others_fail()});
+                              posix::others_fail_with_enosys()});
     compare_all(fn,
                 {grant_model{fs::path(A.view()), host_a, first == posix::read_write},
                  grant_model{fs::path(B.view()), host_b, second == posix::read_write}},
@@ -364,7 +364,7 @@ TEST_CASE("H101: what is granted to be read is not moved to where it can be writ
   auto fn = function(
       policy{posix::directory<"/w">(files.path("w"), posix::read_write),
              posix::directory<"/w/project/.git">(files.path("w/project/.git"), posix::read_only),
-             posix::others_fail()});
+             posix::others_fail_with_enosys()});
   script moves;
   moves.add(SYS_open, {moves.text("/w"), O_RDONLY | O_DIRECTORY, 0});          // 3
   moves.add(SYS_open, {moves.text("/w/project"), O_RDONLY | O_DIRECTORY, 0});  // 4
@@ -417,7 +417,8 @@ TEST_CASE("H101: what is granted to be read is not moved to where it can be writ
 
 TEST_CASE("H104: file systems by which the kernel shows itself are refused by every call",
           "[hostile]") {
-  auto fn = function(policy{posix::directory<"/">("/", posix::read_write), posix::others_fail()});
+  auto fn = function(
+      policy{posix::directory<"/">("/", posix::read_write), posix::others_fail_with_enosys()});
   unsigned seen = 0;
   for (const char* path :
        {"/proc", "/proc/self", "/proc/1/environ", "/proc/sys/kernel/core_pattern", "/sys",
@@ -465,7 +466,7 @@ TEST_CASE("H104: file systems by which the kernel shows itself are refused by ev
     const auto granted = posix::try_directory<"/k">(path, posix::read_only);
     if (S_ISDIR(status.st_mode)) {
       REQUIRE_FALSE(granted.has_value());
-      CHECK(granted.why().os_error == EACCES);
+      CHECK(granted.error().os_error == EACCES);
     }
   }
   CHECK(seen >= 3);
@@ -672,7 +673,7 @@ TEST_CASE("H107: calls that would need more than a look at names, or would wait,
   plant(files.path());
   auto fn = function(policy{posix::directory<"/w">(files.path("one"), posix::read_write),
                             posix::directory<"/w/p/b">(files.path("one/p/b"), posix::read_only),
-                            posix::clock(), posix::entropy(), posix::others_fail()});
+                            posix::clock(), posix::entropy(), posix::others_fail_with_enosys()});
   const auto before = listing(files.path());
   script what;
   const auto a = what.text("/w/p");

@@ -18,11 +18,11 @@ void expect_foul(arena& a, const char* name, word value, word port, word count =
   INFO(name << ' ' << port << ' ' << count);
   const auto ended = a.run(name, value, port, count);
   REQUIRE_FALSE(ended);
-  CHECK(ended.why().code == virtine::errc::guest_fault);
-  CHECK(ended.why().fault.kind == fault_kind::general_protection);
+  CHECK(ended.error().code == virtine::errc::guest_fault);
+  CHECK(ended.error().fault.kind == fault_kind::general_protection);
   const word at = address_of(name);
-  CHECK(ended.why().fault.instruction >= at);
-  CHECK(ended.why().fault.instruction <= at + 2);
+  CHECK(ended.error().fault.instruction >= at);
+  CHECK(ended.error().fault.instruction <= at + 2);
   CHECK(a.pool.size() == 0);
   a.expect_good();
 }
@@ -93,14 +93,14 @@ TEST_CASE("H23: our own ports are open in one way only", "[hostile][long]") {
   for (const word count : {word{1}, word{2}, word{1000}, word{1} << 40}) {
     INFO(count);
     const auto ended = a.run("outs_32", 0, done, count);
-    if (!ended) CHECK(ended.why().fault.kind == fault_kind::general_protection);
+    if (!ended) CHECK(ended.error().fault.kind == fault_kind::general_protection);
     CHECK(a.pool.size() == (ended ? 1 : 0));
     a.expect_good();
   }
   const auto forged = a.run("outs_32", 0, call, 1);
   REQUIRE_FALSE(forged);
-  CHECK((forged.why().code == virtine::errc::hypercall_denied ||
-         forged.why().code == virtine::errc::guest_fault));
+  CHECK((forged.error().code == virtine::errc::hypercall_denied ||
+         forged.error().code == virtine::errc::guest_fault));
   a.expect_good();
 }
 
@@ -109,15 +109,15 @@ TEST_CASE("H61: a system call is nothing but a request, and denied without a pol
   for (const word number : {word{0}, word{1}, word{59}, word{0xffffffff}}) {
     const auto denied = a.run("out_32", number, system_call);
     REQUIRE_FALSE(denied);
-    CHECK(denied.why().code == virtine::errc::system_call_denied);
-    CHECK(denied.why().detail == number);
+    CHECK(denied.error().code == virtine::errc::system_call_denied);
+    CHECK(denied.error().detail == number);
     CHECK(a.pool.size() == 0);
     a.expect_good();
   }
   for (const word number : {word{60}, word{231}}) {
     const auto exited = a.run("out_32", number, system_call);
     REQUIRE_FALSE(exited);
-    CHECK(exited.why().code == virtine::errc::exited);
+    CHECK(exited.error().code == virtine::errc::exited);
     a.expect_good();
   }
 }
@@ -128,9 +128,9 @@ TEST_CASE("H24: a trap flag that is set at an exit ends the machine", "[hostile]
     INFO(name);
     const auto ended = a.run(name);
     REQUIRE_FALSE(ended);
-    CHECK(ended.why().code == virtine::errc::guest_fault);
+    CHECK(ended.error().code == virtine::errc::guest_fault);
     // The exception itself where it comes first.
-    const fault_kind kind = ended.why().fault.kind;
+    const fault_kind kind = ended.error().fault.kind;
     CHECK((kind == fault_kind::general_protection || kind == fault_kind::debug));
     CHECK(a.pool.size() == 0);
     a.expect_good();

@@ -182,9 +182,9 @@ TEST_CASE("H63: no length wraps, and a short count is the worst that a long one 
   large.add(SYS_writev, {1, large.vectors({{buffer, 200 << 10}, {buffer, 200 << 10}}), 2});
   fn(std::span(large.calls), std::span(large.memory));
   CHECK(large[0] == -EFAULT);
-  CHECK(large[1] == std::int64_t{posix::most_bytes_moved});
-  CHECK(large.calls.back().result == std::int64_t{posix::most_bytes_moved});
-  CHECK(text.size() == 2 * posix::most_bytes_moved);
+  CHECK(large[1] == std::int64_t{posix::max_bytes_moved});
+  CHECK(large.calls.back().result == std::int64_t{posix::max_bytes_moved});
+  CHECK(text.size() == 2 * posix::max_bytes_moved);
 }
 
 TEST_CASE("H64: no path leads out of what is granted", "[hostile]") {

@@ -86,7 +86,7 @@ TEST_CASE("H13: what only some processors have is harmless, or a fault", "[hosti
     INFO(name);
     const auto ended = a.run(name, 0, 0, 0x33);
     if (!ended) {
-      const virtine::error& why = ended.why();
+      const virtine::error& why = ended.error();
       INFO(to_string(why));
       CHECK(why.code == virtine::errc::guest_fault);
       // KVM on Intel writes VMCALL over a VMMCALL, and so shares the guest's rights to its code.
@@ -119,11 +119,11 @@ TEST_CASE("H15: there is no way to a kernel: SYSCALL, SYSENTER, INT n", "[hostil
   arena a;
   const auto ended = a.run("system_call");
   REQUIRE_FALSE(ended);
-  CHECK(ended.why().fault.kind == fault_kind::system_call);
-  CHECK(ended.why().fault.access == access::none);
-  CHECK(ended.why().fault.instruction == address_of("system_call"));
-  REQUIRE(ended.why().fault.symbol != nullptr);
-  CHECK(ended.why().fault.symbol == std::string("system_call"));
+  CHECK(ended.error().fault.kind == fault_kind::system_call);
+  CHECK(ended.error().fault.access == access::none);
+  CHECK(ended.error().fault.instruction == address_of("system_call"));
+  REQUIRE(ended.error().fault.symbol != nullptr);
+  CHECK(ended.error().fault.symbol == std::string("system_call"));
   a.expect_good();
   a.expect_one_of({invalid_opcode("system_enter"), general_protection("system_enter")},
                   "system_enter");
@@ -203,20 +203,20 @@ TEST_CASE("H17: far transfers lead to no other mode and no other level", "[hosti
         FAIL_CHECK("this selector must lead nowhere");
       } else if (selector == 0x30 || selector == 0x33) {
         // A hypercall that is denied, or a return to a level that is not below.
-        const bool denied = ended.why().code == virtine::errc::hypercall_denied;
-        const bool refused = ended.why().code == virtine::errc::guest_fault && selector == 0x30;
+        const bool denied = ended.error().code == virtine::errc::hypercall_denied;
+        const bool refused = ended.error().code == virtine::errc::guest_fault && selector == 0x30;
         CHECK((denied || refused));
       } else {
-        CHECK(ended.why().code == virtine::errc::guest_fault);
+        CHECK(ended.error().code == virtine::errc::guest_fault);
         // #NP from the table of one software KVM's own, #UD where its emulator is asked, and a
         // return to CPL 0 reads SS and RSP from beyond the stack's end before it looks further.
-        const fault_kind kind = ended.why().fault.kind;
+        const fault_kind kind = ended.error().fault.kind;
         const bool known = kind == fault_kind::general_protection ||
                            kind == fault_kind::invalid_opcode || kind == fault_kind::other ||
                            kind == fault_kind::protection;
         CHECK(known);
-        REQUIRE(ended.why().fault.symbol != nullptr);
-        CHECK(std::string(ended.why().fault.symbol) == name);
+        REQUIRE(ended.error().fault.symbol != nullptr);
+        CHECK(std::string(ended.error().fault.symbol) == name);
       }
       a.expect_good();
     }
@@ -250,7 +250,7 @@ TEST_CASE("H43: no code segment but the entry's is left for the next call", "[ho
   arena a;
   for (const word stack : std::initializer_list<word>{0x2b, 0x33}) {
     const auto ended = a.run("leave_by_interrupt_return", 0x2b, stack);
-    if (!ended) CHECK(ended.why().code == virtine::errc::guest_fault);
+    if (!ended) CHECK(ended.error().code == virtine::errc::guest_fault);
     a.expect_good();
   }
 }

@@ -104,8 +104,8 @@ struct asking {
     INFO(name << std::hex << " 0x" << a << " 0x" << b << " 0x" << c);
     const auto ended = run(name, a, b, c);
     REQUIRE_FALSE(ended);
-    CHECK(ended.why().code == errc::hypercall_rejected);
-    CHECK(ended.why().operation != nullptr);
+    CHECK(ended.error().code == errc::hypercall_rejected);
+    CHECK(ended.error().operation != nullptr);
     CHECK(seen_by_host.handled == 0);
     CHECK(pool.size() == 0);
     expect_good();
@@ -124,8 +124,8 @@ TEST_CASE("H26: hypercalls that the policy does not name are denied", "[hostile]
   const auto denied = [](const virtine::result<word>& ended, word number) {
     INFO(number);
     REQUIRE_FALSE(ended);
-    CHECK(ended.why().code == errc::hypercall_denied);
-    CHECK(ended.why().detail == number);
+    CHECK(ended.error().code == errc::hypercall_denied);
+    CHECK(ended.error().detail == number);
   };
   for (const word number : {word{0}, word{1}, word{7}, word{8}, word{100}, word{0x7fffffff},
                             word{0x80000000}, word{0xfffffffe}, word{0xffffffff}}) {
@@ -178,7 +178,7 @@ TEST_CASE("H27: a hypercall's frame must lie in the guest's memory", "[hostile][
     INFO(frame);
     const auto ended = a.run("hypercall", number_call::number, frame);
     REQUIRE_FALSE(ended);
-    CHECK(ended.why().code == errc::hypercall_rejected);
+    CHECK(ended.error().code == errc::hypercall_rejected);
     CHECK(a.pool.size() == 0);
     a.expect_good();
   }
@@ -266,7 +266,7 @@ TEST_CASE("H29: a handler fills only memory that the guest could have written", 
       CHECK(*ended == 0);
       CHECK(a.seen_by_host.filled == 0);
     } else {
-      CHECK(ended.why().code == errc::hypercall_rejected);
+      CHECK(ended.error().code == errc::hypercall_rejected);
       CHECK(a.pool.size() == 0);
     }
     a.expect_good();
@@ -296,7 +296,7 @@ TEST_CASE("H30: an output buffer is no larger than the guest's memory", "[hostil
     const auto ended = a.run("hypercall_fill", fill_call::number, data, count);
     // A handler may make an array of this size.
     CHECK(a.seen_by_host.room <= (end - data) / 8);
-    if (!ended) CHECK(ended.why().code == errc::hypercall_rejected);
+    if (!ended) CHECK(ended.error().code == errc::hypercall_rejected);
     a.expect_good();
   }
 }
@@ -319,8 +319,8 @@ TEST_CASE("H32: a flood of hypercalls ends at the limit", "[hostile]") {
   for (const word limit : std::initializer_list<word>{0, 1, 50}) {
     const auto ended = a.run("flood", 0, 0, empty_call::number, {.hypercalls = limit});
     REQUIRE_FALSE(ended);
-    CHECK(ended.why().code == errc::hypercall_limit);
-    CHECK(ended.why().detail == limit);
+    CHECK(ended.error().code == errc::hypercall_limit);
+    CHECK(ended.error().detail == limit);
     CHECK(a.seen_by_host.handled == static_cast<int>(limit));
     CHECK(a.pool.size() == 0);
     a.expect_good();
@@ -336,7 +336,7 @@ TEST_CASE("H33: a reply that its type does not have is not believed", "[hostile]
   virtine::virtine_fn<word(word, word), image::good> good(pool);
   const auto refused = [&](const auto& reply) {
     REQUIRE_FALSE(reply);
-    CHECK(reply.why().code == errc::bad_reply);
+    CHECK(reply.error().code == errc::bad_reply);
     const auto product = good.try_call(6, 7);
     REQUIRE(product);
     CHECK(*product == 42);
@@ -391,7 +391,7 @@ TEST_CASE("H35: a machine whose call failed takes no other", "[hostile]") {
   CHECK(m.poisoned());
   const auto again = enter("done_at_once");
   REQUIRE_FALSE(again);
-  CHECK(again.why().code == errc::machine_failure);
+  CHECK(again.error().code == errc::machine_failure);
 
   auto asking = virtine::detail::machine::create(image::description);
   REQUIRE(asking);

@@ -50,7 +50,7 @@ struct residence {
     for (int i = 0; i < 2; ++i) {
       const auto refused = call(s, "pause");
       REQUIRE_FALSE(refused);
-      CHECK(refused.why().code == why);
+      CHECK(refused.error().code == why);
     }
   }
 
@@ -62,7 +62,7 @@ struct residence {
       CHECK(call(s, "pause").has_value());
       const auto ended = call(s, name, one, two);
       REQUIRE_FALSE(ended);
-      CHECK(ended.why().code == why);
+      CHECK(ended.error().code == why);
       expect_ended(s, why);
     }
     a.expect_good();
@@ -93,7 +93,7 @@ TEST_CASE("H54: a guest that overwrites its session's mailbox ends its session",
     const auto ended = residence::call(s, "write", request_word, number);
     REQUIRE_FALSE(ended);
     // Number 1 is the answer to the last call: the guest then has nothing to do.
-    CHECK((ended.why().code == errc::bad_reply || ended.why().code == errc::timed_out));
+    CHECK((ended.error().code == errc::bad_reply || ended.error().code == errc::timed_out));
   }
   r.a.expect_good();
   r.expect(errc::bad_reply, "scribble_forever", answer_word, 1000);
@@ -106,7 +106,7 @@ TEST_CASE("H54: a guest that overwrites its session's mailbox ends its session",
       CHECK(residence::call(s, "write", where_to, value));
       const auto ended = residence::call(s, "pause");
       REQUIRE_FALSE(ended);
-      CHECK(ended.why().code == errc::guest_fault);
+      CHECK(ended.error().code == errc::guest_fault);
       residence::expect_ended(s, errc::guest_fault);
     }
     r.a.expect_good();
@@ -137,7 +137,7 @@ TEST_CASE("H55: a guest that does not answer is ended at the deadline or by its 
   const auto ended =
       residence::call(s, "loop_forever", 0, 0, {.timeout = 1h, .stop = source.get_token()});
   REQUIRE_FALSE(ended);
-  CHECK(ended.why().code == errc::cancelled);
+  CHECK(ended.error().code == errc::cancelled);
 }
 
 TEST_CASE("H56: a guest that answers and does not go back is ended, called or not", "[hostile]") {
@@ -145,7 +145,7 @@ TEST_CASE("H56: a guest that answers and does not go back is ended, called or no
   {
     residence::session s(r.fn);
     CHECK(residence::call(s, "write_and_stay", answer_word, 1));
-    CHECK(residence::call(s, "pause").why().code == errc::timed_out);
+    CHECK(residence::call(s, "pause").error().code == errc::timed_out);
     residence::expect_ended(s, errc::timed_out);
   }
   r.a.expect_good();
@@ -154,7 +154,7 @@ TEST_CASE("H56: a guest that answers and does not go back is ended, called or no
     const auto threads = thread_count();
     CHECK(residence::call(s, "write_and_stay", answer_word, 1, {.timeout = 1h}));
     REQUIRE(comes_to(threads - 1));
-    CHECK(residence::call(s, "pause", 0, 0, {.timeout = 1h}).why().code == errc::timed_out);
+    CHECK(residence::call(s, "pause", 0, 0, {.timeout = 1h}).error().code == errc::timed_out);
   }
   r.a.expect_good();
   {
@@ -179,9 +179,9 @@ TEST_CASE("H57: no hypercall is served but during a call", "[hostile]") {
     CHECK(r.handled == before);
     // An emulated guest may be ended, as one that does not go to sleep, before it asks.
     const bool in_time = std::getenv("VIRTINE_HOST") == nullptr;
-    if (answered && before == 0 && (in_time || after.why().code != errc::timed_out)) {
-      CHECK(after.why().code == errc::hypercall_denied);
-      CHECK(after.why().detail == 7);
+    if (answered && before == 0 && (in_time || after.error().code != errc::timed_out)) {
+      CHECK(after.error().code == errc::hypercall_denied);
+      CHECK(after.error().detail == 7);
     }
   }
   r.a.expect_good();
@@ -190,7 +190,7 @@ TEST_CASE("H57: no hypercall is served but during a call", "[hostile]") {
   residence::session s(r.fn);
   const auto flooded = s.with({.hypercalls = 50}).try_call(address_of("flood"), 0, 0, 7);
   REQUIRE_FALSE(flooded);
-  CHECK(flooded.why().code == errc::hypercall_limit);
+  CHECK(flooded.error().code == errc::hypercall_limit);
   CHECK(r.handled == 50);
 }
 
@@ -228,7 +228,7 @@ TEST_CASE("H59: what the host checks of a reply is what the caller gets, while t
     std::array<bool, 4096> all{};
     const auto ended = s.try_call(all, 1);
     given += ended.has_value();
-    if (!ended) CHECK(ended.why().code == errc::bad_reply);
+    if (!ended) CHECK(ended.error().code == errc::bad_reply);
     unsigned char last = 0;
     std::memcpy(&last, &all.back(), 1);
     CHECK(last <= 1);
@@ -245,7 +245,7 @@ TEST_CASE("H60: a session's guest may jump into any part of the loops", "[hostil
     residence::session s(r.fn);
     const auto ended =
         residence::call(s, "jump_to", x86::trampoline_page + at, 0, {.timeout = 20ms});
-    if (!ended) CHECK_FALSE(virtine::is_host_side(ended.why().code));
+    if (!ended) CHECK(virtine::blame_of(ended.error().code) != virtine::blame::host);
   }
   r.a.expect_good();
 }

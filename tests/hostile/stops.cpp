@@ -70,7 +70,7 @@ class stops_soon {
 
 template <class T>
 bool failed_by(const virtine::result<T>& ended, errc why) {
-  return !ended && ended.why().code == why;
+  return !ended && ended.error().code == why;
 }
 
 // Has a call of every form not end by itself. Returns 0, or the number of the first that did not
@@ -320,7 +320,7 @@ TEST_CASE("H92: guests are stopped in the middle of anything", "[hostile]") {
           a.run(name, data, 0, 0, {.timeout = std::chrono::microseconds(100 + 371 * round)});
       REQUIRE_FALSE(ended);
       // Where nobody answers, a hypercall is its own end.
-      if (std::string_view(name) != "flood") CHECK(ended.why().code == errc::timed_out);
+      if (std::string_view(name) != "flood") CHECK(ended.error().code == errc::timed_out);
     }
   }
   a.expect_good();
@@ -375,7 +375,7 @@ TEST_CASE("H93: bare guests are stopped in the middle of anything", "[hostile]")
       REQUIRE(guest.set_registers(regs));
       const auto ended = guest.run(std::chrono::microseconds(300 + 1700 * round));
       REQUIRE_FALSE(ended);
-      CHECK(ended.why().code == errc::timed_out);
+      CHECK(ended.error().code == errc::timed_out);
       // All of its memory is the host's again, and a reset makes it as it was.
       const auto memory = guest.memory().view(virtine::guest_address{0}, 64 * 1024);
       REQUIRE(memory);
@@ -413,7 +413,7 @@ TEST_CASE("H94: a host that reads a guest's memory while a call is stopped keeps
       stopped = guest->resume();
     }
     REQUIRE_FALSE(stopped);
-    CHECK(stopped.why().code == errc::cancelled);
+    CHECK(stopped.error().code == errc::cancelled);
     CHECK(guest->read(virtine::guest_address{code}, 4096).value()[0] ==
           static_cast<std::byte>(image::description.segments[0].content[0]));
   }
@@ -451,7 +451,7 @@ TEST_CASE("H98: a host that reads a bare guest's memory while a call is stopped 
       stopped = guest->resume();
     }
     REQUIRE_FALSE(stopped);
-    CHECK(stopped.why().code == errc::cancelled);
+    CHECK(stopped.error().code == errc::cancelled);
     guest->arguments()[0] = std::byte{2};
   }
   CHECK(at_hypercall > 0);
@@ -479,8 +479,8 @@ TEST_CASE("H95: a host that reports a guest's fault while the call is stopped ke
     const auto ended = guest->enter(address_of("undefined"), {.stop = source.get_token()});
     other.join();
     REQUIRE_FALSE(ended);
-    const bool late = ended.why().code == errc::guest_fault;
-    CHECK((late || ended.why().code == errc::cancelled));
+    const bool late = ended.error().code == errc::guest_fault;
+    CHECK((late || ended.error().code == errc::cancelled));
     // Stays about the moment at which the guest faults.
     delay *= late ? 0.95 : 1.05;
     faulted += late ? 1 : 0;
@@ -558,7 +558,7 @@ TEST_CASE("H125: a child of fork waits for nobody who was stopping its parent's 
                                                     return false;
                                                   }});
     if (child == 0) {
-      const bool refused = !ended && ended.why().os_error == EIO;
+      const bool refused = !ended && ended.error().os_error == EIO;
       guest.reset();
       ::_exit(refused ? 0 : 1);
     }

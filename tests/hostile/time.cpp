@@ -15,7 +15,7 @@ TEST_CASE("H36: a guest that does not end is ended at its deadline", "[hostile]"
       INFO(name);
       const auto ended = a.run(name, 0, 0, 0, {.timeout = 20ms});
       REQUIRE_FALSE(ended);
-      CHECK(ended.why().code == virtine::errc::timed_out);
+      CHECK(ended.error().code == virtine::errc::timed_out);
       CHECK(a.pool.size() == 0);
       a.expect_good();
     }
@@ -32,7 +32,7 @@ TEST_CASE("H37: a guest that does not end is ended by its caller", "[hostile]") 
   const auto ended = a.run("loop_forever", 0, 0, 0,
                            {.timeout = std::chrono::hours(1), .stop = source.get_token()});
   REQUIRE_FALSE(ended);
-  CHECK(ended.why().code == virtine::errc::cancelled);
+  CHECK(ended.error().code == virtine::errc::cancelled);
   CHECK(a.pool.size() == 0);
   a.expect_good();
 }

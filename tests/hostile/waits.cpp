@@ -49,7 +49,7 @@ using image = guests::calls;
 using sig = void(std::span<told_call>, std::span<std::byte>);
 
 template <class Policy>
-auto function(Policy allowed) {
+auto granted(Policy allowed) {
   return virtine_fn<sig, image::make_calls, Policy>(std::move(allowed));
 }
 
@@ -147,8 +147,8 @@ TEST_CASE("H102: no call waits for a descriptor that other guests share", "[host
         if (::read(passes ? each.out.get() : master.get(), some.data(), some.size()) < 0) break;
       }
     });
-    auto readers = function(policy{posix::descriptor<3>(each.out.get(), posix::reading)});
-    auto writers = function(policy{posix::descriptor<3>(each.in.get(), posix::writing)});
+    auto readers = granted(policy{posix::descriptor<3>(each.out.get(), posix::reading)});
+    auto writers = granted(policy{posix::descriptor<3>(each.in.get(), posix::writing)});
     std::atomic<unsigned> ended = 0;
     std::atomic<unsigned> other_errors = 0;
     constexpr unsigned threads = 4;
@@ -170,7 +170,7 @@ TEST_CASE("H102: no call waits for a descriptor that other guests share", "[host
             const auto made =
                 fn.with({.timeout = 5ms}).try_call(std::span(what.calls), std::span(what.memory));
             ++ended;
-            if (!made && made.why().code != errc::timed_out) ++other_errors;
+            if (!made && made.error().code != errc::timed_out) ++other_errors;
           }
         });
       }
@@ -200,7 +200,7 @@ TEST_CASE("H103: what would have to wait is done later or in part, on every kind
       CHECK(move(in, 1, false) == -EOPNOTSUPP);
       const auto refused = posix::try_descriptor<3>(in, posix::reading);
       REQUIRE_FALSE(refused.has_value());
-      CHECK(refused.why().os_error == EWOULDBLOCK);
+      CHECK(refused.error().os_error == EWOULDBLOCK);
       continue;
     }
     const int flags_in = ::fcntl(in, F_GETFL);
@@ -242,7 +242,7 @@ TEST_CASE("H103: what would have to wait is done later or in part, on every kind
     }
     CHECK(written > 1000);
     // So does a guest's write, which ends with the guest's call.
-    auto fn = function(policy{posix::descriptor<3>(in, posix::writing)});
+    auto fn = granted(policy{posix::descriptor<3>(in, posix::writing)});
     script what;
     const auto memory = what.room(200'000);
     what.add(repeat, {1000});  // A terminal comes to have room for a little more.
@@ -250,7 +250,7 @@ TEST_CASE("H103: what would have to wait is done later or in part, on every kind
     const auto ended =
         fn.with({.timeout = 40ms}).try_call(std::span(what.calls), std::span(what.memory));
     REQUIRE_FALSE(ended.has_value());
-    CHECK(ended.why().code == errc::timed_out);
+    CHECK(ended.error().code == errc::timed_out);
     CHECK(::fcntl(in, F_GETFL) == flags_in);
     CHECK(::fcntl(out, F_GETFL) == flags_out);
   }
@@ -262,7 +262,7 @@ TEST_CASE("H108: opening a descriptor again gives no right that it lacks", "[hos
   for (const channel& each : all) {
     if (each.name != "pipe" && each.name != "FIFO") continue;
     INFO(each.name);
-    auto fn = function(policy{posix::descriptor<3>(each.out.get(), posix::reading_and_writing),
+    auto fn = granted(policy{posix::descriptor<3>(each.out.get(), posix::reading_and_writing),
                               posix::descriptor<4>(each.in.get(), posix::reading_and_writing)});
     script what;
     const auto memory = what.room(8);
@@ -280,7 +280,7 @@ TEST_CASE("H108: opening a descriptor again gives no right that it lacks", "[hos
   const os::fd writer(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
   REQUIRE(writer);
   reader = {};
-  auto fn = function(policy{posix::descriptor<3>(writer.get(), posix::writing)});
+  auto fn = granted(policy{posix::descriptor<3>(writer.get(), posix::writing)});
   script what;
   what.add(SYS_write, {3, what.room(8), 8});
   fn(std::span(what.calls), std::span(what.memory));
@@ -292,7 +292,7 @@ TEST_CASE("H109: a descriptor that could make its guest wait for ever is not gra
   const auto why = [](const os::fd& file) {
     REQUIRE(file);
     const auto granted = posix::try_descriptor<3>(file.get(), posix::reading);
-    return granted ? 0 : granted.why().os_error;
+    return granted ? 0 : granted.error().os_error;
   };
   CHECK(why(os::fd(::eventfd(0, EFD_CLOEXEC))) == EWOULDBLOCK);
   CHECK(why(os::fd(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC))) == EWOULDBLOCK);
@@ -305,11 +305,11 @@ TEST_CASE("H109: a descriptor that could make its guest wait for ever is not gra
   }
   // A regular file that waits for events, as some of the kernel's do.
   CHECK(why(os::fd(::open("/proc/self/mounts", O_RDONLY | O_CLOEXEC))) == EWOULDBLOCK);
-  CHECK(posix::try_descriptor<3>(-1, posix::reading).why().os_error == EBADF);
+  CHECK(posix::try_descriptor<3>(-1, posix::reading).error().os_error == EBADF);
 
   // A counter that is full: a second write would wait.
   const os::fd counter(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  auto fn = function(policy{posix::descriptor<3>(counter.get(), posix::reading_and_writing)});
+  auto fn = granted(policy{posix::descriptor<3>(counter.get(), posix::reading_and_writing)});
   script what;
   const auto most = what.bytes("\xfe\xff\xff\xff\xff\xff\xff\xff");
   const auto one = what.bytes(std::string("\1\0\0\0\0\0\0\0", 8));
@@ -323,5 +323,5 @@ TEST_CASE("H109: a descriptor that could make its guest wait for ever is not gra
   const auto ended =
       fn.with({.timeout = 40ms}).try_call(std::span(more.calls), std::span(more.memory));
   REQUIRE_FALSE(ended.has_value());
-  CHECK(ended.why().code == errc::timed_out);
+  CHECK(ended.error().code == errc::timed_out);
 }

@@ -60,14 +60,14 @@ void operator delete(void* at, std::size_t, std::align_val_t) noexcept {
 
 int main() {
   if (auto system = virtine::kvm::system::open(); !system) {
-    std::printf("skipped: %s\n", virtine::to_string(system.why()).c_str());
+    std::printf("skipped: %s\n", virtine::to_string(system.error()).c_str());
     return 77;
   }
   constexpr int calls = 100;
   int wrong = 0;
   virtine::virtine_fn<int(int), guests::square> square;
   if (const auto first = square.try_call(0); !first) {
-    std::printf("failed: %s\n", virtine::to_string(first.why()).c_str());
+    std::printf("failed: %s\n", virtine::to_string(first.error()).c_str());
     return 1;
   }
   for (int i = 0; i < 10; ++i) wrong += square.try_call(i).value_or(-1) != i * i;

@@ -100,7 +100,7 @@ void check_runs(cpu_mode mode) {
     // Behind the hlt is a loop that has no end.
     const auto stopped = made->run(20ms);
     REQUIRE_FALSE(stopped.has_value());
-    CHECK(stopped.why().code == errc::timed_out);
+    CHECK(stopped.error().code == errc::timed_out);
     // Where KVM shadows page tables, nothing is left of a guest whose memory was taken away.
     REQUIRE(made->reset());
   }
@@ -137,7 +137,7 @@ void check_fib() {
   for (const int n : {0, 1, 2, 10, 3, 10}) {
     INFO("fib(" << n << ')');
     const auto got = in_guest.try_call(n);
-    INFO((got ? std::string() : to_string(got.why())));
+    INFO((got ? std::string() : to_string(got.error())));
     REQUIRE(got.has_value());
     CHECK(*got == fib(n));
   }
@@ -209,20 +209,20 @@ TEST_CASE("a file is loaded like bytes", "[bare]") {
   const auto refused =
       made->load_file(guest_address{end - image.segments[0].content.size() + 1}, file.path);
   REQUIRE_FALSE(refused.has_value());
-  CHECK(refused.why().code == errc::out_of_range);
+  CHECK(refused.error().code == errc::out_of_range);
   CHECK(made->memory().read<std::uint64_t>(guest_address{end - 8}).value() == 0);
 
   const auto missing = made->load_file(guest_address{0}, file.path.string() + "-none");
   REQUIRE_FALSE(missing.has_value());
-  CHECK(missing.why().code == errc::kvm_call);
-  CHECK(missing.why().os_error == ENOENT);
+  CHECK(missing.error().code == errc::os_error);
+  CHECK(missing.error().os_error == ENOENT);
 }
 
 TEST_CASE("a directory is not a file to load", "[bare]") {
   const auto made = bare_machine::create(bare_options{}).value();
   const auto refused = made->load_file(guest_address{0x9000}, "/proc");
   REQUIRE_FALSE(refused.has_value());
-  CHECK(refused.why().code == errc::kvm_call);
+  CHECK(refused.error().code == errc::os_error);
 }
 
 TEST_CASE("loads and views stay within the memory", "[bare]") {
@@ -234,11 +234,11 @@ TEST_CASE("loads and views stay within the memory", "[bare]") {
   for (const std::uint64_t at : {std::uint64_t{64 * 1024 - 15}, std::uint64_t{64 * 1024},
                                  UINT64_MAX - 15, UINT64_MAX - 7, UINT64_MAX}) {
     INFO(at);
-    CHECK(made->load(guest_address{at}, data).why().code == errc::out_of_range);
-    CHECK(made->write(guest_address{at}, data).why().code == errc::out_of_range);
-    CHECK(made->read(guest_address{at}, 16).why().code == errc::out_of_range);
+    CHECK(made->load(guest_address{at}, data).error().code == errc::out_of_range);
+    CHECK(made->write(guest_address{at}, data).error().code == errc::out_of_range);
+    CHECK(made->read(guest_address{at}, 16).error().code == errc::out_of_range);
   }
-  CHECK(made->read(guest_address{1}, UINT64_MAX).why().code == errc::out_of_range);
+  CHECK(made->read(guest_address{1}, UINT64_MAX).error().code == errc::out_of_range);
 
   // The host writes to the guest's memory by a view of it.
   auto view = made->memory().view(guest_address{0x9000}, 4).value();
@@ -252,7 +252,7 @@ TEST_CASE("a bare machine is not made with options that make none", "[bare]") {
         bare_options{.memory = 16 * 1024}, bare_options{.memory = 64 * 1024 + 1}}) {
     const auto refused = bare_machine::create(wrong);
     REQUIRE_FALSE(refused.has_value());
-    CHECK(refused.why().code == errc::out_of_range);
+    CHECK(refused.error().code == errc::out_of_range);
   }
   CHECK(bare_machine::create(bare_options{.memory = 32 * 1024}).has_value());
 }
@@ -330,8 +330,8 @@ TEST_CASE("a bare guest's fault ends its call and no other", "[bare]") {
     CHECK(fault_on_zero(i) == i + 1);
     const auto fault = fault_on_zero.try_call(0);
     REQUIRE_FALSE(fault.has_value());
-    CHECK(fault.why().code == errc::guest_fault);
-    CHECK(fault.why().fault.kind == fault_kind::triple_fault);
+    CHECK(fault.error().code == errc::guest_fault);
+    CHECK(fault.error().fault.kind == fault_kind::triple_fault);
     CHECK(machines.size() == 0);
   }
   CHECK(fault_on_zero(41) == 42);
@@ -361,22 +361,22 @@ TEST_CASE("a bare guest reaches no MSR, port or memory but its own", "[bare][lon
       if (call == nullptr) continue;
       const auto fault = call->try_call(number(closed));
       REQUIRE_FALSE(fault.has_value());
-      CHECK(fault.why().code == errc::guest_fault);
+      CHECK(fault.error().code == errc::guest_fault);
     }
-    CHECK(read_msr.try_call(number(closed)).why().code == errc::guest_fault);
+    CHECK(read_msr.try_call(number(closed)).error().code == errc::guest_fault);
     CHECK(good(1) == 2);
   }
 
   const auto port = foreign_port.try_call(0);
   REQUIRE_FALSE(port.has_value());
-  CHECK(port.why().code == errc::guest_fault);
-  CHECK(port.why().fault.kind == fault_kind::general_protection);
-  CHECK(port.why().detail == 0x20);
+  CHECK(port.error().code == errc::guest_fault);
+  CHECK(port.error().fault.kind == fault_kind::general_protection);
+  CHECK(port.error().detail == 0x20);
   const auto outside = beyond.try_call(0x40000000);
   REQUIRE_FALSE(outside.has_value());
-  CHECK(outside.why().code == errc::guest_fault);
-  CHECK(outside.why().fault.kind == fault_kind::unmapped_access);
-  CHECK(outside.why().fault.address == 0x40000000);
+  CHECK(outside.error().code == errc::guest_fault);
+  CHECK(outside.error().fault.kind == fault_kind::unmapped_access);
+  CHECK(outside.error().fault.address == 0x40000000);
   CHECK(good(2) == 3);
 }
 
@@ -387,7 +387,7 @@ TEST_CASE("a bare guest that never ends is stopped", "[bare]") {
   for (int i = 1; i < 3; ++i) {
     const auto stopped = loop.with({.timeout = 20ms}).try_call(0);
     REQUIRE_FALSE(stopped.has_value());
-    CHECK(stopped.why().code == errc::timed_out);
+    CHECK(stopped.error().code == errc::timed_out);
     CHECK(good(i) == i + 1);
   }
 }

@@ -90,7 +90,7 @@ constexpr std::array soilers{
 
 std::vector<std::byte> seen_by_guest(virtine_fn<report_sig, kernel::report>& report) {
   const auto found = report.with({.timeout = 5s}).try_call();
-  INFO((found ? std::string() : to_string(found.why())));
+  INFO((found ? std::string() : to_string(found.error())));
   REQUIRE(found.has_value());
   return {found->span().begin(), found->span().end()};
 }

@@ -85,7 +85,7 @@ TEST_CASE("elements after a stop request cost no machine", "[batch]") {
   const auto replies = is_even.with({.stop = source.get_token()}).each(all);
   REQUIRE(replies.size() == 8);
   for (std::size_t i = 0; i < 3; ++i) CHECK(replies[i].value() == (i % 2 == 0));
-  for (std::size_t i = 3; i < 8; ++i) CHECK(replies[i].why().code == errc::cancelled);
+  for (std::size_t i = 3; i < 8; ++i) CHECK(replies[i].error().code == errc::cancelled);
   CHECK(b.machines.stats().created == 1);
   CHECK(b.machines.size() == 1);
 }
@@ -115,8 +115,8 @@ TEST_CASE("an element that fails stops no other", "[batch]") {
     if (divisor != 0) {
       CHECK(replies[i].value() == a / divisor);
     } else {
-      CHECK(replies[i].why().fault.kind == fault_kind::divide_error);
-      CHECK_FALSE(replies[i].why().job);
+      CHECK(replies[i].error().fault.kind == fault_kind::divide_error);
+      CHECK_FALSE(replies[i].error().job);
     }
   }
   CHECK(b.machines.size() == 1);
@@ -131,17 +131,17 @@ TEST_CASE("limits hold for each element", "[batch]") {
       spin.with({.timeout = 50ms})
           .each(std::array{UINT64_MAX, std::uint64_t{1}, UINT64_MAX, std::uint64_t{1}});
   REQUIRE(replies.size() == 4);
-  for (const std::size_t i : {0u, 2u}) CHECK(replies[i].why().code == errc::timed_out);
+  for (const std::size_t i : {0u, 2u}) CHECK(replies[i].error().code == errc::timed_out);
   for (const std::size_t i : {1u, 3u}) CHECK(replies[i].value() == 1);
 
   auto ask = b.fn<int(int), jobs::ask>();
   const auto asked = ask.with({.hypercalls = 3}).each(std::array{3, 4, 3});
   CHECK(asked[0].value() == 6);
-  CHECK(asked[1].why().code == errc::hypercall_limit);
+  CHECK(asked[1].error().code == errc::hypercall_limit);
   CHECK(asked[2].value() == 6);
 
   for (const auto& reply : spin.with({.timeout = 0ms}).each(std::array{1u, 2u})) {
-    CHECK(reply.why().code == errc::timed_out);
+    CHECK(reply.error().code == errc::timed_out);
   }
 }
 
@@ -212,9 +212,9 @@ TEST_CASE("spans of each job come and go", "[batch]") {
   std::vector<int> large(20'000, 1);
   const auto refused = negate.together(std::array{std::span(rows[1]), std::span(large)});
   REQUIRE_FALSE(refused);
-  CHECK(refused.why().code == errc::arguments_too_large);
-  CHECK(refused.why().job == 1u);
-  CHECK(refused.why().detail > 80'000);
+  CHECK(refused.error().code == errc::arguments_too_large);
+  CHECK(refused.error().job == 1u);
+  CHECK(refused.error().detail > 80'000);
   CHECK(large[0] == 1);
 }
 
@@ -237,10 +237,10 @@ TEST_CASE("a batch that fails says in which job", "[batch]") {
     pairs[bad].second = 0;
     const auto failed = quotient.together(pairs);
     REQUIRE_FALSE(failed);
-    CHECK(failed.why().code == errc::guest_fault);
-    CHECK(failed.why().fault.kind == fault_kind::divide_error);
-    CHECK(failed.why().job == bad);
-    CHECK(to_string(failed.why()).ends_with(", in job " + std::to_string(bad)));
+    CHECK(failed.error().code == errc::guest_fault);
+    CHECK(failed.error().fault.kind == fault_kind::divide_error);
+    CHECK(failed.error().job == bad);
+    CHECK(to_string(failed.error()).ends_with(", in job " + std::to_string(bad)));
     CHECK(b.machines.size() == 0);
     pairs[bad].second = 2;
   }
@@ -251,22 +251,22 @@ TEST_CASE("limits of a batch", "[batch]") {
   auto spin = b.fn<int(std::uint64_t), jobs::spin>();
   const auto late = spin.with({.timeout = 50ms}).together(std::array{std::uint64_t{1}, UINT64_MAX});
   REQUIRE_FALSE(late);
-  CHECK(late.why().code == errc::timed_out);
-  CHECK(late.why().job == 1u);
+  CHECK(late.error().code == errc::timed_out);
+  CHECK(late.error().job == 1u);
   CHECK(b.machines.size() == 0);
-  CHECK(spin.with({.timeout = 0ms}).together(std::array{1u}).why().code == errc::timed_out);
+  CHECK(spin.with({.timeout = 0ms}).together(std::array{1u}).error().code == errc::timed_out);
 
   auto ask = b.fn<int(int), jobs::ask>();
   CHECK(ask.with({.hypercalls = 6}).together(std::array{1, 2, 3}).value() == std::vector{1, 3, 6});
   CHECK(b.asked == 6);
   const auto many = ask.with({.hypercalls = 5}).together(std::array{1, 2, 3});
   REQUIRE_FALSE(many);
-  CHECK(many.why().code == errc::hypercall_limit);
-  CHECK(many.why().job == 2u);
+  CHECK(many.error().code == errc::hypercall_limit);
+  CHECK(many.error().job == 2u);
 
   std::stop_source source;
   source.request_stop();
-  CHECK(spin.with({.stop = source.get_token()}).together(std::array{1u}).why().code ==
+  CHECK(spin.with({.stop = source.get_token()}).together(std::array{1u}).error().code ==
         errc::cancelled);
 }
 
@@ -295,8 +295,8 @@ TEST_CASE("a handler that changes the jobs of its batch does not lead the host a
   virtine_fn<void(std::span<int>), jobs::ask_for, decltype(changing)> ask_for(machines, changing);
   const auto failed = ask_for.together(spans);
   REQUIRE_FALSE(failed);
-  CHECK(failed.why().code == errc::out_of_range);
-  CHECK(failed.why().job == 1u);
+  CHECK(failed.error().code == errc::out_of_range);
+  CHECK(failed.error().job == 1u);
 }
 
 TEST_CASE("bare images have each, one machine for all", "[batch]") {

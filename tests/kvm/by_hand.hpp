@@ -18,9 +18,9 @@ struct caller<R(A...)> {
                                  const A&... arguments) {
     const virtine::detail::marshaller<R(A...)> marshalled(arguments...);
     auto written = marshalled.write(machine.arguments(), machine.arguments_address());
-    if (!written) return written.why();
+    if (!written) return written.error();
     const auto stopped = machine.enter(function, {});
-    if (!stopped) return stopped.why();
+    if (!stopped) return stopped.error();
     auto reply = marshalled.read(machine.arguments());
     machine.restore(marshalled.used());
     return reply;

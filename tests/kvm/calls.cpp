@@ -227,8 +227,8 @@ TEST_CASE("arguments may fill the image's room to the last byte, and not one mor
 
   const auto refused = ends.try_call(data);
   REQUIRE_FALSE(refused.has_value());
-  CHECK(refused.why().code == errc::arguments_too_large);
-  CHECK(refused.why().detail == values::description.arguments_size + 1);
+  CHECK(refused.error().code == errc::arguments_too_large);
+  CHECK(refused.error().detail == values::description.arguments_size + 1);
   CHECK_THROWS_AS(ends(data), failure);
 
   // Nothing of a long call is left for a short one, and a refused call costs no machine.
@@ -271,8 +271,8 @@ TEST_CASE("sizes near the end of the number range do not wrap", "[calls]") {
         several.try_call({}, most, {}, {}, half, {}),
         several.try_call({}, most.first(SIZE_MAX / 16 + 1), {}, {}, half, {})}) {
     REQUIRE_FALSE(refused.has_value());
-    CHECK(refused.why().code == errc::arguments_too_large);
-    CHECK(refused.why().detail > values::description.arguments_size);
+    CHECK(refused.error().code == errc::arguments_too_large);
+    CHECK(refused.error().detail > values::description.arguments_size);
   }
   CHECK(number == 7);
   CHECK(several({}, {&value, 1}, {}, {}, {&number, 1}, {}) == 8);
@@ -286,7 +286,7 @@ TEST_CASE("a call throws what try_call returns", "[calls]") {
     static_cast<void>(as_bool(2));
     FAIL("no exception");
   } catch (const failure& why) {
-    CHECK(why.why().code == errc::bad_reply);
+    CHECK(why.error().code == errc::bad_reply);
     CHECK(std::string(why.what()).find("bad_reply") == 0);
   }
   CHECK(as_bool(1));
@@ -296,7 +296,7 @@ TEST_CASE("a reply that its type does not have changes nothing here", "[calls]")
   pool<raw> machines;
   fn<bool(std::uint8_t), raw::as_bool> as_bool(machines);
   for (const unsigned bad : {2u, 0x80u, 0xffu}) {
-    CHECK(as_bool.try_call(static_cast<std::uint8_t>(bad)).why().code == errc::bad_reply);
+    CHECK(as_bool.try_call(static_cast<std::uint8_t>(bad)).error().code == errc::bad_reply);
   }
 
   fn<colour(std::uint8_t, std::span<int>), raw::as_colour> as_colour(machines);
@@ -304,7 +304,7 @@ TEST_CASE("a reply that its type does not have changes nothing here", "[calls]")
   for (const unsigned bad : {0u, 4u, 255u}) {
     const auto given = as_colour.try_call(static_cast<std::uint8_t>(bad), out);
     REQUIRE_FALSE(given.has_value());
-    CHECK(given.why().code == errc::bad_reply);
+    CHECK(given.error().code == errc::bad_reply);
     CHECK(out == std::array<int, 2>{1, 2});
   }
   CHECK(as_colour(3, out) == colour::blue);
@@ -312,11 +312,11 @@ TEST_CASE("a reply that its type does not have changes nothing here", "[calls]")
 
   fn<interval(int, int), raw::as_interval> as_interval(machines);
   CHECK(as_interval(-1, 1).high == 1);
-  CHECK(as_interval.try_call(1, -1).why().code == errc::bad_reply);
+  CHECK(as_interval.try_call(1, -1).error().code == errc::bad_reply);
 
   fn<void(std::uint8_t, std::span<bool>), raw::set_bools> set_bools(machines);
   std::array<bool, 3> bools{};
-  CHECK(set_bools.try_call(3, bools).why().code == errc::bad_reply);
+  CHECK(set_bools.try_call(3, bools).error().code == errc::bad_reply);
   CHECK(bools == std::array<bool, 3>{});
   set_bools(0, bools);
   CHECK(bools == std::array<bool, 3>{true, true, false});
@@ -330,7 +330,7 @@ TEST_CASE("a forged length of a bounded result is not believed", "[calls]") {
   for (const std::uint64_t size : {std::uint64_t{9}, std::uint64_t{1} << 32, UINT64_MAX}) {
     const auto given = as_bytes.try_call(size, out);
     REQUIRE_FALSE(given.has_value());
-    CHECK(given.why().code == errc::bad_reply);
+    CHECK(given.error().code == errc::bad_reply);
     CHECK(out[0] == 3);
   }
   CHECK(as_bytes(8, out).text() == "abcdefgh");

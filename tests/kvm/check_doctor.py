@@ -23,7 +23,7 @@ IF_WORKING = {
     "guests": ("state_can_be_wiped", "xcr0", "wiped_by", "task_state"),
     "self_test": ("compiled_function", "bare_machine", "deadline"),
 }
-ADVICE = re.compile(r"(no_kvm|kvm_call|machine_failure): .{20,}")
+ADVICE = re.compile(r"(no_kvm|os_error|machine_failure): .{20,}")
 # What may change between two runs; leaf 1 has the number of the processor that was asked.
 UNSTEADY = ("mib_available", "leaf_1", "kvm_leaf_1_0")
 

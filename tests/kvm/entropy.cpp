@@ -55,11 +55,11 @@ TEST_CASE("a request for random bytes is met in full or not at all", "[entropy]"
     std::vector<std::byte> out(size);
     const auto refused = draw.try_call(out);
     REQUIRE_FALSE(refused.has_value());
-    CHECK(refused.why().code == errc::hypercall_rejected);
+    CHECK(refused.error().code == errc::hypercall_rejected);
     CHECK(std::ranges::all_of(out, [](std::byte b) { return b == std::byte{0}; }));
   }
   virtine_fn<void(), draws::draw_into_constants, decltype(policy)> constants{machines, policy};
-  CHECK(constants.try_call().why().code == errc::hypercall_rejected);
+  CHECK(constants.try_call().error().code == errc::hypercall_rejected);
 
   // With a limit of the host's own, the last of several pieces included.
   auto generous = virtine::policy{allow_entropy<1000>()};
@@ -70,5 +70,5 @@ TEST_CASE("a request for random bytes is met in full or not at all", "[entropy]"
       std::ranges::any_of(std::span(out).last(200), [](std::byte b) { return b != std::byte{0}; }));
   CHECK(draw_more.try_call(std::span(out).first(1000)).has_value());
   out.resize(1001);
-  CHECK(draw_more.try_call(out).why().code == errc::hypercall_rejected);
+  CHECK(draw_more.try_call(out).error().code == errc::hypercall_rejected);
 }

@@ -20,9 +20,9 @@ std::string place_of_jump(std::uint64_t address) {
   virtine_fn<void(std::uint64_t), jumps> jump;
   const auto outcome = jump.try_call(address);
   REQUIRE_FALSE(outcome.has_value());
-  const fault& f = outcome.why().fault;
-  INFO(to_string(outcome.why()));
-  REQUIRE(outcome.why().code == errc::guest_fault);
+  const fault& f = outcome.error().fault;
+  INFO(to_string(outcome.error()));
+  REQUIRE(outcome.error().code == errc::guest_fault);
   return f.symbol == nullptr ? "" : f.symbol;
 }
 

@@ -124,7 +124,7 @@ struct everything {
     }
     NEED(ask.try_call(3).value_or(0) == 3);
     const auto late = spin.with({.timeout = 20ms}).try_call(for_ever);
-    NEED(!late && late.why().code == errc::timed_out);
+    NEED(!late && late.error().code == errc::timed_out);
     std::stop_source stopping;
     std::jthread stopper([&] {
       std::this_thread::sleep_for(5ms);
@@ -132,7 +132,7 @@ struct everything {
     });
     const auto stopped =
         spin.with({.timeout = 40s, .stop = stopping.get_token()}).try_call(for_ever);
-    NEED(!stopped && stopped.why().code == errc::cancelled);
+    NEED(!stopped && stopped.error().code == errc::cancelled);
     NEED(machines.warm_up(2));
     machines.trim(0);
     NEED(machines.stats().machines == 0);
@@ -212,9 +212,9 @@ TEST_CASE("H111: a child of fork can use what its parent uses, whatever that doe
            NEED(first.ready() && third.ready());
            first.wait();
            first.cancel();
-           NEED(is_of_parent(first.try_get().why()));
-           NEED(is_of_parent(third.try_get().why()));
-           NEED(is_of_parent(third.event_fd().why()));
+           NEED(is_of_parent(first.try_get().error()));
+           NEED(is_of_parent(third.try_get().error()));
+           NEED(is_of_parent(third.event_fd().error()));
            second = std::move(third);
            return true;
          });
@@ -227,8 +227,8 @@ TEST_CASE("H111: a child of fork can use what its parent uses, whatever that doe
          session open(all->count);
          NEED(open.try_call().value_or(0) == 1);
          NEED_CHILD([&] {
-           NEED(is_of_parent(open.try_call().why()));
-           NEED(is_of_parent(open.try_call().why()));
+           NEED(is_of_parent(open.try_call().error()));
+           NEED(is_of_parent(open.try_call().error()));
            return true;
          });
          NEED(children_work(all));
@@ -241,7 +241,7 @@ TEST_CASE("H111: a child of fork can use what its parent uses, whatever that doe
          std::thread([&] { static_cast<void>(open->try_call(for_ever)); }).detach();
          std::this_thread::sleep_for(10ms);
          NEED_CHILD([&] {
-           NEED(is_of_parent(open->try_call(1).why()));
+           NEED(is_of_parent(open->try_call(1).error()));
            open.reset();
            return true;
          });
@@ -373,7 +373,7 @@ TEST_CASE("H111: a child of fork can use what its parent uses, whatever that doe
          };
          const auto ended = all->ask.try_call(1);
          if (is_child) {
-           bool good = !ended && ended.why().os_error == EIO;
+           bool good = !ended && ended.error().os_error == EIO;
            good = good && all->works();
            all.reset();
            ::_exit(good ? 0 : 1);
@@ -389,8 +389,8 @@ TEST_CASE("H111: a child of fork can use what its parent uses, whatever that doe
          auto used = machine::create(jobs::description);
          NEED(used && (*used)->enter(jobs::count::address, {}));
          NEED_CHILD([&] {
-           NEED((*guest)->run().why().os_error == EIO);
-           NEED((*used)->enter(jobs::count::address, {}).why().os_error == EIO);
+           NEED((*guest)->run().error().os_error == EIO);
+           NEED((*used)->enter(jobs::count::address, {}).error().os_error == EIO);
            guest = error{};
            used = error{};
            return true;

@@ -49,7 +49,7 @@ std::uint64_t address_of(std::string_view name) {
 
 // An entry of the image as a function whose hypercalls are answered.
 template <class Sig, class Entry>
-auto function() {
+auto debugged_function() {
   const auto policy = virtine::policy{allow<asked>([] {})};
   return virtine_fn<Sig, Entry, decltype(policy)>(policy);
 }
@@ -82,7 +82,7 @@ auto start(Fn& fn, gdb::options how, A... arguments) {
 }  // namespace
 
 TEST_CASE("a debugger sees a call's registers and steps through it", "[gdb]") {
-  auto triple = function<int(int), debugged::triple>();
+  auto triple = debugged_function<int(int), debugged::triple>();
   auto at = start(triple, {}, 14);
   CHECK(at.client.ask("?") == "T05");
   CHECK(at.client.rip() == debugged::triple::address);
@@ -101,7 +101,7 @@ TEST_CASE("a debugger sees a call's registers and steps through it", "[gdb]") {
 }
 
 TEST_CASE("breakpoints stop a call and do not show in its memory", "[gdb]") {
-  auto triple = function<int(int), debugged::triple>();
+  auto triple = debugged_function<int(int), debugged::triple>();
   auto at = start(triple, {}, 2);
   const std::string third = hex(address_of("triple_third"));
   const std::string code = at.client.ask("m" + third + ",2");
@@ -128,7 +128,7 @@ TEST_CASE("breakpoints stop a call and do not show in its memory", "[gdb]") {
 }
 
 TEST_CASE("a debugger changes code, data and arguments of its call only", "[gdb]") {
-  auto triple = function<int(int), debugged::triple>();
+  auto triple = debugged_function<int(int), debugged::triple>();
   auto at = start(triple, {}, 2);
   const std::uint64_t frame = debugger::number(at.client.ask("p5"));
   CHECK(at.client.ask("m" + hex(frame) + ",8") == "0000000002000000");
@@ -143,7 +143,7 @@ TEST_CASE("a debugger changes code, data and arguments of its call only", "[gdb]
 TEST_CASE("code that is changed while the guest has it in use", "[gdb]") {
   // Whatever the host keeps of the page has to go: here it has run before the change, and does so
   // again and again.
-  auto triple = function<int(int), debugged::triple>();
+  auto triple = debugged_function<int(int), debugged::triple>();
   auto at = start(triple, {}, 1);
   const std::string third = hex(address_of("triple_third"));
   for (int round = 0; round < 20; ++round) {
@@ -182,11 +182,11 @@ TEST_CASE("what a hypercall or a policy ends is told to the debugger", "[gdb]") 
   auto at = start(asks, {}, 0);
   CHECK(at.client.ask("c") == "X09");
   CHECK(at.client.said.find(gdb::to_hex("hypercall_rejected")) == 0);
-  CHECK(at.outcome().why().code == errc::hypercall_rejected);
+  CHECK(at.outcome().error().code == errc::hypercall_rejected);
 }
 
 TEST_CASE("a fault stops for the debugger, which decides how it goes on", "[gdb]") {
-  auto divides = function<int(int), debugged::divides>();
+  auto divides = debugged_function<int(int), debugged::divides>();
 
   auto ended = start(divides, {}, 0);
   CHECK(ended.client.ask("c") == "T08");
@@ -197,9 +197,9 @@ TEST_CASE("a fault stops for the debugger, which decides how it goes on", "[gdb]
   CHECK(ended.client.ask("C08") == "X09");
   const auto why = ended.outcome();
   REQUIRE_FALSE(why);
-  CHECK(why.why().code == errc::guest_fault);
-  CHECK(why.why().fault.kind == fault_kind::divide_error);
-  CHECK(why.why().fault.instruction == address_of("divides_here"));
+  CHECK(why.error().code == errc::guest_fault);
+  CHECK(why.error().fault.kind == fault_kind::divide_error);
+  CHECK(why.error().fault.instruction == address_of("divides_here"));
 
   auto mended = start(divides, {}, 0);
   CHECK(mended.client.ask("c") == "T08");
@@ -214,14 +214,14 @@ TEST_CASE("a fault stops for the debugger, which decides how it goes on", "[gdb]
   CHECK(found.client.ask("qRcmd,776879").find(gdb::to_hex("guest_fault: divide error")) == 0);
   CHECK(found.client.rip() == address_of("divides_here"));
   CHECK(found.client.ask("D") == "OK");
-  CHECK(found.outcome().why().fault.kind == fault_kind::divide_error);
+  CHECK(found.outcome().error().fault.kind == fault_kind::divide_error);
   const gdb::options free{.socket = gdb_client::socket_path(), .when = gdb::attach::at_fault};
   CHECK(gdb::debug(divides, free)(7) == 12);
   CHECK_FALSE(std::filesystem::exists(free.socket));
 }
 
 TEST_CASE("an int3 of the guest's own is not the debugger's", "[gdb]") {
-  auto traps = function<void(), debugged::traps>();
+  auto traps = debugged_function<void(), debugged::traps>();
   auto at = start(traps, {});
   CHECK(at.client.ask("c") == "T05");
   CHECK(at.client.said.find(gdb::to_hex("guest_fault: breakpoint")) == 0);
@@ -231,24 +231,24 @@ TEST_CASE("an int3 of the guest's own is not the debugger's", "[gdb]") {
 }
 
 TEST_CASE("a guest cannot write code under a debugger, nor go on from a foul exit", "[gdb]") {
-  auto rewrites = function<void(), debugged::rewrites>();
+  auto rewrites = debugged_function<void(), debugged::rewrites>();
   auto at = start(rewrites, {});
   // So that the page is one of the machine's own.
   CHECK(at.client.ask("Z0," + hex(debugged::foul::address) + ",1") == "OK");
   CHECK(at.client.ask("c") == "T0b");
   CHECK(at.client.ask("C0b") == "X09");
-  CHECK(at.outcome().why().fault.kind == fault_kind::protection);
+  CHECK(at.outcome().error().fault.kind == fault_kind::protection);
 
-  auto foul = function<void(), debugged::foul>();
+  auto foul = debugged_function<void(), debugged::foul>();
   auto left = start(foul, {});
   CHECK(left.client.ask("c") == "T0b");
   CHECK(left.client.ask("g").size() == 2 * gdb::register_file::size);
   CHECK(left.client.ask("c") == "X09");
-  CHECK(left.outcome().why().fault.kind == fault_kind::general_protection);
+  CHECK(left.outcome().error().fault.kind == fault_kind::general_protection);
 }
 
 TEST_CASE("a debugger breaks into a call that runs", "[gdb]") {
-  auto turns = function<void(), debugged::turns>();
+  auto turns = debugged_function<void(), debugged::turns>();
   auto at = start(turns, {});
   for (int i = 0; i < 3; ++i) {
     at.client.send("c");
@@ -267,7 +267,7 @@ TEST_CASE("a debugger breaks into a call that runs", "[gdb]") {
 }
 
 TEST_CASE("a call whose debugger lets go, kills or hangs up", "[gdb]") {
-  auto triple = function<int(int), debugged::triple>();
+  auto triple = debugged_function<int(int), debugged::triple>();
   auto left = start(triple, {}, 4);
   CHECK(left.client.ask("Z0," + hex(address_of("triple_third")) + ",1") == "OK");
   CHECK(left.client.ask("D") == "OK");
@@ -275,32 +275,32 @@ TEST_CASE("a call whose debugger lets go, kills or hangs up", "[gdb]") {
 
   auto killed = start(triple, {}, 4);
   killed.client.send("k");
-  CHECK(killed.outcome().why().code == errc::cancelled);
+  CHECK(killed.outcome().error().code == errc::cancelled);
 
   auto dropped = start(triple, {}, 4);
   CHECK(dropped.client.ask("?") == "T05");
   const auto why = dropped.outcome();
   REQUIRE_FALSE(why);
-  CHECK(why.why().code == errc::cancelled);
-  CHECK(to_string(why.why()).find("hung up") != std::string::npos);
+  CHECK(why.error().code == errc::cancelled);
+  CHECK(to_string(why.error()).find("hung up") != std::string::npos);
 
   // While the guest runs.
-  auto turns = function<void(), debugged::turns>();
+  auto turns = debugged_function<void(), debugged::turns>();
   auto running = start(turns, {});
   running.client.send("c");
-  CHECK(running.outcome().why().code == errc::cancelled);
+  CHECK(running.outcome().error().code == errc::cancelled);
 }
 
 TEST_CASE("limits hold while a call waits, stands still and runs", "[gdb]") {
   using namespace std::chrono_literals;
-  auto turns = function<void(), debugged::turns>();
+  auto turns = debugged_function<void(), debugged::turns>();
   // Nobody comes.
   gdb::options alone{.socket = gdb_client::socket_path(), .limits = {.timeout = 1ms}};
-  CHECK(gdb::debug(turns, alone).try_call().why().code == errc::timed_out);
+  CHECK(gdb::debug(turns, alone).try_call().error().code == errc::timed_out);
   std::stop_source stop;
   stop.request_stop();
   alone.limits = {.stop = stop.get_token()};
-  CHECK(gdb::debug(turns, alone).try_call().why().code == errc::cancelled);
+  CHECK(gdb::debug(turns, alone).try_call().error().code == errc::cancelled);
   CHECK_FALSE(std::filesystem::exists(alone.socket));
 
   std::stop_source still;
@@ -308,7 +308,7 @@ TEST_CASE("limits hold while a call waits, stands still and runs", "[gdb]") {
   CHECK(stopped.client.ask("?") == "T05");
   still.request_stop();
   CHECK(stopped.client.receive() == "gone");
-  CHECK(stopped.outcome().why().code == errc::cancelled);
+  CHECK(stopped.outcome().error().code == errc::cancelled);
 
   std::stop_source running;
   auto ended = start(turns, {.limits = {.stop = running.get_token()}});
@@ -318,7 +318,7 @@ TEST_CASE("limits hold while a call waits, stands still and runs", "[gdb]") {
   std::string last = ended.client.receive();
   if (last == "X09") last = ended.client.receive();
   CHECK(last == "gone");
-  CHECK(ended.outcome().why().code == errc::cancelled);
+  CHECK(ended.outcome().error().code == errc::cancelled);
 }
 
 TEST_CASE("system calls wait under a debugger as long as in any call", "[gdb]") {
@@ -347,7 +347,7 @@ TEST_CASE("system calls wait under a debugger as long as in any call", "[gdb]") 
 }
 
 TEST_CASE("the debugger's socket is the user's own, and replaces nothing", "[gdb]") {
-  auto triple = function<int(int), debugged::triple>();
+  auto triple = debugged_function<int(int), debugged::triple>();
   gdb::options at{.socket = gdb_client::socket_path()};
   auto call = std::async(std::launch::async, [&] { return gdb::debug(triple, at).try_call(1); });
   struct stat found {};
@@ -357,19 +357,19 @@ TEST_CASE("the debugger's socket is the user's own, and replaces nothing", "[gdb
   // Another that wants the same place.
   const auto second = gdb::debug(triple, at).try_call(1);
   REQUIRE_FALSE(second);
-  CHECK(second.why().code == errc::kvm_call);
-  CHECK(second.why().os_error == EADDRINUSE);
+  CHECK(second.error().code == errc::os_error);
+  CHECK(second.error().os_error == EADDRINUSE);
   CHECK(debugger::connect(at.socket, call).ask("D") == "OK");
   CHECK(call.get().value() == 3);
   CHECK_FALSE(std::filesystem::exists(at.socket));
 
   at.socket = std::string(200, 'x');
-  CHECK(gdb::debug(triple, at).try_call(1).why().os_error == ENAMETOOLONG);
-  CHECK(gdb::debug(triple, {}).try_call(1).why().os_error == EINVAL);
+  CHECK(gdb::debug(triple, at).try_call(1).error().os_error == ENAMETOOLONG);
+  CHECK(gdb::debug(triple, {}).try_call(1).error().os_error == EINVAL);
 }
 
 TEST_CASE("memory that is not the guest's is not the debugger's either", "[gdb]") {
-  auto triple = function<int(int), debugged::triple>();
+  auto triple = debugged_function<int(int), debugged::triple>();
   auto at = start(triple, {}, 1);
   const layout where = layout_of(debugged::description);
   // Tables and stubs, the guard, the trap stack and page tables, the ends of numbers.
@@ -392,7 +392,7 @@ TEST_CASE("memory that is not the guest's is not the debugger's either", "[gdb]"
 }
 
 TEST_CASE("registers of a call that are changed, or cannot be", "[gdb]") {
-  auto triple = function<int(int), debugged::triple>();
+  auto triple = debugged_function<int(int), debugged::triple>();
   auto at = start(triple, {}, 1);
   CHECK(at.client.ask("s") == "T05");
   // xmm3, st0, an fs base; selectors and RFLAGS.IOPL are not a debugger's to change.

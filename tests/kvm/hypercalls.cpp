@@ -135,7 +135,7 @@ TEST_CASE("a buffer is never larger than the guest's memory", "[hypercalls]") {
        {std::uint64_t{1} << 30, std::uint64_t{1} << 61, UINT64_MAX / 4, UINT64_MAX / 4 + 1}) {
     const auto refused = claims.try_call(claimed);
     REQUIRE_FALSE(refused.has_value());
-    CHECK(refused.why().code == errc::hypercall_rejected);
+    CHECK(refused.error().code == errc::hypercall_rejected);
   }
   CHECK(largest == 3000);
   CHECK(claims(5) == 0);
@@ -162,14 +162,14 @@ TEST_CASE("a handler may reject, which ends the call and its machine only", "[hy
   CHECK(machines.size() == 1);
   const auto refused = add.try_call(1, 11);
   REQUIRE_FALSE(refused.has_value());
-  CHECK(refused.why().code == errc::hypercall_rejected);
+  CHECK(refused.error().code == errc::hypercall_rejected);
   CHECK(machines.size() == 0);
   CHECK(add(1, -10) == -9);
 
   auto greet = function<void(std::string_view), asks::greet>(machines, allowed);
   CHECK(greet.try_call("good").has_value());
   CHECK(served == 3);
-  CHECK(greet.try_call("bad").why().code == errc::hypercall_rejected);
+  CHECK(greet.try_call("bad").error().code == errc::hypercall_rejected);
   CHECK(served == 5);
   greet("good");
 }
@@ -206,10 +206,10 @@ TEST_CASE("many hypercalls, and as many as the call allows", "[hypercalls]") {
   CHECK(machines.size() == 1);
   const auto stopped = knock_on.with({.hypercalls = 10}).try_call(11);
   REQUIRE_FALSE(stopped.has_value());
-  CHECK(stopped.why().code == errc::hypercall_limit);
-  CHECK(stopped.why().detail == 10);
+  CHECK(stopped.error().code == errc::hypercall_limit);
+  CHECK(stopped.error().detail == 10);
   CHECK(knocks == 20);
-  CHECK(knock_on.with({.hypercalls = 0}).try_call(1).why().code == errc::hypercall_limit);
+  CHECK(knock_on.with({.hypercalls = 0}).try_call(1).error().code == errc::hypercall_limit);
   CHECK(knock_on.with({.hypercalls = 0})(0) == 0);
 }
 

@@ -117,8 +117,8 @@ TEST_CASE("an immediate exit runs nothing until it is taken back", "[kvm]") {
   cpu.request_immediate_exit(true);
   const auto stopped = cpu.run();
   REQUIRE_FALSE(stopped.has_value());
-  CHECK(stopped.why().code == errc::kvm_call);
-  CHECK(stopped.why().os_error == EINTR);
+  CHECK(stopped.error().code == errc::os_error);
+  CHECK(stopped.error().os_error == EINTR);
   CHECK(cpu.get_regs().value().rip == code_at);
   cpu.request_immediate_exit(false);
   REQUIRE(cpu.run());
@@ -144,7 +144,7 @@ TEST_CASE("registers go in and come out with the run", "[kvm]") {
 
   cpu.synced_sregs().efer = ~std::uint64_t{0};
   cpu.mark_dirty(KVM_SYNC_X86_SREGS);
-  CHECK(cpu.run().why().os_error == EINVAL);
+  CHECK(cpu.run().error().os_error == EINVAL);
 }
 
 TEST_CASE("a write without memory behind it is an MMIO exit", "[kvm]") {
@@ -218,8 +218,8 @@ TEST_CASE("MSRs come back as they were set, and a refused one is named", "[kvm]"
   three.entries[2] = one.entries[0];
   for (const result<void>& refused : {cpu.set_msrs(three), cpu.get_msrs(three)}) {
     REQUIRE_FALSE(refused.has_value());
-    CHECK(refused.why().os_error == EINVAL);
-    CHECK(refused.why().detail == none_such);
+    CHECK(refused.error().os_error == EINVAL);
+    CHECK(refused.error().detail == none_such);
   }
 }
 
@@ -262,15 +262,15 @@ TEST_CASE("KVM's refusals carry the ioctl's name", "[kvm]") {
   crooked.memory_size = page;
   const auto refused = machine.vm.set_user_memory_region(crooked);
   REQUIRE_FALSE(refused.has_value());
-  CHECK(refused.why().os_error == EINVAL);
-  check_mentions(refused.why().operation, "KVM_SET_USER_MEMORY_REGION");
+  CHECK(refused.error().os_error == EINVAL);
+  check_mentions(refused.error().operation, "KVM_SET_USER_MEMORY_REGION");
 
   const auto second = machine.vm.create_vcpu(0, device().vcpu_mmap_size());
   REQUIRE_FALSE(second.has_value());
-  CHECK(second.why().os_error == EEXIST);
-  CHECK(machine.vm.create_vcpu(1, page / 2).why().os_error == EINVAL);
+  CHECK(second.error().os_error == EEXIST);
+  CHECK(machine.vm.create_vcpu(1, page / 2).error().os_error == EINVAL);
   CHECK(machine.vm.check_extension(kvm::capability::sync_regs).value() >= 3);
-  CHECK(machine.vm.enable_cap({}).why().os_error == EINVAL);
+  CHECK(machine.vm.enable_cap({}).error().os_error == EINVAL);
   CHECK(device().create_vm().value().set_tss_addr(0xfffbd000));
 }
 
@@ -284,6 +284,6 @@ TEST_CASE("a VM that gets no descriptor says which limit to raise", "[kvm]") {
   const auto refused = kvm.create_vm();
   ::setrlimit(RLIMIT_NOFILE, &before);
   REQUIRE_FALSE(refused.has_value());
-  CHECK(refused.why().os_error == EMFILE);
-  check_mentions(to_string(refused.why()), "ulimit -n");
+  CHECK(refused.error().os_error == EMFILE);
+  check_mentions(to_string(refused.error()), "ulimit -n");
 }

@@ -43,8 +43,8 @@ fault failed(pool<typename Entry::image>& on, A... arguments) {
   virtine_fn<Sig, Entry> fn(on);
   const auto outcome = fn.try_call(arguments...);
   REQUIRE_FALSE(outcome);
-  CHECK(outcome.why().code == errc::guest_fault);
-  return outcome.why().fault;
+  CHECK(outcome.error().code == errc::guest_fault);
+  return outcome.error().fault;
 }
 
 }  // namespace
@@ -194,12 +194,12 @@ TEST_CASE("what a call prints arrives when it ends, and nothing of before", "[li
   virtine_fn<void(int), speaks::leave, decltype(allowed)> leave(on, allowed);
   const auto left = leave.try_call(3);
   REQUIRE_FALSE(left);
-  CHECK(left.why().code == errc::exited);
+  CHECK(left.error().code == errc::exited);
   CHECK(text == "last words");
   // Without a grant, to print is what ends the call.
   const auto denied = virtine_fn<int(int), speaks::greet>(on).try_call(1);
   REQUIRE_FALSE(denied);
-  CHECK(denied.why().code == errc::system_call_denied);
+  CHECK(denied.error().code == errc::system_call_denied);
 }
 
 TEST_CASE("getenv gives what the policy grants", "[libraries]") {

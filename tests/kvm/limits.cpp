@@ -49,7 +49,7 @@ bool is_emulated() {
 // What `got` failed with, for messages; empty if it did not.
 template <class T>
 std::string failure_of(const result<T>& got) {
-  return got ? std::string() : to_string(got.why());
+  return got ? std::string() : to_string(got.error());
 }
 
 }  // namespace
@@ -61,7 +61,7 @@ TEST_CASE("a guest that never ends is stopped at its deadline", "[limits]") {
   for (int i = 0; i < 5; ++i) {
     const auto stopped = run_away.with({.timeout = 20ms}).try_call();
     REQUIRE_FALSE(stopped.has_value());
-    CHECK(stopped.why().code == errc::timed_out);
+    CHECK(stopped.error().code == errc::timed_out);
     // Its machine is not used again, and does not count.
     CHECK(machines.size() == 0);
     CHECK(work(i, 10) == 3 * i);
@@ -76,7 +76,7 @@ TEST_CASE("a deadline that has passed stops the call, whatever its distance", "[
        {std::chrono::nanoseconds(0), std::chrono::nanoseconds(-1), std::chrono::nanoseconds(-5s),
         std::chrono::nanoseconds(1), std::chrono::nanoseconds::min()}) {
     INFO(timeout.count());
-    CHECK(run_away.with({.timeout = timeout}).try_call().why().code == errc::timed_out);
+    CHECK(run_away.with({.timeout = timeout}).try_call().error().code == errc::timed_out);
   }
   work_fn work(machines, when_running(go_on));
   CHECK(work(1, 1) == 3);
@@ -105,7 +105,7 @@ TEST_CASE("each call has its own deadline", "[limits]") {
   first_ended = true;
   long_call.join();
   REQUIRE_FALSE(stopped.has_value());
-  CHECK(stopped.why().code == errc::timed_out);
+  CHECK(stopped.error().code == errc::timed_out);
   CHECK(machines.size() == 1);
 }
 
@@ -123,7 +123,7 @@ TEST_CASE("a deadline that passes in a handler ends the call when the guest woul
   // The guest cannot have gone on by the time that the handler returns.
   const auto stopped = until.with({.timeout = 150ms}).try_call(1);
   REQUIRE_FALSE(stopped.has_value());
-  CHECK(stopped.why().code == errc::timed_out);
+  CHECK(stopped.error().code == errc::timed_out);
   CHECK(asked <= 3);
 }
 
@@ -135,7 +135,7 @@ TEST_CASE("a call is cancelled before, during and not after", "[limits]") {
     source.request_stop();
     const auto stopped = work.with({.stop = source.get_token()}).try_call(1, 1);
     REQUIRE_FALSE(stopped.has_value());
-    CHECK(stopped.why().code == errc::cancelled);
+    CHECK(stopped.error().code == errc::cancelled);
   }
   for (int i = 0; i < 3; ++i) {
     std::stop_source source;
@@ -154,7 +154,7 @@ TEST_CASE("a call is cancelled before, during and not after", "[limits]") {
     runs.notify_one();
     other.join();
     REQUIRE_FALSE(stopped.has_value());
-    CHECK(stopped.why().code == errc::cancelled);
+    CHECK(stopped.error().code == errc::cancelled);
   }
   {
     std::stop_source source;
@@ -175,7 +175,7 @@ TEST_CASE("a handler may cancel the call that it serves", "[limits]") {
       }));
   const auto stopped = until.with({.stop = source.get_token()}).try_call(1);
   REQUIRE_FALSE(stopped.has_value());
-  CHECK(stopped.why().code == errc::cancelled);
+  CHECK(stopped.error().code == errc::cancelled);
   CHECK(asked == 3);
 
   // Also of a guest that would not stop by itself again.
@@ -183,7 +183,7 @@ TEST_CASE("a handler may cancel the call that it serves", "[limits]") {
   runaway_fn run_away(machines, when_running([&] { return later.request_stop(); }));
   const auto also = run_away.with({.timeout = 1h, .stop = later.get_token()}).try_call();
   REQUIRE_FALSE(also.has_value());
-  CHECK(also.why().code == errc::cancelled);
+  CHECK(also.error().code == errc::cancelled);
 }
 
 TEST_CASE("a cancelled call either completes or does not, at any moment", "[limits]") {
@@ -220,15 +220,15 @@ TEST_CASE("a cancelled call either completes or does not, at any moment", "[limi
     if (got) {
       ++completed;
       if (*got != 3 * i) other = "a wrong result";
-    } else if (got.why().code == errc::cancelled) {
+    } else if (got.error().code == errc::cancelled) {
       ++cancelled;
     } else {
-      other = to_string(got.why());
+      other = to_string(got.error());
     }
     while (!token.stop_requested()) std::this_thread::yield();
     const auto next = work.try_call(i + 1, 1);
     if (!next) {
-      other = "after: " + to_string(next.why());
+      other = "after: " + to_string(next.error());
     } else if (*next != 3 * (i + 1)) {
       other = "after: a wrong result";
     }
@@ -248,7 +248,7 @@ TEST_CASE("deadlines that pass at the moment of completion", "[limits][long]") {
   std::string other;
   for (int i = 0; i < rounds && other.empty(); ++i) {
     const auto got = work.with({.timeout = std::chrono::microseconds(i)}).try_call(i, 20'000);
-    if (got ? *got != 3 * i : got.why().code != errc::timed_out)
+    if (got ? *got != 3 * i : got.error().code != errc::timed_out)
       other = "short: " + failure_of(got);
     const auto next = work.try_call(i, 1);
     if (!next || *next != 3 * i) other = "after: " + failure_of(next);
@@ -302,7 +302,7 @@ TEST_CASE("a pool lends no more machines than it may", "[limits]") {
   virtine_fn<std::uint64_t(std::uint64_t), spins::until_told, spin_policy> outer(
       machines, when_running([&] {
         const auto refused = inner.try_call(1, 1);
-        if (!refused) seen.push_back(refused.why());
+        if (!refused) seen.push_back(refused.error());
         return false;
       }));
   CHECK(outer(1) == 1);
@@ -313,7 +313,8 @@ TEST_CASE("a pool lends no more machines than it may", "[limits]") {
   CHECK(machines.size() == 1);
 
   pool<guests::square> none({.max = 0});
-  CHECK(virtine_fn<int(int), guests::square>(none).try_call(1).why().code == errc::pool_exhausted);
+  CHECK(virtine_fn<int(int), guests::square>(none).try_call(1).error().code ==
+        errc::pool_exhausted);
 }
 
 TEST_CASE("many threads share a pool", "[limits]") {
@@ -359,7 +360,7 @@ TEST_CASE("a machine may be used by one thread after another", "[limits]") {
     errc why{};
     std::thread([&] {
       got = work.try_call(i, 1).value_or(-1);
-      why = run_away.with({.timeout = 5ms}).try_call().why().code;
+      why = run_away.with({.timeout = 5ms}).try_call().error().code;
     }).join();
     CHECK(got == 3 * i);
     CHECK(why == errc::timed_out);

@@ -96,22 +96,23 @@ TEST_CASE("a machine that failed refuses further calls", "[machines]") {
   const auto faulted = machine::create(square::description).value();
   const auto why = faulted->enter(0x1000, {});
   REQUIRE_FALSE(why.has_value());
-  CHECK(why.why().code == errc::guest_fault);
-  CHECK(why.why().fault.kind == fault_kind::null_access);
-  CHECK(why.why().fault.address == 0x1000);
+  CHECK(why.error().code == errc::guest_fault);
+  CHECK(why.error().fault.kind == fault_kind::null_access);
+  CHECK(why.error().fault.address == 0x1000);
   CHECK(faulted->poisoned());
   faulted->restore(0);
   const auto again = faulted->enter(square::only_entry::address, {});
   REQUIRE_FALSE(again.has_value());
-  CHECK(again.why().code == errc::machine_failure);
-  CHECK(std::string(again.why().operation).find("poisoned") != std::string::npos);
+  CHECK(again.error().code == errc::machine_failure);
+  CHECK(std::string(again.error().operation).find("poisoned") != std::string::npos);
 
   const auto abandoned = machine::create(guests::spins::description).value();
   CHECK(abandoned->enter(guests::spins::run_away::address, {}).value() == guest_exit::hypercall);
   CHECK_FALSE(abandoned->poisoned());
   abandoned->abandon();
   CHECK(abandoned->poisoned());
-  CHECK(abandoned->enter(guests::spins::run_away::address, {}).why().code == errc::machine_failure);
+  CHECK(abandoned->enter(guests::spins::run_away::address, {}).error().code ==
+        errc::machine_failure);
 
   // One that is destroyed in the middle of a call.
   auto dropped = machine::create(guests::spins::description).value();
@@ -131,7 +132,7 @@ TEST_CASE("reads stay within what the guest has", "[machines]") {
         where.guard - begin);
   CHECK(made->read(guest_address{where.stack}, end - where.stack).value().size() ==
         end - where.stack);
-  CHECK(made->read(guest_address{begin}, end - begin).why().code == errc::out_of_range);
+  CHECK(made->read(guest_address{begin}, end - begin).error().code == errc::out_of_range);
   CHECK(made->read(guest_address{end - 1}, 1).has_value());
   CHECK(made->read(guest_address{begin}, 0).value().empty());
   // The image's own bytes are there.
@@ -153,7 +154,7 @@ TEST_CASE("reads stay within what the guest has", "[machines]") {
     INFO(std::hex << address << " + " << length);
     const auto refused = made->read(guest_address{address}, length);
     REQUIRE_FALSE(refused.has_value());
-    CHECK(refused.why().code == errc::out_of_range);
+    CHECK(refused.error().code == errc::out_of_range);
   }
 }
 
@@ -193,11 +194,11 @@ TEST_CASE("writes go to what the guest may write, and are undone", "[machines]")
     INFO(std::hex << at);
     const auto refused = write(at, 1);
     REQUIRE_FALSE(refused.has_value());
-    CHECK(refused.why().code == errc::out_of_range);
+    CHECK(refused.error().code == errc::out_of_range);
   }
   // From the arguments into the guard, from the guard into the stack, off the end of the stack.
   for (const std::uint64_t at : {where.guard - 1, where.stack - 1, where.user_end - 1}) {
-    CHECK(write(at, 2).why().code == errc::out_of_range);
+    CHECK(write(at, 2).error().code == errc::out_of_range);
   }
   CHECK(made->read(guest_address{where.user_end - 1}, 1).value()[0] == std::byte{0});
   CHECK(by_hand::call<std::uint64_t(), pages::sum_initialised>(*made).value() == 0x600);

@@ -121,11 +121,11 @@ void fail_each_allocation(bool later_ones_too) {
     CHECK(told::descriptors() == descriptors);
     CHECK(after == before);
     CHECK_FALSE(got.thrown);
-    if (!got.afterwards) FAIL(virtine::to_string(got.afterwards.why()));
+    if (!got.afterwards) FAIL(virtine::to_string(got.afterwards.error()));
     if (!got.came_to) {
-      INFO(virtine::to_string(got.came_to.why()));
+      INFO(virtine::to_string(got.came_to.error()));
       CHECK(got.reached);
-      CHECK(got.came_to.why().os_error == ENOMEM);
+      CHECK(got.came_to.error().os_error == ENOMEM);
     }
     if (!got.reached) break;
     REQUIRE(which < 10'000);
@@ -141,7 +141,7 @@ TEST_CASE("H110: at whatever allocation memory runs out, calls come to a value o
 }
 
 TEST_CASE("a failure says what it is about where there is no memory for its text", "[memory]") {
-  const virtine::error why{.code = virtine::errc::kvm_call,
+  const virtine::error why{.code = virtine::errc::os_error,
                            .os_error = ENOMEM,
                            .operation = "an operation whose name takes memory"};
   std::optional<virtine::failure> made;
@@ -150,5 +150,5 @@ TEST_CASE("a failure says what it is about where there is no memory for its text
     made.emplace(why);
   }
   CHECK(std::string_view(made->what()) == why.operation);
-  CHECK(made->why().os_error == ENOMEM);
+  CHECK(made->error().os_error == ENOMEM);
 }

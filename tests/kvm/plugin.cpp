@@ -22,5 +22,5 @@ extern "C" [[gnu::visibility("default")]] const char* use_virtines() {
   virtine::session session(resident);
   if (session.try_call(5).value_or(0) != 25) return "a session";
   const auto stopped = spin.with({.timeout = std::chrono::milliseconds(5)}).try_call();
-  return !stopped && stopped.why().code == virtine::errc::timed_out ? nullptr : "a deadline";
+  return !stopped && stopped.error().code == virtine::errc::timed_out ? nullptr : "a deadline";
 }

@@ -90,14 +90,14 @@ TEST_CASE("many threads call, fail and are stopped, on every kind of pool", "[po
           switch (next_random(random) % 8) {
             case 0: {
               const auto stopped = run_away.with({.timeout = 1ms}).try_call();
-              if (stopped || stopped.why().code != errc::timed_out) ++wrong;
+              if (stopped || stopped.error().code != errc::timed_out) ++wrong;
               break;
             }
             case 1: {
               std::stop_source source;
               auto soon = run_away.with({.timeout = 60s, .stop = source.get_token()}).async();
               source.request_stop();
-              if (soon.try_get().why().code != errc::cancelled) ++wrong;
+              if (soon.try_get().error().code != errc::cancelled) ++wrong;
               break;
             }
             case 2:
@@ -198,16 +198,16 @@ TEST_CASE("a call that nobody waits for can be stopped, and fail", "[pool]") {
   runs.wait(false);
   CHECK_FALSE(first.ready());
   first.cancel();
-  CHECK(first.try_get().why().code == errc::cancelled);
-  CHECK(behind.try_get().why().code == errc::cancelled);
-  CHECK(run_away.with({.timeout = 10ms}).async().try_get().why().code == errc::timed_out);
+  CHECK(first.try_get().error().code == errc::cancelled);
+  CHECK(behind.try_get().error().code == errc::cancelled);
+  CHECK(run_away.with({.timeout = 10ms}).async().try_get().error().code == errc::timed_out);
 
   runaway_fn throws(machines, spin_policy{allow<running>(std::function<bool()>([]() -> bool {
                       throw std::runtime_error("from the handler");
                     }))});
   auto thrown = throws.async();
   CHECK_THROWS_WITH(thrown.get(), "from the handler");
-  CHECK(thrown.try_get().why().code == errc::machine_failure);
+  CHECK(thrown.try_get().error().code == errc::machine_failure);
   CHECK(machines.size() == 0);
 }
 
@@ -249,12 +249,12 @@ TEST_CASE("a process without descriptors says so and gets over it", "[pool]") {
     CHECK(square(3) == 9);
     const auto refused = machines.warm_up(2);
     REQUIRE_FALSE(refused);
-    CHECK(refused.why().code == errc::kvm_call);
-    CHECK(refused.why().os_error == EMFILE);
+    CHECK(refused.error().code == errc::os_error);
+    CHECK(refused.error().os_error == EMFILE);
     CHECK(machines.size() == 1);
     auto one = square.async(4);
     CHECK(one.get() == 16);
-    CHECK(one.event_fd().why().os_error == EMFILE);
+    CHECK(one.event_fd().error().os_error == EMFILE);
   }
   REQUIRE(machines.warm_up(2));
   CHECK(machines.size() == 2);
@@ -278,7 +278,7 @@ TEST_CASE("signals of the program's own do not keep machines from being made", "
   for (int i = 0; i < rounds && failed.empty(); ++i) {
     square_fn square;
     const auto reply = square.try_call(i);
-    if (!reply) failed = to_string(reply.why());
+    if (!reply) failed = to_string(reply.error());
   }
   done = true;
   sender.join();
@@ -296,8 +296,8 @@ TEST_CASE("a pool can hold a thousand machines", "[pool]") {
   }
   pool<guests::square> machines({.max = count});
   const auto warmed = machines.warm_up(count);
-  if (!warmed && warmed.why().os_error == ENOMEM) {
-    WARN("skipped: " << to_string(warmed.why()));
+  if (!warmed && warmed.error().os_error == ENOMEM) {
+    WARN("skipped: " << to_string(warmed.error()));
     return;
   }
   REQUIRE(warmed);
@@ -312,7 +312,7 @@ TEST_CASE("a pool can hold a thousand machines", "[pool]") {
       REQUIRE((*lent)->enter(guests::square::only_entry::address, {}));
       all.push_back(*std::move(lent));
     }
-    CHECK(square.try_call(6).why().code == errc::pool_exhausted);
+    CHECK(square.try_call(6).error().code == errc::pool_exhausted);
     for (auto& each : all) each.give_back(64);
   }
   CHECK(machines.stats().idle == count);

@@ -60,13 +60,13 @@ template <class Fn>
 error fails(Fn& fn, script& what) {
   const auto ended = fn.try_call(std::span(what.calls), std::span(what.memory));
   REQUIRE_FALSE(ended.has_value());
-  return ended.why();
+  return ended.error();
 }
 
 }  // namespace
 
 TEST_CASE("a system call changes no register but the one of the answer", "[posix]") {
-  policy allowed{posix::others_fail()};
+  policy allowed{posix::others_fail_with_enosys()};
   virtine_fn<bool(), image::keeps_registers, decltype(allowed)> keeps{allowed};
   for (int i = 0; i < 3; ++i) CHECK(keeps());
 }
@@ -84,7 +84,7 @@ TEST_CASE("what nothing grants ends the call, by its name, or fails", "[posix]")
 
   auto strict = function(policy{posix::clock()});
   CHECK(fails(strict, what).detail == SYS_socket);
-  auto lenient = function(policy{posix::clock(), posix::others_fail()});
+  auto lenient = function(policy{posix::clock(), posix::others_fail_with_enosys()});
   run(lenient, what);
   CHECK(what[0] == -ENOSYS);
 
@@ -430,8 +430,8 @@ TEST_CASE("a given descriptor that is none is an error, and no wait", "[posix]")
   CHECK_THROWS_AS(posix::descriptor<3>(-1, posix::reading), failure);
   const auto refused = posix::try_descriptor<3>(-1, posix::reading);
   REQUIRE_FALSE(refused.has_value());
-  CHECK(to_string(refused.why()) ==
-        "kvm_call: a descriptor that a policy grants cannot be used: Bad file descriptor");
+  CHECK(to_string(refused.error()) ==
+        "os_error: a descriptor that a policy grants cannot be used: Bad file descriptor");
   // It is closed after it was granted, and its number is one that nothing else gets.
   const os::fd low(::open("/dev/null", O_RDWR | O_CLOEXEC));
   os::fd closed(::fcntl(low.get(), F_DUPFD_CLOEXEC, 500));
@@ -503,7 +503,7 @@ TEST_CASE("given descriptors are read and written as far as they were given", "[
   auto limited = reads.with({.timeout = 40ms});
   const auto ended = limited.try_call(std::span(waits.calls), std::span(waits.memory));
   REQUIRE_FALSE(ended.has_value());
-  CHECK(ended.why().code == errc::timed_out);
+  CHECK(ended.error().code == errc::timed_out);
 }
 
 TEST_CASE("a message that is given in pieces is sent as one, and taken as one", "[posix]") {
@@ -662,7 +662,7 @@ TEST_CASE("clocks tell the host's time, and a sleep ends with the call", "[posix
   const auto ended =
       fn.with({.timeout = 40ms}).try_call(std::span(sleeps.calls), std::span(sleeps.memory));
   REQUIRE_FALSE(ended.has_value());
-  CHECK(ended.why().code == errc::timed_out);
+  CHECK(ended.error().code == errc::timed_out);
   std::stop_source stop;
   std::jthread later([&] {
     std::this_thread::sleep_for(30ms);
@@ -671,7 +671,7 @@ TEST_CASE("clocks tell the host's time, and a sleep ends with the call", "[posix
   const auto cancelled = fn.with({.stop = stop.get_token()})
                              .try_call(std::span(sleeps.calls), std::span(sleeps.memory));
   REQUIRE_FALSE(cancelled.has_value());
-  CHECK(cancelled.why().code == errc::cancelled);
+  CHECK(cancelled.error().code == errc::cancelled);
 }
 
 TEST_CASE("random bytes are given in full, up to what Linux gives without fail", "[posix]") {
@@ -754,8 +754,8 @@ TEST_CASE("a directory that cannot be granted is an error that says so", "[posix
   for (const char* name : {"none", "file"}) {
     const auto refused = posix::try_directory<"/d">(files.path(name), posix::read_only);
     REQUIRE_FALSE(refused.has_value());
-    CHECK(refused.why().code == errc::kvm_call);
-    CHECK(refused.why().os_error != 0);
+    CHECK(refused.error().code == errc::os_error);
+    CHECK(refused.error().os_error != 0);
     CHECK_THROWS_AS(posix::directory<"/d">(files.path(name), posix::read_only), failure);
   }
 }
@@ -834,7 +834,7 @@ TEST_CASE("sessions keep what is open, batches have it to themselves", "[posix]"
 }
 
 TEST_CASE("system calls count as hypercalls do", "[posix]") {
-  auto fn = function(policy{posix::others_fail()});
+  auto fn = function(policy{posix::others_fail_with_enosys()});
   script what;
   for (int i = 0; i < 5; ++i) what.add(SYS_getpid);
   const auto limited = [&](std::uint64_t most) {
@@ -843,6 +843,6 @@ TEST_CASE("system calls count as hypercalls do", "[posix]") {
   CHECK(limited(5).has_value());
   const auto ended = limited(4);
   REQUIRE_FALSE(ended.has_value());
-  CHECK(ended.why().code == errc::hypercall_limit);
-  CHECK(ended.why().detail == 4);
+  CHECK(ended.error().code == errc::hypercall_limit);
+  CHECK(ended.error().detail == 4);
 }

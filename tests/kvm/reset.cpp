@@ -57,11 +57,11 @@ std::uint32_t what_there_is() {
     if (done) {
       found |= one;
     } else {
-      REQUIRE(done.why().code == errc::guest_fault);
+      REQUIRE(done.error().code == errc::guest_fault);
       // A processor with tiles raises #NM where the host's kernel has not given them to it.
       constexpr std::uint8_t device_not_available = 7;
-      const bool missing = done.why().fault.kind == fault_kind::invalid_opcode ||
-                           (one == has_tiles && done.why().fault.vector == device_not_available);
+      const bool missing = done.error().fault.kind == fault_kind::invalid_opcode ||
+                           (one == has_tiles && done.error().fault.vector == device_not_available);
       CHECK(missing);
     }
   }
@@ -275,7 +275,7 @@ TEST_CASE("no selector that a guest may load is left for the next call", "[reset
           ++loaded;
           CHECK(*done == (selector | privileges));
         } else {
-          REQUIRE(done.why().code == errc::guest_fault);
+          REQUIRE(done.error().code == errc::guest_fault);
         }
         const auto seen = look.try_call(has, arguments_size, stack_size);
         REQUIRE(seen.has_value());

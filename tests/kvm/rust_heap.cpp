@@ -24,6 +24,6 @@ TEST_CASE("a Rust guest that fills its heap panics", "[rust]") {
   CHECK(hoard(1'000'000) == 1'000'000);
   const auto full = hoard.try_call(100'000'000);
   REQUIRE_FALSE(full.has_value());
-  CHECK(full.why().fault.kind == fault_kind::panicked);
+  CHECK(full.error().fault.kind == fault_kind::panicked);
   CHECK(hoard(1'000) == 1'000);
 }

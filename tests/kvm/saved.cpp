@@ -88,7 +88,7 @@ std::string refusal(const std::string& path, const std::vector<char>& bytes) {
   write_file(path, bytes);
   const auto loaded = load_snapshot<Image>(path);
   if (loaded) return {};
-  return loaded.why().code == errc::snapshot_refused ? loaded.why().operation : "another code";
+  return loaded.error().code == errc::snapshot_refused ? loaded.error().operation : "another code";
 }
 
 template <class Image>
@@ -180,8 +180,8 @@ TEST_CASE("a snapshot file belongs to its owner, and is replaced as a whole", "[
   for (const char* wrong : {"folder", "none/file"}) {
     const auto failed = save_snapshot<scribbles>(here.file(wrong));
     REQUIRE_FALSE(failed.has_value());
-    CHECK(failed.why().code == errc::kvm_call);
-    CHECK(failed.why().os_error != 0);
+    CHECK(failed.error().code == errc::os_error);
+    CHECK(failed.error().os_error != 0);
   }
   CHECK(here.count() == 2);
 }
@@ -233,8 +233,8 @@ TEST_CASE("what is not a regular file is not replaced by a snapshot", "[saved]")
     INFO(wrong);
     const auto failed = save_snapshot<scribbles>(wrong);
     REQUIRE_FALSE(failed.has_value());
-    CHECK(failed.why().code == errc::kvm_call);
-    CHECK(failed.why().os_error == why);
+    CHECK(failed.error().code == errc::os_error);
+    CHECK(failed.error().os_error == why);
   }
   if (unnamed >= 0) {
     CHECK_FALSE(save_snapshot<scribbles>(by_number).has_value());
@@ -257,7 +257,7 @@ TEST_CASE("a snapshot that is larger than files may be is an error", "[saved]") 
     const auto failed = save_snapshot<prepared>(here.file("file"));
     REQUIRE(::setrlimit(RLIMIT_FSIZE, &was) == 0);
     REQUIRE_FALSE(failed.has_value());
-    CHECK(failed.why().os_error == EFBIG);
+    CHECK(failed.error().os_error == EFBIG);
   }
   CHECK(here.count() == 0);
 }
@@ -426,15 +426,15 @@ TEST_CASE("what is no file of ours is refused without waiting for it", "[saved]"
   const directory here;
   const auto missing = load_snapshot<scribbles>(here.file("none"));
   REQUIRE_FALSE(missing.has_value());
-  CHECK(missing.why().code == errc::kvm_call);
-  CHECK(missing.why().os_error == ENOENT);
+  CHECK(missing.error().code == errc::os_error);
+  CHECK(missing.error().os_error == ENOENT);
   REQUIRE(::mkfifo(here.file("pipe").c_str(), 0600) == 0);
   fs::create_directory(here.file("folder"));
   for (const std::string& path :
        {here.file("pipe"), here.file("folder"), std::string("/dev/zero")}) {
     const auto refused = load_snapshot<scribbles>(path);
     REQUIRE_FALSE(refused.has_value());
-    CHECK(refused.why().code == errc::snapshot_refused);
-    CHECK(refused.why().operation == std::string("this is not a snapshot file"));
+    CHECK(refused.error().code == errc::snapshot_refused);
+    CHECK(refused.error().operation == std::string("this is not a snapshot file"));
   }
 }

@@ -52,7 +52,7 @@ inline result<void> expect(bool right) {
 }
 template <class T>
 result<void> expect(const result<T>& got, const T& wanted) {
-  if (!got) return got.why();
+  if (!got) return got.error();
   return expect(*got == wanted);
 }
 
@@ -100,7 +100,7 @@ struct hypercalls {
   hypercalls() : fill(granted(virtine::allow<fill_in>(filler{{1, 2}}))) {}
   result<void> run() {
     const auto sum = fill.try_call(3000);
-    if (!sum) return sum.why();
+    if (!sum) return sum.error();
     return expect((*sum & 0xffffffff) == 3);
   }
 };
@@ -119,7 +119,7 @@ struct files {
   using granted = decltype(virtine::policy{
       virtine::posix::directory<"/d">("/", virtine::posix::read_only),
       virtine::posix::output(std::declval<std::string&>(), 100), virtine::posix::clock(),
-      virtine::posix::entropy(), virtine::posix::others_fail()});
+      virtine::posix::entropy(), virtine::posix::others_fail_with_enosys()});
   told::scratch directory;
   std::string text;
   told::script script;
@@ -134,7 +134,7 @@ struct files {
     fn.emplace(virtine::policy{
         virtine::posix::directory<"/d">(directory.path(), virtine::posix::read_only),
         virtine::posix::output(text, 100), virtine::posix::clock(), virtine::posix::entropy(),
-        virtine::posix::others_fail()});
+        virtine::posix::others_fail_with_enosys()});
     const auto path = script.text("/d/file");
     const auto root = script.text("/d");
     const auto room = script.room(4096);
@@ -155,12 +155,12 @@ struct files {
   result<void> run() {
     script.calls = calls;  // Of the same size, so that this takes no memory.
     if (auto ran = fn->try_call(std::span(script.calls), std::span(script.memory)); !ran) {
-      return ran.why();
+      return ran.error();
     }
     // What the host fails at is the guest's error.
     for (const std::size_t each : {opened, got}) {
       if (script[each] >= 0) continue;
-      return error{.code = errc::kvm_call,
+      return error{.code = errc::os_error,
                    .os_error = static_cast<int>(-script[each]),
                    .operation = "a system call of the guest"};
     }
@@ -182,7 +182,7 @@ struct each_job {
       return {};
     } catch (const virtine::failure& why) {
       // The one error that has no result to be in.
-      return why.why();
+      return why.error();
     }
   }
 };
@@ -193,7 +193,7 @@ struct together_jobs {
   std::array<std::tuple<int, int>, 3> work{{{6, 2}, {8, 2}, {9, 3}}};
   result<void> run() {
     const auto results = divide.together(work);
-    if (!results) return results.why();
+    if (!results) return results.error();
     return expect((*results)[0] == 3 && (*results)[1] == 4 && (*results)[2] == 3);
   }
 };
@@ -220,7 +220,7 @@ struct background_call {
     const auto event = pending.event_fd();
     if (auto first = expect(pending.try_get(), 4); !first) return first;
     if (auto last = expect(second.try_get(), 6); !last) return last;
-    if (!event) return event.why();
+    if (!event) return event.error();
     return {};
   }
 };
@@ -255,7 +255,7 @@ struct one_machine {
   quotient_fn divide{pool};
   result<void> run() {
     auto held = pool.borrow();
-    if (!held) return held.why();
+    if (!held) return held.error();
     auto right = expect(divide.try_call(12, 4), 3);
     held->give_back(0);
     return right;
@@ -278,8 +278,8 @@ struct deadline {
     const auto ended =
         spin.with({.timeout = std::chrono::milliseconds(20)}).try_call(std::uint64_t{1} << 62);
     if (ended) return expect(false);
-    if (ended.why().code == errc::timed_out) return {};
-    return ended.why();
+    if (ended.error().code == errc::timed_out) return {};
+    return ended.error();
   }
 };
 
@@ -287,9 +287,9 @@ struct initialiser {
   static constexpr const char* name = "an initialiser";
   result<void> run() {
     const auto state = make<virtine::virtine_fn<prepared_state(), guests::prepared::state>>();
-    if (!state) return state.why();
+    if (!state) return state.error();
     const auto got = (*state)->try_call();
-    if (!got) return got.why();
+    if (!got) return got.error();
     return expect(got->trace == 123 && got->calls == 1);
   }
 };
@@ -301,10 +301,10 @@ struct saved_snapshot {
   result<void> run() {
     if (auto saved = virtine::save_snapshot<guests::prepared>(path); !saved) return saved;
     const auto loaded = virtine::load_snapshot<guests::prepared>(path);
-    if (!loaded) return loaded.why();
+    if (!loaded) return loaded.error();
     const auto wrong =
         make<virtine::virtine_fn<std::uint64_t(), guests::prepared::wrong_squares>>();
-    if (!wrong) return wrong.why();
+    if (!wrong) return wrong.error();
     return expect((*wrong)->try_call(), std::uint64_t{0});
   }
 };
@@ -313,7 +313,7 @@ struct by_hand {
   static constexpr const char* name = "a bare machine";
   result<void> run() {
     auto made = virtine::bare_machine::create(virtine::bare_options{});
-    if (!made) return made.why();
+    if (!made) return made.error();
     virtine::bare_machine& guest = **made;
     const std::string_view code = guests::halves64::description.segments[0].content;
     const auto where = virtine::guest_address{virtine::bare_machine::load_address};
@@ -325,7 +325,7 @@ struct by_hand {
     regs.rflags = virtine::x86::initial_rflags;
     if (auto set = guest.set_registers(regs); !set) return set;
     const auto left = guest.run();
-    if (!left) return left.why();
+    if (!left) return left.error();
     const auto* const out = std::get_if<virtine::kvm::io_exit>(&*left);
     if (out == nullptr || out->port != 0x10 || out->data[0] != std::byte{4}) return expect(false);
     return guest.reset();
@@ -337,7 +337,7 @@ struct bare_call {
   virtine::virtine_fn<int(int), guests::faults32::fault_on_zero> divide;
   result<void> run() {
     const auto got = divide.try_call(1);
-    if (!got) return got.why();
+    if (!got) return got.error();
     return {};
   }
 };
@@ -350,8 +350,8 @@ struct debugged_call {
   result<void> run() {
     const auto refused = debugged.try_call(12, 4);
     if (refused) return expect(false);
-    if (refused.why().code == errc::kvm_call && refused.why().os_error == ENOENT) return {};
-    return refused.why();
+    if (refused.error().code == errc::os_error && refused.error().os_error == ENOENT) return {};
+    return refused.error();
   }
 };
 

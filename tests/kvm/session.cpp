@@ -79,7 +79,7 @@ void check_ended(Session& s, errc why) {
   for (int i = 0; i < 3; ++i) {
     const auto refused = s.try_call(1);
     REQUIRE_FALSE(refused);
-    CHECK(refused.why().code == why);
+    CHECK(refused.error().code == why);
   }
 }
 
@@ -96,8 +96,8 @@ TEST_CASE("a session without a thread for its guest says so at each call", "[ses
   for (int i = 0; i < 2; ++i) {
     const auto refused = fast->try_call(1);
     REQUIRE_FALSE(refused);
-    CHECK(refused.why().code == errc::kvm_call);
-    CHECK(refused.why().os_error == EAGAIN);
+    CHECK(refused.error().code == errc::os_error);
+    CHECK(refused.error().os_error == EAGAIN);
   }
   fast.reset();
   CHECK(is_even(42));
@@ -153,7 +153,7 @@ TEST_CASE("spans and texts come and go in a session", "[session]") {
     const std::string text(static_cast<std::size_t>(i) * 3, 'x');
     CHECK(measure(text, 2) == text.size() + 2);
     if (i % 50 == 0) {
-      const error why = flip.try_call(large).why();
+      const error why = flip.try_call(large).error();
       CHECK(why.code == errc::arguments_too_large);
       CHECK(why.detail > jobs::description.arguments_size);
     }
@@ -217,8 +217,8 @@ TEST_CASE("hypercalls of a session are served on its thread", "[session]") {
     for (int i = 0; i < 3; ++i) CHECK(s.with({.hypercalls = 3})(3) == 30);
     const auto many = s.with({.hypercalls = 3}).try_call(4);
     REQUIRE_FALSE(many);
-    CHECK(many.why().code == errc::hypercall_limit);
-    CHECK(many.why().detail == 3);
+    CHECK(many.error().code == errc::hypercall_limit);
+    CHECK(many.error().detail == 3);
     check_ended(s, errc::hypercall_limit);
   }
   CHECK(machines.size() == 0);
@@ -245,18 +245,18 @@ TEST_CASE("a deadline ends the call and the session", "[session]") {
     {
       session s(spin);
       CHECK(s(1) == 1);
-      CHECK(s.with({.timeout = 0ms}).try_call(1).why().code == errc::timed_out);
+      CHECK(s.with({.timeout = 0ms}).try_call(1).error().code == errc::timed_out);
       CHECK(s.with({.timeout = std::chrono::nanoseconds::max()})(1) == 1);
       const auto late = s.with({.timeout = 20ms}).try_call(UINT64_MAX);
       REQUIRE_FALSE(late);
-      CHECK(late.why().code == errc::timed_out);
+      CHECK(late.error().code == errc::timed_out);
       check_ended(s, errc::timed_out);
     }
     CHECK(machines.size() == 0);
   }
   // The first call of a session, which has to enter the guest, too.
   session s(spin);
-  CHECK(s.with({.timeout = 20ms}).try_call(UINT64_MAX).why().code == errc::timed_out);
+  CHECK(s.with({.timeout = 20ms}).try_call(UINT64_MAX).error().code == errc::timed_out);
 }
 
 TEST_CASE("a deadline of one call is none of the next", "[session]") {
@@ -282,7 +282,7 @@ TEST_CASE("a stop request ends the call and the session", "[session]") {
     });
     const auto stopped = s.with({.timeout = 1h, .stop = source.get_token()}).try_call(UINT64_MAX);
     REQUIRE_FALSE(stopped);
-    CHECK(stopped.why().code == errc::cancelled);
+    CHECK(stopped.error().code == errc::cancelled);
     check_ended(s, errc::cancelled);
   }
   CHECK(machines.size() == 0);
@@ -297,8 +297,8 @@ TEST_CASE("a fault ends the session and is reported as it is", "[session]") {
     for (int i = 0; i < 2; ++i) {
       const auto failed = s.try_call(1, 0);
       REQUIRE_FALSE(failed);
-      CHECK(failed.why().code == errc::guest_fault);
-      CHECK(failed.why().fault.kind == fault_kind::divide_error);
+      CHECK(failed.error().code == errc::guest_fault);
+      CHECK(failed.error().fault.kind == fault_kind::divide_error);
     }
   }
   CHECK(machines.size() == 0);
@@ -327,7 +327,7 @@ TEST_CASE("a session refuses a call while another one is under way", "[session]"
   int refused = 0;
   job_fn<int(int), jobs::ask> ask(answering([&](tainted<int>) {
     const auto other = its->try_call(0);  // On the session's own thread.
-    refused += !other && other.why().code == errc::session_in_use;
+    refused += !other && other.error().code == errc::session_in_use;
     return 7;
   }));
   asking s(ask);

@@ -46,9 +46,9 @@ void add(account& to, const char* name, const virtine::result<void>& came_to) {
     ++to.values;
     return;
   }
-  const virtine::error& why = came_to.why();
+  const virtine::error& why = came_to.error();
   const bool says_something = why.operation != nullptr && why.os_error != 0;
-  if (virtine::is_host_side(why.code) && says_something) {
+  if (virtine::blame_of(why.code) == virtine::blame::host && says_something) {
     ++to.errors;
   } else if (to.wrong++ == 0) {
     std::snprintf(to.what.data(), to.what.size(), "%s: %s, %s (%d)", name, virtine::name(why.code),
@@ -66,7 +66,7 @@ virtine::result<void> run(std::optional<Scenario>& it) {
     return virtine::os::out_of_memory();
   } catch (const virtine::failure& why) {
     // Of a policy's directory, which says so by an exception.
-    return why.why();
+    return why.error();
   } catch (const std::exception&) {
     // Of the test's own files.
     return virtine::os::out_of_memory();

@@ -189,15 +189,15 @@ TEST_CASE("exceptions stay in the guest", "[single_source]") {
   CHECK(escaping(0) == 0);
   const auto escaped = escaping.try_call(1);
   REQUIRE_FALSE(escaped);
-  CHECK(escaped.why().code == virtine::errc::guest_fault);
-  CHECK(escaped.why().fault.kind == virtine::fault_kind::uncaught_exception);
+  CHECK(escaped.error().code == virtine::errc::guest_fault);
+  CHECK(escaped.error().fault.kind == virtine::fault_kind::uncaught_exception);
 }
 
 TEST_CASE("a marked function can do what a virtine_fn can", "[single_source]") {
   const std::array<int, 3> jobs{2, 3, 4};
   CHECK(square.async(9).get() == 81);
   CHECK(square.with({.timeout = std::chrono::seconds(5)})(6) == 36);
-  CHECK(square.with({.timeout = std::chrono::seconds(0)}).try_call(6).why().code ==
+  CHECK(square.with({.timeout = std::chrono::seconds(0)}).try_call(6).error().code ==
         virtine::errc::timed_out);
   int sum = 0;
   for (const auto& reply : square.each(jobs)) sum += reply.value();

@@ -144,10 +144,10 @@ TEST_CASE("an initialiser that fails is an error that says so, each time anew", 
   for (int i = 0; i < 2; ++i) {
     const auto r = faults.try_call();
     REQUIRE_FALSE(r.has_value());
-    CHECK(r.why().code == errc::guest_fault);
-    CHECK(r.why().fault.kind == fault_kind::invalid_opcode);
-    CHECK(to_string(r.why()).find("virtine_initialiser") != std::string::npos);
-    CHECK(to_string(r.why()).find("initialiser") != std::string::npos);
+    CHECK(r.error().code == errc::guest_fault);
+    CHECK(r.error().fault.kind == fault_kind::invalid_opcode);
+    CHECK(to_string(r.error()).find("virtine_initialiser") != std::string::npos);
+    CHECK(to_string(r.error()).find("initialiser") != std::string::npos);
   }
 
   auto policy = virtine::policy{
@@ -155,9 +155,9 @@ TEST_CASE("an initialiser that fails is an error that says so, each time anew", 
   virtine_fn<int(), guests::init_asks, decltype(policy)> asks{policy};
   const auto denied = asks.try_call();
   REQUIRE_FALSE(denied.has_value());
-  CHECK(denied.why().code == errc::hypercall_denied);
-  CHECK(denied.why().detail == 9);
-  CHECK(denied.why().operation == std::string("in the image's initialiser"));
+  CHECK(denied.error().code == errc::hypercall_denied);
+  CHECK(denied.error().detail == 9);
+  CHECK(denied.error().operation == std::string("in the image's initialiser"));
 
   // Nothing of the failed attempts is left: not a machine, not a snapshot.
   const std::size_t before = descriptors();
@@ -168,8 +168,8 @@ TEST_CASE("an initialiser that fails is an error that says so, each time anew", 
   const auto base = snapshot::create(guests::init_loops::description).value();
   const auto late = run_initialiser<machine>(base, {.until = deadline_after(30ms)});
   REQUIRE_FALSE(late.has_value());
-  CHECK(late.why().code == errc::timed_out);
-  CHECK(late.why().operation == std::string("in the image's initialiser"));
+  CHECK(late.error().code == errc::timed_out);
+  CHECK(late.error().operation == std::string("in the image's initialiser"));
   CHECK(base.use_count() == 1);
 }
 
@@ -183,7 +183,7 @@ TEST_CASE("who waits for an initialiser shares its failure, unless that is its c
     for (std::size_t i = 0; i < count; ++i) {
       threads.emplace_back([&, i] {
         virtine_fn<int(), guests::init_floods> floods(machines);
-        failed[i] = floods.try_call().why().code;
+        failed[i] = floods.try_call().error().code;
       });
     }
   }
@@ -195,7 +195,7 @@ TEST_CASE("who waits for an initialiser shares its failure, unless that is its c
   stop.request_stop();
   const auto stopped = others.borrow(1h, stop.get_token());
   REQUIRE_FALSE(stopped);
-  CHECK(stopped.why().code == errc::cancelled);
+  CHECK(stopped.error().code == errc::cancelled);
   CHECK(virtine_fn<prepared_state(), prepared::state>(others)().born != 0);
 }
 
@@ -203,8 +203,8 @@ TEST_CASE("a call whose image has an initialiser ends at its deadline", "[snapsh
   virtine_fn<int(), guests::init_loops> loops;
   const auto late = loops.with({.timeout = 30ms}).try_call();
   REQUIRE_FALSE(late.has_value());
-  CHECK(late.why().code == errc::timed_out);
-  CHECK(late.why().operation == std::string("in the image's initialiser"));
+  CHECK(late.error().code == errc::timed_out);
+  CHECK(late.error().operation == std::string("in the image's initialiser"));
   std::stop_source stop;
   std::jthread other([&] {
     std::this_thread::sleep_for(10ms);
@@ -212,7 +212,7 @@ TEST_CASE("a call whose image has an initialiser ends at its deadline", "[snapsh
   });
   const auto stopped = loops.with({.stop = stop.get_token()}).try_call();
   REQUIRE_FALSE(stopped.has_value());
-  CHECK(stopped.why().code == errc::cancelled);
+  CHECK(stopped.error().code == errc::cancelled);
 }
 
 TEST_CASE("no system call of an initialiser does anything", "[snapshots]") {
@@ -221,14 +221,14 @@ TEST_CASE("no system call of an initialiser does anything", "[snapshots]") {
   virtine_fn<int(), guests::init_exits> exits;
   const auto exited = exits.try_call();
   REQUIRE_FALSE(exited.has_value());
-  CHECK(exited.why().code == errc::exited);
-  CHECK(exited.why().detail == 7);
-  CHECK(exited.why().operation == std::string("in the image's initialiser"));
+  CHECK(exited.error().code == errc::exited);
+  CHECK(exited.error().detail == 7);
+  CHECK(exited.error().operation == std::string("in the image's initialiser"));
   virtine_fn<int(), guests::init_floods> floods;
   const auto flooded = floods.try_call();
   REQUIRE_FALSE(flooded.has_value());
-  CHECK(flooded.why().code == errc::hypercall_limit);
-  CHECK(flooded.why().detail == initialiser_system_calls);
+  CHECK(flooded.error().code == errc::hypercall_limit);
+  CHECK(flooded.error().detail == initialiser_system_calls);
 }
 
 TEST_CASE("a snapshot takes no page that is none of its image's data", "[snapshots]") {
@@ -238,9 +238,9 @@ TEST_CASE("a snapshot takes no page that is none of its image's data", "[snapsho
   const std::vector<std::byte> content(2 * x86::page_size, std::byte{0x77});
   const std::vector<std::byte> page(x86::page_size, std::byte{0x77});
   CHECK(snapshot::create(image, {.pages = {data}, .content = page}).has_value());
-  CHECK(snapshot::create(image, {.pages = {data}, .content = content}).why().code ==
+  CHECK(snapshot::create(image, {.pages = {data}, .content = content}).error().code ==
         errc::snapshot_refused);
-  CHECK(snapshot::create(image, {.pages = {data}}).why().code == errc::snapshot_refused);
+  CHECK(snapshot::create(image, {.pages = {data}}).error().code == errc::snapshot_refused);
   for (const auto& pages : std::vector<std::vector<std::uint64_t>>{
            {data + 1},
            {data - x86::page_size},
@@ -260,6 +260,6 @@ TEST_CASE("a snapshot takes no page that is none of its image's data", "[snapsho
     const auto refused =
         snapshot::create(image, {.pages = pages, .content = pages.size() == 1 ? page : content});
     REQUIRE_FALSE(refused.has_value());
-    CHECK(refused.why().code == errc::snapshot_refused);
+    CHECK(refused.error().code == errc::snapshot_refused);
   }
 }

@@ -18,10 +18,10 @@ using image = guests::checked;
 template <class T>
 void check_found(const result<T>& outcome, std::string_view function) {
   REQUIRE_FALSE(outcome.has_value());
-  CHECK(outcome.why().code == errc::guest_fault);
-  CHECK(outcome.why().fault.kind == fault_kind::memory_corrupted);
-  REQUIRE(outcome.why().fault.symbol != nullptr);
-  CHECK(std::string_view(outcome.why().fault.symbol).find(function) != std::string_view::npos);
+  CHECK(outcome.error().code == errc::guest_fault);
+  CHECK(outcome.error().fault.kind == fault_kind::memory_corrupted);
+  REQUIRE(outcome.error().fault.symbol != nullptr);
+  CHECK(std::string_view(outcome.error().fault.symbol).find(function) != std::string_view::npos);
 }
 
 }  // namespace
@@ -47,5 +47,5 @@ TEST_CASE("arc4random asks the host", "[checked]") {
   CHECK(draw(1) == 0);
   const auto denied = draw.try_call(1000);
   REQUIRE_FALSE(denied.has_value());
-  CHECK(denied.why().code == errc::system_call_denied);
+  CHECK(denied.error().code == errc::system_call_denied);
 }

@@ -39,7 +39,7 @@ using namespace std::chrono_literals;
 namespace {
 
 using clock_type = detail::monotonic;
-constexpr auto never = run_gate::time_point::max();
+constexpr auto never = interrupter::time_point::max();
 
 kvm::vcpu make_vcpu() {
   return {os::fd{}, os::mapping::anonymous(3 * 4096).value()};
@@ -53,7 +53,7 @@ bool is_there(std::span<const std::byte> page) {
 
 struct gated {
   os::mapping memory = os::mapping::anonymous(2 * 4096).value();
-  run_gate gate{{.memory = memory.bytes()}};
+  interrupter gate{{.memory = memory.bytes()}};
 
   // Whether a guest could not go on.
   bool stopped() { return !is_there(memory.bytes().last(4096)); }
@@ -62,7 +62,7 @@ struct gated {
 // Has the kernel refuse a range that is not one of whole pages.
 struct refused {
   std::byte odd[16]{};
-  run_gate gate{{.memory = odd}};
+  interrupter gate{{.memory = odd}};
 };
 
 struct running {
@@ -72,12 +72,12 @@ struct running {
 };
 
 // What the gate has of a deadline: it spares a bit.
-run_gate::time_point rounded(run_gate::time_point until) {
+interrupter::time_point rounded(interrupter::time_point until) {
   const auto count = until.time_since_epoch().count();
-  return run_gate::time_point{run_gate::time_point::duration{(count - 1) | 1}};
+  return interrupter::time_point{interrupter::time_point::duration{(count - 1) | 1}};
 }
 
-void wait_until_interrupted(const run_gate& gate) {
+void wait_until_interrupted(const interrupter& gate) {
   while (!gate.interrupted()) std::this_thread::sleep_for(1ms);
 }
 
@@ -94,7 +94,7 @@ int in_child(Body body) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-static_assert(!std::is_move_constructible_v<runner> && !std::is_copy_constructible_v<run_gate>);
+static_assert(!std::is_move_constructible_v<runner> && !std::is_copy_constructible_v<interrupter>);
 
 }  // namespace
 
@@ -216,8 +216,8 @@ TEST_CASE("a deadline that others move all the time leaves the gate in order", "
 
 TEST_CASE("a deadline may lie anywhere in the past", "[deadline]") {
   gated it;
-  const auto past = GENERATE(run_gate::time_point::min(), run_gate::time_point{},
-                             run_gate::time_point{-1ns}, run_gate::time_point{1ns});
+  const auto past = GENERATE(interrupter::time_point::min(), interrupter::time_point{},
+                             interrupter::time_point{-1ns}, interrupter::time_point{1ns});
   it.gate.arm(past);
   CHECK_FALSE(it.gate.interrupted());
   CHECK(it.gate.check(clock_type::now()) == std::nullopt);
@@ -313,7 +313,7 @@ TEST_CASE("an owner that leaves waits for who takes its memory away, and has it 
 TEST_CASE("a limit of data that is reached meanwhile leaves the owner some memory", "[deadline]") {
   CHECK(in_child([] {
           auto memory = os::mapping::guarded(16 * 4096).value();
-          run_gate gate{{.memory = memory.bytes()}};
+          interrupter gate{{.memory = memory.bytes()}};
           gate.arm(never);
           gate.interrupt(errc::cancelled);
           const rlimit none{0, 0};
@@ -370,8 +370,8 @@ TEST_CASE("the watchdog makes up for who was refused", "[deadline]") {
     it.begin({});
     it.interrupt(errc::cancelled);
     REQUIRE(::mmap(at, 4096, PROT_READ | PROT_WRITE, flags | MAP_FIXED_NOREPLACE, -1, 0) == at);
-    while (it.run().why().os_error != EINTR) std::this_thread::sleep_for(1ms);
-    CHECK(it.end().why().code == errc::cancelled);
+    while (it.run().error().os_error != EINTR) std::this_thread::sleep_for(1ms);
+    CHECK(it.end().error().code == errc::cancelled);
   }
   ::munmap(at, 4096);
 }
@@ -507,8 +507,8 @@ TEST_CASE("a watchdog that cannot be started is an error value", "[deadline]") {
   const no_threads now;
   const auto refused = watchdog::shared();
   REQUIRE_FALSE(refused);
-  CHECK(refused.why().code == errc::kvm_call);
-  CHECK(refused.why().os_error == EAGAIN);
+  CHECK(refused.error().code == errc::os_error);
+  CHECK(refused.error().os_error == EAGAIN);
 }
 
 TEST_CASE("a stop that was requested before the call keeps it out of the guest", "[deadline]") {
@@ -519,8 +519,8 @@ TEST_CASE("a stop that was requested before the call keeps it out of the guest",
   // Had it tried, the missing descriptor would have answered EBADF.
   const auto ran = it->run();
   REQUIRE_FALSE(ran);
-  CHECK(ran.why().os_error == EINTR);
-  CHECK(it->end().why().code == errc::cancelled);
+  CHECK(ran.error().os_error == EINTR);
+  CHECK(it->end().error().code == errc::cancelled);
   CHECK_FALSE(it->running());
 }
 
@@ -528,19 +528,19 @@ TEST_CASE("a stop from this thread or another cancels the call", "[deadline]") {
   running it;
   std::stop_source source;
   it->begin({.stop = source.get_token()});
-  CHECK(it->run().why().os_error == EBADF);
+  CHECK(it->run().error().os_error == EBADF);
   SECTION("this one, as a hypercall handler may") {
     source.request_stop();
   }
   SECTION("another") {
     std::thread([&] { source.request_stop(); }).join();
   }
-  CHECK(it->run().why().os_error == EINTR);
-  CHECK(it->end().why().code == errc::cancelled);
+  CHECK(it->run().error().os_error == EINTR);
+  CHECK(it->end().error().code == errc::cancelled);
 
   // The source stays stopped, but concerns this call only.
   it->begin({});
-  CHECK(it->run().why().os_error == EBADF);
+  CHECK(it->run().error().os_error == EBADF);
   CHECK(it->end());
 }
 
@@ -551,17 +551,17 @@ TEST_CASE("a stop after the call is nothing to it", "[deadline]") {
   CHECK(it->end());
   it->begin({});
   source.request_stop();
-  CHECK(it->run().why().os_error == EBADF);
+  CHECK(it->run().error().os_error == EBADF);
   CHECK(it->end());
 }
 
 TEST_CASE("a deadline in the past ends a call that begins", "[deadline]") {
   running it;
   const auto until =
-      GENERATE(as<run_gate::time_point>{}, run_gate::time_point::min(), clock_type::now());
+      GENERATE(as<interrupter::time_point>{}, interrupter::time_point::min(), clock_type::now());
   it->begin({.until = until});
-  while (it->run().why().os_error != EINTR) std::this_thread::sleep_for(1ms);
-  CHECK(it->end().why().code == errc::timed_out);
+  while (it->run().error().os_error != EINTR) std::this_thread::sleep_for(1ms);
+  CHECK(it->end().error().code == errc::timed_out);
 }
 
 TEST_CASE("a runner may be destroyed in the middle of a call", "[deadline]") {
@@ -674,7 +674,7 @@ TEST_CASE("a call asks stop_if before it enters, and when it is told to", "[dead
   ask_stop_if();
   CHECK(requested(outer));
   // What was asked before need not be asked again.
-  CHECK(outer->run().why().os_error == EBADF);
+  CHECK(outer->run().error().os_error == EBADF);
   CHECK(asked == 1);
   CHECK_FALSE(requested(outer));
   {
@@ -683,14 +683,14 @@ TEST_CASE("a call asks stop_if before it enters, and when it is told to", "[dead
     CHECK(requested(inner));
     CHECK_FALSE(requested(outer));
     over = true;
-    CHECK(inner->run().why().os_error == EINTR);
-    CHECK(inner->end().why().code == errc::cancelled);
+    CHECK(inner->run().error().os_error == EINTR);
+    CHECK(inner->end().error().code == errc::cancelled);
     CHECK_FALSE(requested(inner));
   }
   ask_stop_if();
   CHECK(requested(outer));
   CHECK_FALSE(outer->pause(1h));
-  CHECK(outer->end().why().code == errc::cancelled);
+  CHECK(outer->end().error().code == errc::cancelled);
   CHECK_FALSE(requested(outer));
   ask_stop_if();
   CHECK_FALSE(requested(outer));
@@ -698,6 +698,6 @@ TEST_CASE("a call asks stop_if before it enters, and when it is told to", "[dead
   // Calls without it are none of its business.
   outer->begin({});
   ask_stop_if();
-  CHECK(outer->run().why().os_error == EBADF);
+  CHECK(outer->run().error().os_error == EBADF);
   CHECK(outer->end());
 }

@@ -17,20 +17,20 @@ namespace {
 
 struct row {
   error why;
-  bool host_side;
+  blame whose;
   const char* text;
 };
 
 // One for each code, in their order.
 const std::vector<row> codes{
     {{.code = errc::no_kvm, .os_error = ENOENT, .operation = "/dev/kvm cannot be opened"},
-     true,
+     blame::host,
      "no_kvm: /dev/kvm cannot be opened: No such file or directory"},
-    {{.code = errc::kvm_call, .os_error = EINVAL, .operation = "KVM_SET_SREGS"},
-     true,
-     "kvm_call: KVM_SET_SREGS: Invalid argument"},
+    {{.code = errc::os_error, .os_error = EINVAL, .operation = "KVM_SET_SREGS"},
+     blame::host,
+     "os_error: KVM_SET_SREGS: Invalid argument"},
     {{.code = errc::machine_failure, .operation = "KVM_EXIT_INTERNAL_ERROR", .detail = 1},
-     true,
+     blame::host,
      "machine_failure: KVM_EXIT_INTERNAL_ERROR (0x1)"},
     {{.code = errc::host_unfit,
       .fault = {.kind = fault_kind::unmapped_access,
@@ -39,52 +39,51 @@ const std::vector<row> codes{
                 .error_code = 4,
                 .address = 0x14cff,
                 .instruction = 0x1200d}},
-     true,
+     blame::host,
      "host_unfit: the processor cannot be made ready for a call on this host: access to unmapped "
      "memory reading 0x14cff at 0x1200d, exception 14, error code 0x4; run virtine-doctor and "
      "report what it says"},
-    {{.code = errc::not_entered},
-     true,
-     "not_entered: an earlier call left the machine in a state that it cannot be entered from"},
     {{.code = errc::arguments_too_large, .detail = 70000},
-     true,
+     blame::caller,
      "arguments_too_large: the arguments need 70000 bytes, more than the image reserves; rebuild "
      "it with a larger --arguments"},
     {{.code = errc::out_of_range, .operation = "guest memory access", .detail = 0xfedc},
-     true,
+     blame::caller,
      "out_of_range: guest memory access (0xfedc)"},
     {{.code = errc::session_in_use},
-     true,
+     blame::caller,
      "session_in_use: a session was called while another call of it was under way"},
     {{.code = errc::snapshot_refused, .operation = "the snapshot is of another image"},
-     true,
+     blame::caller,
      "snapshot_refused: the snapshot is of another image"},
     {{.code = errc::guest_fault, .fault = {.kind = fault_kind::divide_error, .instruction = 0x20}},
-     false,
+     blame::guest,
      "guest_fault: divide error at 0x20"},
     {{.code = errc::hypercall_denied, .detail = 41},
-     false,
+     blame::guest,
      "hypercall_denied: the guest made hypercall 41, which the policy does not allow"},
     {{.code = errc::hypercall_rejected, .operation = "the handler rejected the hypercall"},
-     false,
+     blame::guest,
      "hypercall_rejected: the handler rejected the hypercall"},
     {{.code = errc::bad_reply, .operation = "the guest gave a value that its type does not have"},
-     false,
+     blame::guest,
      "bad_reply: the guest gave a value that its type does not have"},
     {{.code = errc::system_call_denied, .operation = "socket", .detail = 41},
-     false,
+     blame::guest,
      "system_call_denied: the guest made system call socket (number 41), which the policy does not "
      "grant"},
-    {{.code = errc::exited, .detail = 3}, false, "exited: the guest ended itself with status 3"},
+    {{.code = errc::exited, .detail = 3},
+     blame::guest,
+     "exited: the guest ended itself with status 3"},
     {{.code = errc::timed_out},
-     false,
+     blame::limit,
      "timed_out: the call was not done at its deadline (call_options::timeout)"},
-    {{.code = errc::cancelled}, false, "cancelled: the call was asked to stop"},
+    {{.code = errc::cancelled}, blame::limit, "cancelled: the call was asked to stop"},
     {{.code = errc::hypercall_limit, .detail = 12},
-     false,
+     blame::limit,
      "hypercall_limit: the guest made more than 12 hypercalls (call_options::hypercalls)"},
     {{.code = errc::pool_exhausted, .detail = 64},
-     true,
+     blame::limit,
      "pool_exhausted: all 64 machines of the pool are in use"},
 };
 
@@ -94,7 +93,7 @@ TEST_CASE("every code has a name, a side and a line of text", "[error]") {
   std::set<std::string> names;
   for (const row& each : codes) {
     INFO(each.text);
-    CHECK(is_host_side(each.why.code) == each.host_side);
+    CHECK(blame_of(each.why.code) == each.whose);
     CHECK(to_string(each.why) == each.text);
     CHECK(std::string(each.text).starts_with(std::string(name(each.why.code)) + ": "));
     names.insert(name(each.why.code));
@@ -110,8 +109,8 @@ TEST_CASE("every code has a name, a side and a line of text", "[error]") {
 }
 
 TEST_CASE("a code that does not exist is not blamed on a guest", "[error]") {
-  CHECK(is_host_side(errc{}));
-  CHECK(is_host_side(static_cast<errc>(0xff)));
+  CHECK(blame_of(errc{}) == blame::host);
+  CHECK(blame_of(static_cast<errc>(0xff)) == blame::host);
 }
 
 TEST_CASE("every kind of fault has words of its own", "[error]") {
@@ -174,7 +173,7 @@ TEST_CASE("a failure says what to_string says and keeps the error", "[error]") {
   for (const row& each : codes) {
     const failure thrown(each.why);
     CHECK(thrown.what() == std::string(each.text));
-    CHECK(thrown.why().code == each.why.code);
-    CHECK(thrown.why().detail == each.why.detail);
+    CHECK(thrown.error().code == each.why.code);
+    CHECK(thrown.error().detail == each.why.detail);
   }
 }

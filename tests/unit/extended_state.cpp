@@ -25,8 +25,8 @@ processor_state all_of(const processor& p) {
 std::string refusal(const processor_state& state) {
   const auto wipeable = state.check_wipeable();
   if (wipeable) return "";
-  CHECK(wipeable.why().code == errc::no_kvm);
-  return to_string(wipeable.why());
+  CHECK(wipeable.error().code == errc::no_kvm);
+  return to_string(wipeable.error());
 }
 
 bool contains(const std::string& text, const std::string& part) {

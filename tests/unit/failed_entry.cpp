@@ -8,12 +8,12 @@ using namespace virtine;
 using namespace virtine::detail;
 
 TEST_CASE("a failed entry is the host's only before guest code and on a new machine", "[entry]") {
-  CHECK(blame(arrival::first, true) == errc::host_unfit);
-  CHECK(blame(arrival::first, false) == errc::guest_fault);
-  CHECK(blame(arrival::placed, true) == errc::not_entered);
-  CHECK(blame(arrival::placed, false) == errc::guest_fault);
-  CHECK(blame(arrival::continued, false) == errc::not_entered);
-  CHECK(blame(arrival::continued, true) == errc::not_entered);
+  CHECK(cause_of(arrival::first, true) == errc::host_unfit);
+  CHECK(cause_of(arrival::first, false) == errc::guest_fault);
+  CHECK(cause_of(arrival::placed, true) == not_entered);
+  CHECK(cause_of(arrival::placed, false) == errc::guest_fault);
+  CHECK(cause_of(arrival::continued, false) == not_entered);
+  CHECK(cause_of(arrival::continued, true) == not_entered);
 }
 
 TEST_CASE("the mark is one number, and no other is taken for it", "[entry]") {

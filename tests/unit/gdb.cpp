@@ -67,7 +67,7 @@ struct conversation {
 };
 
 // Has a debugger say all of `said` and leave.
-conversation converse(std::string_view said, fake_target& of, const gdb::standstill& why = {}) {
+conversation run_debugger(std::string_view said, fake_target& of, const gdb::standstill& why = {}) {
   pair sockets;
   REQUIRE(::send(sockets.theirs.get(), said.data(), said.size(), MSG_NOSIGNAL) ==
           static_cast<ssize_t>(said.size()));
@@ -89,9 +89,9 @@ conversation converse(std::string_view said, fake_target& of, const gdb::standst
 }
 
 std::string ask(std::string_view payload, fake_target& of) {
-  auto held = converse(gdb::to_packet(payload), of);
+  auto held = run_debugger(gdb::to_packet(payload), of);
   REQUIRE_FALSE(held.ended);
-  CHECK(held.ended.why().code == errc::cancelled);
+  CHECK(held.ended.error().code == errc::cancelled);
   REQUIRE_FALSE(held.heard.empty());
   held.heard.pop_back();
   return held.heard;
@@ -251,7 +251,7 @@ TEST_CASE("the target description comes in pieces", "[gdb]") {
 TEST_CASE("what a debugger orders", "[gdb]") {
   fake_target of;
   const auto ordered = [&](std::string_view packet) {
-    return converse(gdb::to_packet(packet), of).ended.value();
+    return run_debugger(gdb::to_packet(packet), of).ended.value();
   };
   CHECK(ordered("c") == order::go_on);
   CHECK(ordered("s") == order::step);
@@ -259,7 +259,7 @@ TEST_CASE("what a debugger orders", "[gdb]") {
   CHECK(ordered("S0b") == order::fault);
   CHECK(ordered("C00") == order::go_on);
   CHECK(ordered("C") == order::go_on);
-  CHECK(ordered("D") == order::let_go);
+  CHECK(ordered("D") == order::detach);
   CHECK(ordered("k") == order::kill);
   CHECK(ordered("c1004") == order::go_on);
   CHECK(of.file.at(16)[0] == std::byte{4});
@@ -269,36 +269,36 @@ TEST_CASE("what a debugger orders", "[gdb]") {
 TEST_CASE("a debugger that garbles, floods or leaves", "[gdb]") {
   fake_target of;
   // Asked to say it again.
-  CHECK(converse("$g#00" + gdb::to_packet("?"), of).heard == "? T05 ");
-  CHECK(converse(gdb::to_packet("?") + "-", of).heard == "T05 T05 ");
-  CHECK(converse("\x03\x03" + gdb::to_packet("?"), of).heard == "T05 ");
-  CHECK(converse(gdb::to_packet("QStartNoAckMode") + "+" + gdb::to_packet("?"), of).heard ==
+  CHECK(run_debugger("$g#00" + gdb::to_packet("?"), of).heard == "? T05 ");
+  CHECK(run_debugger(gdb::to_packet("?") + "-", of).heard == "T05 T05 ");
+  CHECK(run_debugger("\x03\x03" + gdb::to_packet("?"), of).heard == "T05 ");
+  CHECK(run_debugger(gdb::to_packet("QStartNoAckMode") + "+" + gdb::to_packet("?"), of).heard ==
         "OK T05 ");
   for (const std::string& said :
        {std::string(), std::string("$"), std::string("$g#6"), std::string(100, '#'),
         "$" + std::string(2 * gdb::max_packet, 'm'), std::string(1000, '\0'),
         std::string(1000, '-')}) {
-    const auto held = converse(said, of);
+    const auto held = run_debugger(said, of);
     REQUIRE_FALSE(held.ended);
-    CHECK(held.ended.why().code == errc::cancelled);
+    CHECK(held.ended.error().code == errc::cancelled);
   }
 }
 
 TEST_CASE("a conversation ends at the call's limits", "[gdb]") {
   pair sockets;
   gdb::connection to(std::move(sockets.ours));
-  CHECK(to.next({.until = run_gate::time_point::min()}).why().code == errc::timed_out);
+  CHECK(to.next({.until = interrupter::time_point::min()}).error().code == errc::timed_out);
   std::stop_source stop;
   stop.request_stop();
-  CHECK(to.next({.stop = stop.get_token()}).why().code == errc::cancelled);
+  CHECK(to.next({.stop = stop.get_token()}).error().code == errc::cancelled);
   // One that does not read what it is sent.
   const std::string much(1 << 20, 'a');
   result<void> sent;
   for (int i = 0; i < 1000 && sent; ++i) sent = to.send(much, {.stop = stop.get_token()});
   REQUIRE_FALSE(sent);
-  CHECK(sent.why().code == errc::cancelled);
+  CHECK(sent.error().code == errc::cancelled);
   sockets.theirs = os::fd();
-  CHECK(to.send("a", {}).why().operation == std::string("the debugger has hung up"));
+  CHECK(to.send("a", {}).error().operation == std::string("the debugger has hung up"));
 }
 
 TEST_CASE("a conversation ends at the call's limits however much there is to hear", "[gdb]") {
@@ -311,8 +311,8 @@ TEST_CASE("a conversation ends at the call's limits however much there is to hea
     for (int i = 0; i < 1000; ++i) much += said;
     REQUIRE(::send(sockets.theirs.get(), much.data(), much.size(), 0) > 0);
     gdb::connection to(std::move(sockets.ours));
-    CHECK(to.glance_at({.stop = stop.get_token()}).why().code == errc::cancelled);
-    CHECK(to.next({.stop = stop.get_token()}).why().code == errc::cancelled);
+    CHECK(to.glance_at({.stop = stop.get_token()}).error().code == errc::cancelled);
+    CHECK(to.next({.stop = stop.get_token()}).error().code == errc::cancelled);
   }
 }
 

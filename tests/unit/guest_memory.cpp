@@ -68,8 +68,8 @@ TEST_CASE("a range that is not wholly inside is refused", "[guest_memory]") {
   INFO(std::hex << bad.address << " + " << bad.length);
   const auto refused = owner.view().view(guest_address{bad.address}, bad.length);
   REQUIRE_FALSE(refused);
-  CHECK(refused.why().code == errc::out_of_range);
-  CHECK(refused.why().detail == bad.address);
+  CHECK(refused.error().code == errc::out_of_range);
+  CHECK(refused.error().detail == bad.address);
 }
 
 TEST_CASE("memory at the end of the address space does not wrap to its start", "[guest_memory]") {

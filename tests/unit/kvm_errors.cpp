@@ -29,9 +29,9 @@ template <class T>
 void fails_with_ebadf(const result<T>& made, const std::string& name) {
   INFO(name);
   REQUIRE_FALSE(made.has_value());
-  CHECK(made.why().code == errc::kvm_call);
-  CHECK(made.why().os_error == EBADF);
-  CHECK(made.why().operation == name);
+  CHECK(made.error().code == errc::os_error);
+  CHECK(made.error().os_error == EBADF);
+  CHECK(made.error().operation == name);
 }
 
 bool is_open(int descriptor) {
@@ -136,20 +136,20 @@ TEST_CASE("arguments that KVM must not see are refused before the ioctl", "[kvm]
     table.nent = 1;
     table.entries[0].function = 0xd;
     table.entries[0].eax = 1U << 18;
-    CHECK(cpu.set_cpuid2(table).why().os_error == EINVAL);
+    CHECK(cpu.set_cpuid2(table).error().os_error == EINVAL);
     table.entries[0].eax = 7;
-    CHECK(cpu.set_cpuid2(table).why().os_error == EBADF);
+    CHECK(cpu.set_cpuid2(table).error().os_error == EBADF);
   }
   SECTION("a CPUID table longer than its array") {
     kvm::cpuid_table table;
     table.nent = kvm::cpuid_table::capacity + 1;
-    CHECK(cpu.set_cpuid2(table).why().os_error == E2BIG);
+    CHECK(cpu.set_cpuid2(table).error().os_error == E2BIG);
   }
   SECTION("more MSRs than the array holds") {
     kvm::msr_entries<2> msrs;
     msrs.nmsrs = 3;
-    CHECK(cpu.get_msrs(msrs).why().os_error == E2BIG);
-    CHECK(cpu.set_msrs(msrs).why().os_error == E2BIG);
+    CHECK(cpu.get_msrs(msrs).error().os_error == E2BIG);
+    CHECK(cpu.set_msrs(msrs).error().os_error == E2BIG);
   }
   SECTION("more MSR ranges than a filter has") {
     std::vector<std::uint32_t> msrs;
@@ -157,9 +157,9 @@ TEST_CASE("arguments that KVM must not see are refused before the ioctl", "[kvm]
       msrs.push_back(i * 64);
       msrs.push_back(i * 64 + 63);
     }
-    CHECK(machine.set_msr_filter(msrs).why().os_error == EBADF);
+    CHECK(machine.set_msr_filter(msrs).error().os_error == EBADF);
     msrs.push_back(16 * 64);
-    CHECK(machine.set_msr_filter(msrs).why().os_error == E2BIG);
+    CHECK(machine.set_msr_filter(msrs).error().os_error == E2BIG);
   }
 }
 
@@ -167,22 +167,22 @@ TEST_CASE("a missing or forbidden device is no_kvm and says what to do", "[kvm]"
   SECTION("missing") {
     const auto opened = kvm::system::open("/nonexistent");
     REQUIRE_FALSE(opened.has_value());
-    CHECK(opened.why().code == errc::no_kvm);
-    CHECK(opened.why().os_error == ENOENT);
-    check_mentions(to_string(opened.why()), "load kvm_intel or kvm_amd");
+    CHECK(opened.error().code == errc::no_kvm);
+    CHECK(opened.error().os_error == ENOENT);
+    check_mentions(to_string(opened.error()), "load kvm_intel or kvm_amd");
   }
   SECTION("another device") {
     const auto opened = kvm::system::open("/dev/null");
     REQUIRE_FALSE(opened.has_value());
-    CHECK(opened.why().code == errc::no_kvm);
-    CHECK(opened.why().os_error == ENOTTY);
-    check_mentions(to_string(opened.why()), "not the KVM device");
+    CHECK(opened.error().code == errc::no_kvm);
+    CHECK(opened.error().os_error == ENOTTY);
+    check_mentions(to_string(opened.error()), "not the KVM device");
   }
   SECTION("a directory") {
     const auto opened = kvm::system::open("/");
     REQUIRE_FALSE(opened.has_value());
-    CHECK(opened.why().code == errc::no_kvm);
-    CHECK(opened.why().operation == std::string(os::open_device));
+    CHECK(opened.error().code == errc::no_kvm);
+    CHECK(opened.error().operation == std::string(os::open_device));
   }
   SECTION("without permission") {
     if (::geteuid() != 0) {
@@ -193,9 +193,9 @@ TEST_CASE("a missing or forbidden device is no_kvm and says what to do", "[kvm]"
       const auto opened = kvm::system::open(path.c_str());
       ::unlink(path.c_str());
       REQUIRE_FALSE(opened.has_value());
-      CHECK(opened.why().code == errc::no_kvm);
-      CHECK(opened.why().os_error == EACCES);
-      check_mentions(to_string(opened.why()), "usermod -aG kvm");
+      CHECK(opened.error().code == errc::no_kvm);
+      CHECK(opened.error().os_error == EACCES);
+      check_mentions(to_string(opened.error()), "usermod -aG kvm");
     }
   }
 }
@@ -203,12 +203,12 @@ TEST_CASE("a missing or forbidden device is no_kvm and says what to do", "[kvm]"
 TEST_CASE("being out of descriptors says which limit to raise", "[kvm]") {
   auto remedy = [](const auto& attempt) {
     const no_descriptors while_trying;
-    return attempt().why();
+    return attempt().error();
   };
   const error opening = remedy([] { return kvm::system::open("/dev/null"); });
   const error creating = remedy([] { return os::create_memfd("test", page); });
   for (const error& why : {opening, creating}) {
-    CHECK(why.code == errc::kvm_call);
+    CHECK(why.code == errc::os_error);
     CHECK(why.os_error == EMFILE);
     check_mentions(to_string(why), "ulimit -n");
   }
@@ -231,20 +231,20 @@ TEST_CASE("explain knows the remedies and leaves the rest alone", "[kvm]") {
                row{os::open_device, ENODEV, errc::no_kvm, "no driver"},
                row{os::open_device, ENXIO, errc::no_kvm, "no driver"},
                row{os::open_device, EIO, errc::no_kvm, "/dev/kvm cannot be opened"},
-               row{os::open_device, EMFILE, errc::kvm_call, "ulimit -n"},
+               row{os::open_device, EMFILE, errc::os_error, "ulimit -n"},
                row{"KVM_CREATE_VM", EBUSY, errc::no_kvm, "another hypervisor"},
                row{"KVM_CREATE_VM", EACCES, errc::no_kvm, "security policy"},
                row{"KVM_CREATE_VM", EPERM, errc::no_kvm, "security policy"},
-               row{"KVM_CREATE_VM", ENOMEM, errc::kvm_call, "memory.max"},
-               row{"KVM_CREATE_VM", EMFILE, errc::kvm_call, "ulimit -n"},
-               row{"KVM_CREATE_VCPU", ENFILE, errc::kvm_call, "fs.file-max"},
-               row{"mmap", ENOMEM, errc::kvm_call, "vm.max_map_count"},
+               row{"KVM_CREATE_VM", ENOMEM, errc::os_error, "memory.max"},
+               row{"KVM_CREATE_VM", EMFILE, errc::os_error, "ulimit -n"},
+               row{"KVM_CREATE_VCPU", ENFILE, errc::os_error, "fs.file-max"},
+               row{"mmap", ENOMEM, errc::os_error, "vm.max_map_count"},
                row{"KVM_GET_API_VERSION", ENOTTY, errc::no_kvm, "not the KVM device"},
-               row{"KVM_RUN", EIO, errc::kvm_call, "child of fork"},
-               row{"ftruncate", EFBIG, errc::kvm_call, "ulimit -f"},
-               row{"pwrite", EFBIG, errc::kvm_call, "ulimit -f"},
-               row{"KVM_RUN", EINTR, errc::kvm_call, "KVM_RUN"},
-               row{"KVM_SET_SREGS", EINVAL, errc::kvm_call, "KVM_SET_SREGS"});
+               row{"KVM_RUN", EIO, errc::os_error, "child of fork"},
+               row{"ftruncate", EFBIG, errc::os_error, "ulimit -f"},
+               row{"pwrite", EFBIG, errc::os_error, "ulimit -f"},
+               row{"KVM_RUN", EINTR, errc::os_error, "KVM_RUN"},
+               row{"KVM_SET_SREGS", EINVAL, errc::os_error, "KVM_SET_SREGS"});
   const error why = os::explain(expected.operation, expected.os_error);
   CHECK(why.code == expected.code);
   CHECK(why.os_error == expected.os_error);
@@ -312,10 +312,10 @@ TEST_CASE("mappings of a memory file share it or copy it", "[kvm]") {
   CHECK(shared.bytes()[page] == std::byte{1});
 
   SECTION("sealing waits for writable shared mappings to go, and holds") {
-    CHECK(os::seal(file).why().os_error == EBUSY);
+    CHECK(os::seal(file).error().os_error == EBUSY);
     shared = os::mapping();
     REQUIRE(os::seal(file));
-    CHECK(os::mapping::of(file, page, os::sharing::shared).why().os_error == EPERM);
+    CHECK(os::mapping::of(file, page, os::sharing::shared).error().os_error == EPERM);
     CHECK(os::mapping::of(file, page, os::sharing::private_));
     CHECK(::ftruncate(file.get(), 0) == -1);
     copy.bytes()[1] = std::byte{3};
@@ -334,11 +334,11 @@ TEST_CASE("protect keeps to its own mapping", "[kvm]") {
                                        std::pair{std::size_t{0}, ~std::size_t{0}}}) {
     const auto refused = memory.protect(offset, length, PROT_NONE);
     REQUIRE_FALSE(refused.has_value());
-    CHECK(refused.why().code == errc::out_of_range);
+    CHECK(refused.error().code == errc::out_of_range);
   }
-  CHECK(memory.protect(1, page, PROT_NONE).why().os_error == EINVAL);
+  CHECK(memory.protect(1, page, PROT_NONE).error().os_error == EINVAL);
 }
 
 TEST_CASE("a mapping without bytes is an error, not an empty mapping", "[kvm]") {
-  CHECK(os::mapping::anonymous(0).why().os_error == EINVAL);
+  CHECK(os::mapping::anonymous(0).error().os_error == EINVAL);
 }

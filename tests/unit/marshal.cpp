@@ -139,8 +139,8 @@ TEST_CASE("arguments that do not fit are refused before anything is written", "[
   area small(131, std::byte{0x55});
   const auto refused = call.write(small, guest_address{base});
   REQUIRE_FALSE(refused);
-  CHECK(refused.why().code == errc::arguments_too_large);
-  CHECK(refused.why().detail == 132);
+  CHECK(refused.error().code == errc::arguments_too_large);
+  CHECK(refused.error().detail == 132);
   CHECK(small.holds_only(std::byte{0x55}));
 }
 
@@ -202,21 +202,21 @@ TEST_CASE("a reply that is no value of its type is refused", "[marshal]") {
     memory.put<std::uint8_t>(0, 1);
     CHECK(call.read(memory).value());
     memory.put<std::uint8_t>(0, 2);
-    CHECK(call.read(memory).why().code == errc::bad_reply);
+    CHECK(call.read(memory).error().code == errc::bad_reply);
   }
   SECTION("enum") {
     const detail::marshaller<colour()> call;
     memory.put<std::uint8_t>(0, 2);
     CHECK(call.read(memory).value() == colour::green);
     memory.put<std::uint8_t>(0, 0);
-    CHECK(call.read(memory).why().code == errc::bad_reply);
+    CHECK(call.read(memory).error().code == errc::bad_reply);
   }
   SECTION("bytes<N>") {
     const detail::marshaller<bytes<8>()> call;
     memory.put<std::uint64_t>(0, 8);
     CHECK(call.read(memory).value().size() == 8);
     memory.put<std::uint64_t>(0, 9);
-    CHECK(call.read(memory).why().code == errc::bad_reply);
+    CHECK(call.read(memory).error().code == errc::bad_reply);
   }
 }
 
@@ -267,7 +267,7 @@ TEST_CASE("a bad reply changes none of the caller's memory", "[marshal]") {
   SECTION("the last element of the last output is bad") {
     memory.put<std::uint8_t>(elements + 8 + 2, 2);
   }
-  CHECK(call.read(memory).why().code == errc::bad_reply);
+  CHECK(call.read(memory).error().code == errc::bad_reply);
   CHECK(numbers == std::array<int, 2>{1, 2});
   CHECK(flags == std::array<bool, 3>{true, false, true});
 

@@ -9,7 +9,7 @@
 #include <new>
 #include <span>
 
-#include <virtine/call/object_bytes.hpp>
+#include <virtine/abi/object_bytes.hpp>
 
 using namespace virtine;
 using namespace virtine::detail;

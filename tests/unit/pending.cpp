@@ -42,7 +42,7 @@ struct latched {
       return value;
     });
   }
-  void let_go() {
+  void detach() {
     open = true;
     open.notify_all();
   }
@@ -55,7 +55,7 @@ TEST_CASE("a result comes when its call is done", "[pending]") {
   auto three = calls.start(3);
   auto four = calls.start(4);
   CHECK_FALSE(three.ready());
-  calls.let_go();
+  calls.detach();
   CHECK(three.get() == 3);
   CHECK(three.ready());
   CHECK(three.get() == 3);
@@ -68,7 +68,7 @@ TEST_CASE("a descriptor becomes readable when the call is done", "[pending]") {
   const int event = early.event_fd().value();
   CHECK(early.event_fd().value() == event);
   CHECK_FALSE(is_readable(event, 0));
-  calls.let_go();
+  calls.detach();
   CHECK(is_readable(event, -1));
   CHECK(early.ready());
   CHECK(is_readable(event, 0));
@@ -83,13 +83,13 @@ TEST_CASE("what a call fails with is its result", "[pending]") {
   auto failed = pending<int>::start(*crew, {}, [](const std::stop_token&) -> result<int> {
     return error{.code = errc::guest_fault};
   });
-  CHECK(failed.try_get().why().code == errc::guest_fault);
+  CHECK(failed.try_get().error().code == errc::guest_fault);
   CHECK_THROWS_AS(failed.get(), failure);
   auto thrown = pending<void>::start(*crew, {}, [](const std::stop_token&) -> result<void> {
     throw std::runtime_error("from the handler");
   });
   CHECK_THROWS_WITH(thrown.try_get(), "from the handler");
-  CHECK(thrown.try_get().why().code == errc::machine_failure);
+  CHECK(thrown.try_get().error().code == errc::machine_failure);
   CHECK(thrown.ready());
 }
 
@@ -104,15 +104,15 @@ TEST_CASE("a call is cancelled by its pending and by the caller's token", "[pend
   auto two = pending<void>::start(*crew, source.get_token(), until_stopped);
   SECTION("by its pending") {
     one.cancel();
-    CHECK(one.try_get().why().code == errc::cancelled);
+    CHECK(one.try_get().error().code == errc::cancelled);
     CHECK_FALSE(two.ready());
     two.cancel();
   }
   SECTION("by the token") {
     source.request_stop();
-    CHECK(one.try_get().why().code == errc::cancelled);
+    CHECK(one.try_get().error().code == errc::cancelled);
   }
-  CHECK(two.try_get().why().code == errc::cancelled);
+  CHECK(two.try_get().error().code == errc::cancelled);
 }
 
 TEST_CASE("a pending waits for its call when it ends", "[pending]") {
@@ -123,14 +123,14 @@ TEST_CASE("a pending waits for its call when it ends", "[pending]") {
     ended = true;
   });
   CHECK_FALSE(ended);
-  calls.let_go();
+  calls.detach();
   owner.join();
   CHECK(ended);
 }
 
 TEST_CASE("a pending can be moved", "[pending]") {
   latched calls;
-  calls.let_go();
+  calls.detach();
   auto first = calls.start(1);
   auto moved = std::move(first);
   CHECK(moved.get() == 1);
@@ -161,6 +161,6 @@ TEST_CASE("without a thread a call fails and says so", "[pending]") {
   pthread_attr_destroy(&huge);
   pthread_attr_destroy(&before);
   REQUIRE(never.ready());
-  CHECK(never.try_get().why().code == errc::kvm_call);
-  CHECK(std::string(never.try_get().why().operation).starts_with("no thread can be started"));
+  CHECK(never.try_get().error().code == errc::os_error);
+  CHECK(std::string(never.try_get().error().operation).starts_with("no thread can be started"));
 }

@@ -41,7 +41,7 @@ struct origin : hypercall<7, gaps()> {};
 const auto add_up = [](tainted<int> a, tainted<int> b) {
   return a.unverified_because("any number will do") + b.unverified_because("any number will do");
 };
-const auto nothing = [] {};
+const auto ignore = [] {};
 
 std::unique_ptr<scripted_machine> make_guest() {
   static constexpr image_description image{};
@@ -60,13 +60,13 @@ T get(scripted_machine& guest, std::uint64_t at) {
 
 void check_rejected(const result<void>& served, const char* part) {
   REQUIRE_FALSE(served);
-  CHECK(served.why().code == errc::hypercall_rejected);
-  INFO(served.why().operation);
-  CHECK(std::string(served.why().operation).find(part) != std::string::npos);
+  CHECK(served.error().code == errc::hypercall_rejected);
+  INFO(served.error().operation);
+  CHECK(std::string(served.error().operation).find(part) != std::string::npos);
 }
 
 static_assert(!deny_all::allows(0) && !deny_all::allows(1));
-using two = policy<allowed<add, decltype(add_up)>, allowed<tick, decltype(nothing)>>;
+using two = policy<allowed<add, decltype(add_up)>, allowed<tick, decltype(ignore)>>;
 static_assert(two::allows(2) && two::allows(6) && !two::allows(1) && !two::allows(3));
 
 }  // namespace
@@ -80,7 +80,7 @@ struct virtine::valid_reply<colour> {
 
 TEST_CASE("an allowed hypercall runs its handler and answers in the frame", "[policy]") {
   const auto guest = make_guest();
-  policy rules{allow<tick>(nothing), allow<add>(add_up)};
+  policy rules{allow<tick>(ignore), allow<add>(add_up)};
   put(*guest, base + 64 + 4, 30);
   put(*guest, base + 64 + 8, 12);
   REQUIRE(rules.serve(2, *guest, guest_address{base + 64}));
@@ -97,10 +97,10 @@ TEST_CASE("a hypercall that no entry allows is denied, and told by its number", 
                                std::uint64_t{7}, (std::uint64_t{1} << 32) + 6, UINT64_MAX);
   const auto denied = rules.serve(number, *guest, guest_address{base});
   REQUIRE_FALSE(denied);
-  CHECK(denied.why().code == errc::hypercall_denied);
-  CHECK(denied.why().detail == number);
+  CHECK(denied.error().code == errc::hypercall_denied);
+  CHECK(denied.error().detail == number);
   CHECK(calls == 0);
-  CHECK(none.serve(number, *guest, guest_address{base}).why().code == errc::hypercall_denied);
+  CHECK(none.serve(number, *guest, guest_address{base}).error().code == errc::hypercall_denied);
   CHECK(rules.serve(6, *guest, guest_address{base}));
   CHECK(calls == 1);
 }

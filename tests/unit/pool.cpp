@@ -106,8 +106,8 @@ TEST_CASE_METHOD(fresh, "a pool lends as many machines as it may and no more", "
   REQUIRE(second);
   const auto third = pool.borrow();
   REQUIRE_FALSE(third);
-  CHECK(third.why().code == errc::pool_exhausted);
-  CHECK(third.why().detail == 2);
+  CHECK(third.error().code == errc::pool_exhausted);
+  CHECK(third.error().detail == 2);
   CHECK(scripted_machine::created == 2);
 
   SECTION("one that comes back can be lent") {
@@ -124,7 +124,7 @@ TEST_CASE_METHOD(fresh, "a pool lends as many machines as it may and no more", "
 
 TEST_CASE_METHOD(fresh, "a pool of none lends none", "[pool]") {
   pool_type pool(image, {.max = 0});
-  CHECK(pool.borrow().why().code == errc::pool_exhausted);
+  CHECK(pool.borrow().error().code == errc::pool_exhausted);
 }
 
 TEST_CASE_METHOD(fresh, "the machine used last is lent first", "[pool]") {
@@ -143,8 +143,8 @@ TEST_CASE_METHOD(fresh, "a machine that cannot be made takes no place", "[pool]"
   for (int i = 0; i < 3; ++i) {
     const auto refused = pool.borrow();
     REQUIRE_FALSE(refused);
-    CHECK(refused.why().code == errc::no_kvm);
-    CHECK(refused.why().detail == 5);
+    CHECK(refused.error().code == errc::no_kvm);
+    CHECK(refused.error().detail == 5);
     CHECK(pool.size() == 0);
   }
   scripted_machine::refusal.reset();
@@ -156,8 +156,8 @@ TEST_CASE_METHOD(fresh, "a machine that there is no memory for takes no place", 
   scripted_machine::throws = true;
   const auto refused = pool.borrow();
   REQUIRE_FALSE(refused);
-  CHECK(refused.why().code == errc::kvm_call);
-  CHECK(refused.why().os_error == ENOMEM);
+  CHECK(refused.error().code == errc::os_error);
+  CHECK(refused.error().os_error == ENOMEM);
   CHECK(pool.size() == 0);
   scripted_machine::throws = false;
   CHECK(pool.borrow());
@@ -180,10 +180,10 @@ TEST_CASE_METHOD(fresh, "a lent machine can be replaced in its place", "[pool]")
   {
     auto lent = pool.borrow();
     REQUIRE(lent);
-    scripted_machine::refusal = error{.code = errc::kvm_call, .detail = 5};
+    scripted_machine::refusal = error{.code = errc::os_error, .detail = 5};
     const auto refused = lent->replace();
     REQUIRE_FALSE(refused);
-    CHECK(refused.why().detail == 5);
+    CHECK(refused.error().detail == 5);
     CHECK(pool.size() == 0);
   }
   scripted_machine::refusal.reset();
@@ -229,7 +229,7 @@ TEST_CASE_METHOD(fresh, "a call that needs nothing is entered once", "[pool][exe
   CHECK(guest->entered == 0x20040);
   CHECK(guest->calls == 1);
   CHECK(guest->resumed == 0);
-  CHECK(guest->until == run_gate::time_point::max());
+  CHECK(guest->until == interrupter::time_point::max());
   CHECK_FALSE(guest->stop_possible);
   CHECK_FALSE(guest->poisoned());
 }
@@ -264,8 +264,8 @@ TEST_CASE_METHOD(fresh, "a denied hypercall ends the call and the machine", "[po
   policy rules{allow<tick>([&] { ++ticks; })};
   const auto denied = detail::execute(*guest, 0, {}, hypercalls, rules);
   REQUIRE_FALSE(denied);
-  CHECK(denied.why().code == errc::hypercall_denied);
-  CHECK(denied.why().detail == 9);
+  CHECK(denied.error().code == errc::hypercall_denied);
+  CHECK(denied.error().detail == 9);
   CHECK(ticks == 1);
   CHECK(guest->resumed == 1);
   CHECK(guest->abandoned);
@@ -275,7 +275,7 @@ TEST_CASE_METHOD(fresh, "a rejected hypercall ends the call and the machine", "[
   scripted_machine::script = {calls(6)};
   const auto guest = *scripted_machine::create(image);
   policy rules{allow<tick>([]() -> answer<void> { return reject{}; })};
-  CHECK(detail::execute(*guest, 0, {}, hypercalls, rules).why().code == errc::hypercall_rejected);
+  CHECK(detail::execute(*guest, 0, {}, hypercalls, rules).error().code == errc::hypercall_rejected);
   CHECK(guest->resumed == 0);
   CHECK(guest->abandoned);
 }
@@ -291,14 +291,14 @@ TEST_CASE_METHOD(fresh, "a call makes as many hypercalls as it may", "[pool][exe
   CHECK(ran.has_value() == (limit >= 5));
   CHECK(guest->abandoned == (limit < 5));
   if (!ran) {
-    CHECK(ran.why().code == errc::hypercall_limit);
-    CHECK(ran.why().detail == static_cast<std::uint64_t>(limit));
+    CHECK(ran.error().code == errc::hypercall_limit);
+    CHECK(ran.error().detail == static_cast<std::uint64_t>(limit));
   }
 }
 
 TEST_CASE_METHOD(fresh, "an error of the machine is the call's", "[pool][execute]") {
   const auto code = GENERATE(errc::guest_fault, errc::timed_out, errc::cancelled,
-                             errc::machine_failure, errc::kvm_call);
+                             errc::machine_failure, errc::os_error);
   const bool after_hypercall = GENERATE(false, true);
   if (after_hypercall) scripted_machine::script.push_back(calls(6));
   scripted_machine::script.push_back(fails(code));
@@ -306,8 +306,8 @@ TEST_CASE_METHOD(fresh, "an error of the machine is the call's", "[pool][execute
   policy rules{allow<tick>([] {})};
   const auto ran = detail::execute(*guest, 0, {}, hypercalls, rules);
   REQUIRE_FALSE(ran);
-  CHECK(ran.why().code == code);
-  CHECK(ran.why().detail == 3);
+  CHECK(ran.error().code == code);
+  CHECK(ran.error().detail == 3);
   CHECK(guest->poisoned());
   CHECK_FALSE(guest->abandoned);
 }

@@ -103,19 +103,19 @@ TEST_CASE_METHOD(fresh, "waiting ends with the call's time or at its stop", "[po
   pool_type pool(image, {.max = 1, .when_exhausted = when_exhausted::wait});
   auto held = pool.borrow();
   REQUIRE(held);
-  CHECK(pool.borrow(1ms).why().code == errc::timed_out);
-  CHECK(pool.borrow(0ns).why().code == errc::timed_out);
+  CHECK(pool.borrow(1ms).error().code == errc::timed_out);
+  CHECK(pool.borrow(0ns).error().code == errc::timed_out);
   std::stop_source source;
   errc why{};
-  std::thread other([&] { why = pool.borrow(1h, source.get_token()).why().code; });
+  std::thread other([&] { why = pool.borrow(1h, source.get_token()).error().code; });
   await_waits(pool, 3);
   source.request_stop();
   other.join();
   CHECK(why == errc::cancelled);
-  CHECK(pool.borrow(1h, source.get_token()).why().code == errc::cancelled);
+  CHECK(pool.borrow(1h, source.get_token()).error().code == errc::cancelled);
   static std::atomic<bool> flag;
   flag = false;
-  std::thread asking([&] { why = pool.borrow(1h, {}, [] { return flag.load(); }).why().code; });
+  std::thread asking([&] { why = pool.borrow(1h, {}, [] { return flag.load(); }).error().code; });
   await_waits(pool, 5);
   why = errc::timed_out;
   flag = true;
@@ -160,8 +160,8 @@ TEST_CASE_METHOD(fresh, "a machine may be made for one call", "[pool]") {
     CHECK(pool.size() == 1);
     const auto third = pool.borrow();
     CHECK(pool.size() == 2);
-    scripted_machine::refusal = error{.code = errc::kvm_call};
-    CHECK(pool.borrow().why().code == errc::kvm_call);
+    scripted_machine::refusal = error{.code = errc::os_error};
+    CHECK(pool.borrow().error().code == errc::os_error);
     scripted_machine::refusal.reset();
   }
   CHECK(pool.size() == 1);
@@ -231,14 +231,14 @@ TEST_CASE_METHOD(fresh, "a call waits for the machine that is being made for it"
   }
   SECTION("and tries itself if it cannot be made") {
     scripted_machine::refusal = error{.code = errc::no_kvm};
-    std::thread other([&] { CHECK(pool.borrow().why().code == errc::no_kvm); });
+    std::thread other([&] { CHECK(pool.borrow().error().code == errc::no_kvm); });
     await_waits(pool, 1);
     making.let_all_pass();
     other.join();
     CHECK(pool.size() == 0);
   }
   SECTION("as long as it has time") {
-    CHECK(pool.borrow(1ms).why().code == errc::timed_out);
+    CHECK(pool.borrow(1ms).error().code == errc::timed_out);
     making.let_all_pass();
   }
 }
@@ -249,7 +249,7 @@ TEST_CASE_METHOD(fresh, "machines that cannot be made in the background are made
   std::atomic<int> tried = 0;
   scripted_machine::when_created = [&] { ++tried; };
   scripted_machine::throws = throws;
-  if (!throws) scripted_machine::refusal = error{.code = errc::kvm_call};
+  if (!throws) scripted_machine::refusal = error{.code = errc::os_error};
   {
     pool_type pool(image, {.warm = 2});
     await([&] { return tried == 1; });
@@ -281,8 +281,8 @@ TEST_CASE_METHOD(fresh, "machines can be made ahead, and destroyed when idle", "
   CHECK(pool.size() == 0);
   CHECK(scripted_machine::alive == 0);
   CHECK(pool.stats().discarded == 0);
-  scripted_machine::refusal = error{.code = errc::kvm_call, .detail = 7};
-  CHECK(pool.warm_up(1).why().detail == 7);
+  scripted_machine::refusal = error{.code = errc::os_error, .detail = 7};
+  CHECK(pool.warm_up(1).error().detail == 7);
   CHECK(pool.size() == 0);
 }
 

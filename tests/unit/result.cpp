@@ -43,8 +43,8 @@ TEST_CASE("a result holds its error", "[result]") {
   const result<int> failed = no_room;
   CHECK_FALSE(failed.has_value());
   CHECK_FALSE(static_cast<bool>(failed));
-  CHECK(failed.why().code == errc::arguments_too_large);
-  CHECK(failed.why().detail == 7);
+  CHECK(failed.error().code == errc::arguments_too_large);
+  CHECK(failed.error().detail == 7);
   CHECK(failed.value_or(9) == 9);
 }
 
@@ -79,7 +79,7 @@ TEST_CASE("a result without a value counts as success or failure", "[result]") {
   CHECK_NOTHROW(done.value());
   const result<void> failed = no_room;
   CHECK_FALSE(failed);
-  CHECK(failed.why().detail == 7);
+  CHECK(failed.error().detail == 7);
 }
 
 TEST_CASE("value() throws the error that the result holds", "[result]") {
@@ -91,8 +91,8 @@ TEST_CASE("value() throws the error that the result holds", "[result]") {
     static_cast<void>(failed.value());
     FAIL("value() returned");
   } catch (const failure& thrown) {
-    CHECK(thrown.why().code == errc::arguments_too_large);
-    CHECK(thrown.why().detail == 7);
+    CHECK(thrown.error().code == errc::arguments_too_large);
+    CHECK(thrown.error().detail == 7);
     CHECK(thrown.what() == to_string(no_room));
   }
 }

@@ -111,6 +111,6 @@ TEST_CASE("a thread that cannot be started is an error value", "[workers]") {
     refused = one->submit(never);
   }
   REQUIRE_FALSE(refused);
-  CHECK(refused.why().code == errc::kvm_call);
-  CHECK(refused.why().os_error == EAGAIN);
+  CHECK(refused.error().code == errc::os_error);
+  CHECK(refused.error().os_error == EAGAIN);
 }

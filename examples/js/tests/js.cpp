@@ -48,7 +48,7 @@ struct fixture {
   std::string value_of(std::string_view script, std::string_view input = "null") {
     const auto done = evaluate(script, input);
     INFO(script);
-    if (!done) FAIL(virtine::to_string(done.why()));
+    if (!done) FAIL(virtine::to_string(done.error()));
     if (done->threw) FAIL(done->text);
     CHECK(done->is_whole);
     return done->text;
@@ -57,7 +57,7 @@ struct fixture {
   js::evaluated thrown_by(std::string_view script, std::string_view input = "null") {
     auto done = evaluate(script, input);
     INFO(script);
-    if (!done) FAIL(virtine::to_string(done.why()));
+    if (!done) FAIL(virtine::to_string(done.error()));
     CHECK(done->threw);
     return *std::move(done);
   }
@@ -66,7 +66,7 @@ struct fixture {
     const auto done = evaluate(script, "null", {.limits = {.timeout = 100ms}});
     INFO(script);
     REQUIRE_FALSE(done);
-    return done.why().code;
+    return done.error().code;
   }
 };
 
@@ -181,7 +181,7 @@ TEST_CASE_METHOD(fixture, "scripts call the host's functions", "[js]") {
 TEST_CASE_METHOD(fixture, "calls of the host's functions are limited", "[js]") {
   const auto flood = evaluate("for (;;) get('size')", "null", {.limits = {.hypercalls = 100}});
   REQUIRE_FALSE(flood);
-  CHECK(flood.why().code == errc::hypercall_limit);
+  CHECK(flood.error().code == errc::hypercall_limit);
   CHECK(value_of("1") == "1");
 }
 
@@ -242,7 +242,7 @@ TEST_CASE_METHOD(fixture, "an endless script ends at its deadline", "[js]") {
        }) {
     INFO(endless);
     const auto done = evaluate(endless, "null", {.limits = {.timeout = 50ms}});
-    CHECK((done ? done->threw : done.why().code == errc::timed_out));
+    CHECK((done ? done->threw : done.error().code == errc::timed_out));
     CHECK(value_of("6 * 7") == "42");
   }
   CHECK(failure_of("for (;;) {}") == errc::timed_out);
@@ -267,7 +267,7 @@ TEST_CASE_METHOD(fixture, "a script that wants too much memory gets an error", "
            "(function () { var a = []; for (;;) a.push([]) })()",
        }) {
     const auto done = evaluate(flood);
-    if (!done) FAIL(flood << ": " << virtine::to_string(done.why()));
+    if (!done) FAIL(flood << ": " << virtine::to_string(done.error()));
     CHECK(done->threw);
     CHECK_FALSE(done->text.empty());
   }
@@ -303,7 +303,7 @@ TEST_CASE_METHOD(fixture, "recursion that is too deep is a RangeError", "[js]") 
     INFO(deep.substr(0, 80));
     // What the engine itself does not mind is no error.
     const auto done = evaluate(deep);
-    if (!done) FAIL(virtine::to_string(done.why()));
+    if (!done) FAIL(virtine::to_string(done.error()));
     if (done->threw)
       CHECK((done->text.starts_with("RangeError") || done->text.starts_with("SyntaxError") ||
              done->text == "Error: alloc failed"));
@@ -330,7 +330,7 @@ TEST_CASE_METHOD(fixture, "scripts of any words do no harm", "[js]") {
     }
     INFO(script);
     const auto done = evaluate(script, "null", {.limits = {.timeout = 200ms}});
-    if (!done) CHECK(done.why().code == errc::timed_out);
+    if (!done) CHECK(done.error().code == errc::timed_out);
     if (round % 10 == 0) CHECK(value_of("6 * 7") == "42");
   }
 }
@@ -360,8 +360,8 @@ TEST_CASE_METHOD(fixture, "scripts of a conversation know of each other", "[js]"
   CHECK(talk("throw new Error('x')").value().threw);
   CHECK(talk("log('still there'); n").value().text == "3");
   CHECK(log == lines{"still there"});
-  CHECK(talk("for (;;) {}", "null", {.limits = {.timeout = 50ms}}).why().code == errc::timed_out);
-  CHECK(talk("n").why().code == errc::timed_out);
+  CHECK(talk("for (;;) {}", "null", {.limits = {.timeout = 50ms}}).error().code == errc::timed_out);
+  CHECK(talk("n").error().code == errc::timed_out);
   js::conversation another(evaluate);
   CHECK(another("typeof n").value().text == "\"undefined\"");
 }

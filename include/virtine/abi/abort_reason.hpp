@@ -15,7 +15,7 @@
 namespace virtine::x86 {
 
 /// Why the runtime ended a call.
-enum class ending : std::uint16_t {
+enum class abort_reason : std::uint16_t {
   aborted = 1,
   assertion_failed,
   terminated,          ///< By std::terminate, though no exception was thrown.
@@ -26,31 +26,32 @@ enum class ending : std::uint16_t {
   panicked,          ///< A Rust guest did.
 };
 
-inline constexpr std::size_t ending_size = 7;
-inline constexpr std::uint16_t ending_mark = 0x5649;
+inline constexpr std::size_t abort_code_size = 7;
+inline constexpr std::uint16_t abort_mark = 0x5649;
 
 /// Ends the call, at `place` as far as a report is concerned: `ud1 eax, [rax + reason]`, which
 /// raises #UD before anything of it is carried out.
-template <ending Why>
+template <abort_reason Why>
 [[noreturn, gnu::always_inline]] inline void end_call(const void* place) {
   asm volatile("ud1 %c[reason](%%rax), %%eax"
                :
-               : [reason] "i"(static_cast<std::uint32_t>(ending_mark) << 16 |
+               : [reason] "i"(static_cast<std::uint32_t>(abort_mark) << 16 |
                               static_cast<std::uint32_t>(Why)),
                  "c"(place));
   __builtin_unreachable();
 }
 
 /// Returns why the guest ended its call, if `code` is the instruction by which it does.
-constexpr std::optional<ending> decode_ending(std::span<const std::byte, ending_size> code) {
+constexpr std::optional<abort_reason> decode_abort(
+    std::span<const std::byte, abort_code_size> code) {
   const bool is_ud1 =
       code[0] == std::byte{0x0f} && code[1] == std::byte{0xb9} && code[2] == std::byte{0x80};
   const auto reason = load<std::uint16_t>(code, 3);
-  if (!is_ud1 || load<std::uint16_t>(code, 5) != ending_mark) return std::nullopt;
-  if (reason == 0 || reason > static_cast<std::uint16_t>(ending::panicked)) {
+  if (!is_ud1 || load<std::uint16_t>(code, 5) != abort_mark) return std::nullopt;
+  if (reason == 0 || reason > static_cast<std::uint16_t>(abort_reason::panicked)) {
     return std::nullopt;
   }
-  return static_cast<ending>(reason);
+  return static_cast<abort_reason>(reason);
 }
 
 }  // namespace virtine::x86

@@ -102,7 +102,7 @@ class replies {
 
   /// Adds a reply; one that failed is returned with the number of its job.
   result<void> add(result<R> reply) {
-    if (!reply) return of_job(reply.why(), size());
+    if (!reply) return of_job(reply.error(), size());
     return os::or_out_of_memory([&]() -> result<void> {
       values_.push_back(*std::move(reply));
       return {};
@@ -123,7 +123,7 @@ class replies<void> {
   [[nodiscard]] std::size_t size() const { return count_; }
 
   result<void> add(const result<void>& reply) {
-    if (!reply) return of_job(reply.why(), size());
+    if (!reply) return of_job(reply.error(), size());
     ++count_;
     return {};
   }

@@ -5,10 +5,11 @@
 
 #include <cstdint>
 
-#include <virtine/call/machine_like.hpp>
 #include <virtine/machine/guest_exit.hpp>
+#include <virtine/machine/run_loop.hpp>
 #include <virtine/machine/runner.hpp>
 #include <virtine/machine/system_call.hpp>
+#include <virtine/pool/machine_like.hpp>
 #include <virtine/result.hpp>
 
 namespace virtine::detail {
@@ -22,7 +23,7 @@ result<void> serve_system_call(Machine& machine, Policy& policy,
   if (is_exit(call)) return exited_by(call);
   for (;;) {
     const auto given = policy.serve(call, machine, open);
-    if (!given) return given.why();
+    if (!given) return given.error();
     const bool goes_on = machine.guest_runner().pause(given->wait);
     if (given->again && goes_on) continue;
     machine.answer(given->value);
@@ -45,21 +46,12 @@ result<void> serve(Machine& machine, guest_exit why, Policy& policy,
 template <machine_like Machine, class Policy>
 result<void> execute(Machine& machine, std::uint64_t function, const run_limits& limits,
                      std::uint64_t hypercalls, Policy& policy) {
-  auto stopped = machine.enter(function, limits);
   std::uint64_t made = 0;
   typename Policy::call_state open;
-  while (stopped && *stopped != guest_exit::done) [[unlikely]] {
-      result<void> served = error{.code = errc::hypercall_limit, .detail = hypercalls};
-      if (made++ < hypercalls) served = serve(machine, *stopped, policy, open);
-      if (!served) {
-        machine.abandon();
-        return served.why();
-      }
-      stopped = machine.resume();
-    }
-  if (!stopped) [[unlikely]]
-    return stopped.why();
-  return {};
+  return run_guest(machine, function, limits, [&](guest_exit why) -> result<void> {
+    if (made++ >= hypercalls) return error{.code = errc::hypercall_limit, .detail = hypercalls};
+    return serve(machine, why, policy, open);
+  });
 }
 
 }  // namespace virtine::detail

@@ -14,7 +14,7 @@
 #include <utility>
 
 #include <virtine/abi/frame.hpp>
-#include <virtine/call/object_bytes.hpp>
+#include <virtine/abi/object_bytes.hpp>
 #include <virtine/guest_memory.hpp>
 #include <virtine/result.hpp>
 
@@ -53,7 +53,7 @@ class marshaller<R(A...)> {
   [[nodiscard]] std::size_t reply_size() const { return checks_outputs ? used_ : layout::size; }
 
   /// Returns what reply_size() is at most for calls that fit into `size` bytes.
-  [[nodiscard]] static constexpr std::size_t most_of_a_reply(std::size_t size) {
+  [[nodiscard]] static constexpr std::size_t max_reply_size(std::size_t size) {
     return checks_outputs ? size : layout::size;
   }
 

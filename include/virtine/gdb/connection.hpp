@@ -66,9 +66,9 @@ class connection {
   result<message> next(const virtine::detail::run_limits& limits) {
     for (;;) {
       auto come = glance_at(limits);
-      if (!come) return come.why();
+      if (!come) return come.error();
       if (*come) return **std::move(come);
-      if (auto more = detail::wait(socket_, POLLIN, limits); !more) return more.why();
+      if (auto more = detail::wait(socket_, POLLIN, limits); !more) return more.error();
     }
   }
 
@@ -76,19 +76,19 @@ class connection {
   result<std::optional<message>> glance_at(const virtine::detail::run_limits& limits) {
     for (;;) {
       // Each time round, because the other side can always have more to say.
-      if (auto going_on = virtine::detail::check(limits); !going_on) return going_on.why();
+      if (auto going_on = virtine::detail::check(limits); !going_on) return going_on.error();
       if (auto come = reader_.next()) {
         switch (come->what) {
           case message::kind::packet:
-            if (auto sent = acknowledge('+', limits); !sent) return sent.why();
+            if (auto sent = acknowledge('+', limits); !sent) return sent.error();
             return come;
           case message::kind::interrupt:
             return come;
           case message::kind::damaged:
-            if (auto sent = acknowledge('-', limits); !sent) return sent.why();
+            if (auto sent = acknowledge('-', limits); !sent) return sent.error();
             break;
           case message::kind::again:
-            if (auto sent = write(last_, limits); !sent) return sent.why();
+            if (auto sent = write(last_, limits); !sent) return sent.error();
             break;
           case message::kind::too_long:
             return error{.code = errc::cancelled, .operation = "the debugger talks nonsense"};
@@ -165,7 +165,7 @@ class listener {
       address.sin_family = AF_INET;
       address.sin_port = htons(port);
       address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-      if (auto bound = made.bind(address); !bound) return bound.why();
+      if (auto bound = made.bind(address); !bound) return bound.error();
     } else {
       sockaddr_un address{};
       address.sun_family = AF_UNIX;
@@ -174,7 +174,7 @@ class listener {
       std::memcpy(address.sun_path, path.c_str(), path.size());
       // Before it has a name, so that nobody else can open it at any time.
       if (::fchmod(file, 0600) != 0) return os::explain("fchmod", errno);
-      if (auto bound = made.bind(address); !bound) return bound.why();
+      if (auto bound = made.bind(address); !bound) return bound.error();
       made.path_ = path;
     }
     if (::listen(file, 1) != 0) return os::explain("listen", errno);
@@ -190,7 +190,7 @@ class listener {
   /// Waits for a debugger.
   result<connection> accept(const virtine::detail::run_limits& limits) {
     for (;;) {
-      if (auto come = detail::wait(file_, POLLIN, limits); !come) return come.why();
+      if (auto come = detail::wait(file_, POLLIN, limits); !come) return come.error();
       os::fd made(::accept4(file_.get(), nullptr, nullptr, SOCK_CLOEXEC));
       if (made) return connection(std::move(made));
       if (errno != EINTR && errno != ECONNABORTED) return os::explain("accept", errno);

@@ -56,7 +56,7 @@ class debugged_machine final : public virtine::detail::machine, private target {
   static result<std::unique_ptr<debugged_machine>> create(
       const image_description& image, const virtine::detail::run_limits& limits) {
     auto from = virtine::detail::shared_snapshot<virtine::detail::machine>(image, limits);
-    if (!from) return from.why();
+    if (!from) return from.error();
     auto made = machine::create<debugged_machine>(*std::move(from));
     if (made) (*made)->stand_on_code();
     return made;
@@ -73,7 +73,7 @@ class debugged_machine final : public virtine::detail::machine, private target {
     limits_ = limits;
     return os::or_out_of_memory([&]() -> result<virtine::detail::guest_exit> {
       if (when_ == attach::at_entry) {
-        if (auto opened = open_now(); !opened) return opened.why();
+        if (auto opened = open_now(); !opened) return opened.error();
         put(function);
       }
       return watch(machine::enter(function, next_glance()));
@@ -112,7 +112,7 @@ class debugged_machine final : public virtine::detail::machine, private target {
 
   result<void> open_now() {
     auto opened = open_();
-    if (!opened) return opened.why();
+    if (!opened) return opened.error();
     listener_.emplace(*std::move(opened));
     return {};
   }
@@ -124,7 +124,7 @@ class debugged_machine final : public virtine::detail::machine, private target {
       if (auto opened = open_now(); !opened) return opened;
     }
     auto come = listener_->accept(limits_);
-    if (!come) return come.why();
+    if (!come) return come.error();
     listener_.reset();
     server_.emplace(*std::move(come));
     return {};
@@ -133,21 +133,21 @@ class debugged_machine final : public virtine::detail::machine, private target {
   /// Goes on until the guest has stopped for something other than the debugger.
   result<virtine::detail::guest_exit> watch(result<virtine::detail::guest_exit> stopped) {
     while (!stopped) {
-      error why = stopped.why();
+      error why = stopped.error();
       bool glanced = false;
       if (why.code == errc::timed_out || why.code == errc::cancelled) {
-        if (auto going_on = virtine::detail::check(limits_); !going_on) return going_on.why();
+        if (auto going_on = virtine::detail::check(limits_); !going_on) return going_on.error();
         // The guest may have come to something by itself in the very moment of the glance.
         if (overtaken_) {
           poisoned_ = false;
           stopped = overtaken_;
           break;
         }
-        why = overtaken_.why();
+        why = overtaken_.error();
         glanced = true;
       }
-      auto handled = why.os_error == EINTR ? look_up() : stand_still(why, glanced);
-      if (!handled) return handled.why();
+      auto handled = why.os_error == EINTR ? poll_debugger() : pause(why, glanced);
+      if (!handled) return handled.error();
       poisoned_ = false;
       arrival_ = virtine::detail::arrival::over;
       runner_.begin(next_glance());
@@ -166,35 +166,35 @@ class debugged_machine final : public virtine::detail::machine, private target {
   }
 
   /// Lets a guest that was interrupted go on, unless the debugger wants it to stop.
-  result<void> look_up() {
+  result<void> poll_debugger() {
     if (!server_) return {};
     auto wanted = server_->wants_stop(limits_);
-    if (!wanted) return wanted.why();
+    if (!wanted) return wanted.error();
     interrupt_ = interrupt_ || *wanted;
     if (!interrupt_) return {};
     // Makes the registers those of the next instruction, whatever the last exit was.
     vcpu().request_immediate_exit(true);
     const auto ran = vcpu().run();
     vcpu().request_immediate_exit(false);
-    if (ran || ran.why().os_error != EINTR) {
-      return ran ? unexpected_exit() : ran.why();
+    if (ran || ran.error().os_error != EINTR) {
+      return ran ? unexpected_exit() : ran.error();
     }
     auto regs = vcpu().get_regs();
-    if (!regs) return regs.why();
+    if (!regs) return regs.error();
     auto sregs = vcpu().get_sregs();
-    if (!sregs) return sregs.why();
+    if (!sregs) return sregs.error();
     if (sregs->cs.dpl == 0) return {};  // In a stub, and about to make an exit of its own.
     interrupt_ = false;
     regs->rflags &= ~(stepping_ ? rflags_tf : 0);
-    return converse({.why = signal::interrupt}, *regs, *sregs, nullptr);
+    return run_debugger({.why = signal::interrupt}, *regs, *sregs, nullptr);
   }
 
   /// Stands still at what would have ended the call by `why`, if that is the guest's doing.
   /// `glanced`: whether the guest was stopped in the same moment.
-  result<void> stand_still(const error& why, bool glanced) {
-    if (why.code != errc::guest_fault && why.code != errc::not_entered) return why;
+  result<void> pause(const error& why, bool glanced) {
+    if (why.code != errc::guest_fault && why.code != virtine::detail::not_entered) return why;
     auto sregs = vcpu().get_sregs();
-    if (!sregs) return sregs.why();
+    if (!sregs) return sregs.error();
     const auto vector = x86::trap_vector(vcpu().state().io.port);
     kvm_regs regs = vcpu().synced_regs();
     // Without a trap, the guest has used a port as it must not: there is no way on from there.
@@ -215,11 +215,11 @@ class debugged_machine final : public virtine::detail::machine, private target {
     if (taken.vector == kind::breakpoint && original_.contains(regs.rip - 1)) {
       regs.rip -= 1;
       // Where only a step or the entry has put one, it is none of the debugger's.
-      return converse({.breakpoint = wanted_.contains(regs.rip)}, regs, *sregs, nullptr);
+      return run_debugger({.breakpoint = wanted_.contains(regs.rip)}, regs, *sregs, nullptr);
     }
     // What gdb calls returns to a breakpoint on the stack, where no guest can execute one.
     if (taken.vector == kind::page_fault && taken.cr2 == regs.rip && wanted_.contains(regs.rip))
-      return converse({.breakpoint = true}, regs, *sregs, nullptr);
+      return run_debugger({.breakpoint = true}, regs, *sregs, nullptr);
     if (taken.vector == kind::debug && stepping_) {
       // One emulated host raises it before an instruction whose memory it had to find first.
       kvm_regs now = regs;
@@ -229,7 +229,7 @@ class debugged_machine final : public virtine::detail::machine, private target {
         back_to_user(taken.frame, *sregs);
         return {};
       }
-      return converse({}, regs, *sregs, nullptr);
+      return run_debugger({}, regs, *sregs, nullptr);
     }
     return at_fault(why, regs, *sregs);
   }
@@ -241,8 +241,8 @@ class debugged_machine final : public virtine::detail::machine, private target {
 
   result<void> at_fault(const error& why, const kvm_regs& regs, const kvm_sregs& sregs) {
     if (released_) return why;
-    return converse({.why = signal_of(why.fault.vector), .said = to_string(why) + '\n'}, regs,
-                    sregs, &why);
+    return run_debugger({.why = signal_of(why.fault.vector), .said = to_string(why) + '\n'}, regs,
+                        sregs, &why);
   }
 
   static signal signal_of(std::uint8_t vector) {
@@ -267,22 +267,22 @@ class debugged_machine final : public virtine::detail::machine, private target {
 
   /// Has the debugger look at a guest that stands still, and prepares what it then wants. Fails if
   /// the guest is not to go on; `fault` is what it is at, or null.
-  result<void> converse(const standstill& why, const kvm_regs& regs, const kvm_sregs& sregs,
-                        const error* fault) {
+  result<void> run_debugger(const standstill& why, const kvm_regs& regs, const kvm_sregs& sregs,
+                            const error* fault) {
     take_out_breakpoints();
     stepping_ = false;
     if (auto met = meet(); !met) return met;
     auto vectors = vcpu().get_xsave();
-    if (!vectors) return vectors.why();
+    if (!vectors) return vectors.error();
     registers_.load(regs, sregs, *vectors);
     const register_file before = registers_;
     auto ordered = server_->serve(*this, why, limits_);
-    if (!ordered) return ordered.why();
+    if (!ordered) return ordered.error();
     if (*ordered == order::kill) {
       return error{.code = errc::cancelled, .operation = "the debugger has ended the call"};
     }
     if (fault != nullptr && *ordered == order::fault) return *fault;
-    if (*ordered == order::let_go) {
+    if (*ordered == order::detach) {
       server_.reset();
       wanted_.clear();
       released_ = true;

@@ -46,7 +46,7 @@ enum class order : std::uint8_t {
   go_on,
   step,    ///< One instruction.
   fault,   ///< What its fault leads to.
-  let_go,  ///< Go on, and the debugger is gone.
+  detach,  ///< Go on, and the debugger is gone.
   kill,
 };
 
@@ -76,18 +76,18 @@ class server {
     stopped_ = stop_reply(why);
     said_ = why.said;
     if (going_) {
-      if (auto sent = announce(limits); !sent) return sent.why();
+      if (auto sent = announce(limits); !sent) return sent.error();
     }
     going_ = false;
     for (;;) {
       auto come = connection_.next(limits);
-      if (!come) return come.why();
+      if (!come) return come.error();
       if (come->what == message::kind::interrupt) continue;  // It stands still already.
       std::string reply;
       const auto ordered = handle(of, come->text, reply);
       going_ = ordered == order::go_on || ordered == order::step || ordered == order::fault;
       if (going_ || ordered == order::kill) return *ordered;
-      if (auto sent = connection_.send(reply, limits); !sent) return sent.why();
+      if (auto sent = connection_.send(reply, limits); !sent) return sent.error();
       if (come->text == "QStartNoAckMode") connection_.trust();
       if (ordered) return *ordered;
     }
@@ -96,7 +96,7 @@ class server {
   /// Returns whether the debugger asks for a guest that runs to be stopped. Fails if it has gone.
   result<bool> wants_stop(const virtine::detail::run_limits& limits) {
     auto come = connection_.glance_at(limits);
-    if (!come) return come.why();
+    if (!come) return come.error();
     return *come && (*come)->what == message::kind::interrupt;
   }
 
@@ -180,7 +180,7 @@ class server {
         return command == 'C' ? order::go_on : order::step;
       case 'D':
         reply = fine;
-        return order::let_go;
+        return order::detach;
       case 'k':
         return order::kill;
       default:

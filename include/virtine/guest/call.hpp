@@ -49,10 +49,10 @@ template <std::uint32_t Number>
 }
 
 template <std::uint32_t Number, class Sig>
-struct caller;
+struct hypercall_maker;
 
 template <std::uint32_t Number, class R, class... A>
-struct caller<Number, R(A...)> {
+struct hypercall_maker<Number, R(A...)> {
   [[gnu::always_inline]] R operator()(A... arguments) const {
     return run(std::index_sequence_for<A...>{}, arguments...);
   }
@@ -82,6 +82,6 @@ namespace virtine::guest {
 /// its result; does not return if the host's policy denies it. Spans and string_views are read and
 /// written in place. Costs an exit to the host.
 template <hypercall_type Call>
-inline constexpr detail::caller<Call::number, typename Call::signature_type> call{};
+inline constexpr detail::hypercall_maker<Call::number, typename Call::signature_type> call{};
 
 }  // namespace virtine::guest

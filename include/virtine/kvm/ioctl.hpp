@@ -35,7 +35,7 @@ result<int> call(int descriptor, const request<T>& what, std::type_identity_t<T>
 
 /// Returns whether a call succeeded whose value says nothing.
 inline result<void> drop_value(const result<int>& made) {
-  if (!made) return made.why();
+  if (!made) return made.error();
   return {};
 }
 }  // namespace virtine::kvm

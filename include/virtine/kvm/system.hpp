@@ -43,7 +43,7 @@ class system {
   static result<system> from(os::fd&& device) {
     return os::or_out_of_memory([&]() -> result<system> {
       system made(std::move(device));
-      if (result<void> asked = made.ask(); !asked) return asked.why();
+      if (result<void> asked = made.ask(); !asked) return asked.error();
       return made;
     });
   }
@@ -56,7 +56,7 @@ class system {
     static std::atomic<const system*> existing{nullptr};
     if (const system* found = existing.load(std::memory_order_acquire)) return found;
     result<system> opened = open();
-    if (!opened) return opened.why();
+    if (!opened) return opened.error();
     std::unique_ptr<const system> made(new (std::nothrow) const system(*std::move(opened)));
     if (!made) return os::out_of_memory();
     const system* first = nullptr;
@@ -70,7 +70,7 @@ class system {
   /// says.
   result<vm> create_vm() const {
     result<int> made = call(device_.get(), requests::create_vm);
-    if (!made && made.why().os_error == EINTR) {
+    if (!made && made.error().os_error == EINTR) {
       // The kernel gave up because a signal came, say that of a profiler's timer. Once more where
       // none can: to try until it works could take for ever.
       sigset_t all;
@@ -81,7 +81,7 @@ class system {
       made = call(device_.get(), requests::create_vm);
       pthread_sigmask(SIG_SETMASK, &before, nullptr);
     }
-    if (!made) return made.why();
+    if (!made) return made.error();
     return vm(os::fd{*made});
   }
 
@@ -111,7 +111,7 @@ class system {
 
   result<void> ask() {
     const result<int> version = call(device_.get(), requests::get_api_version);
-    if (!version) return version.why();
+    if (!version) return version.error();
     if (*version != api_version)
       return error{.code = errc::no_kvm,
                    .operation =
@@ -121,7 +121,7 @@ class system {
 
     for (const capability_use& use : capability_uses) {
       const result<int> value = check_extension(use.id);
-      if (!value) return value.why();
+      if (!value) return value.error();
       if (use.required && !use.met_by(*value))
         return error{.code = errc::no_kvm,
                      .operation = use.missing,
@@ -130,14 +130,14 @@ class system {
     }
 
     const result<int> size = call(device_.get(), requests::get_vcpu_mmap_size);
-    if (!size) return size.why();
+    if (!size) return size.error();
     vcpu_mmap_size_ = static_cast<std::size_t>(*size);
 
     supported_cpuid_->nent = cpuid_table::capacity;
     // Sound: the kernel writes at most the nent entries that the table says it has room for.
     const result<int> listed =
         call(device_.get(), requests::get_supported_cpuid, *supported_cpuid_);
-    if (!listed) return listed.why();
+    if (!listed) return listed.error();
     return {};
   }
 

@@ -88,19 +88,19 @@ struct request {
 };
 
 namespace detail {
-constexpr request<void> plain(unsigned nr, const char* name) {
+constexpr request<void> io(unsigned nr, const char* name) {
   return {_IOC(_IOC_NONE, KVMIO, nr, 0), name};
 }
 template <class T, std::size_t Size = sizeof(T)>
-constexpr request<T> reads(unsigned nr, const char* name) {
+constexpr request<T> ior(unsigned nr, const char* name) {
   return {_IOC(_IOC_READ, KVMIO, nr, Size), name};
 }
 template <class T, std::size_t Size = sizeof(T)>
-constexpr request<const T> writes(unsigned nr, const char* name) {
+constexpr request<const T> iow(unsigned nr, const char* name) {
   return {_IOC(_IOC_WRITE, KVMIO, nr, Size), name};
 }
 template <class T, std::size_t Size = sizeof(T)>
-constexpr request<T> exchanges(unsigned nr, const char* name) {
+constexpr request<T> iowr(unsigned nr, const char* name) {
   return {_IOC(_IOC_READ | _IOC_WRITE, KVMIO, nr, Size), name};
 }
 
@@ -111,38 +111,38 @@ inline constexpr std::size_t table_header = 8;
 /// Every ioctl of the library, in the order of their numbers.
 namespace requests {
 // clang-format off
-inline constexpr auto get_api_version = detail::plain(0x00, "KVM_GET_API_VERSION");
-inline constexpr auto create_vm = detail::plain(0x01, "KVM_CREATE_VM");
-inline constexpr auto check_extension = detail::plain(0x03, "KVM_CHECK_EXTENSION");
-inline constexpr auto get_vcpu_mmap_size = detail::plain(0x04, "KVM_GET_VCPU_MMAP_SIZE");
-inline constexpr auto get_supported_cpuid = detail::exchanges<cpuid_table, detail::table_header>(0x05, "KVM_GET_SUPPORTED_CPUID");
-inline constexpr auto create_vcpu = detail::plain(0x41, "KVM_CREATE_VCPU");
-inline constexpr auto set_user_memory_region = detail::writes<kvm_userspace_memory_region>(0x46, "KVM_SET_USER_MEMORY_REGION");
-inline constexpr auto set_tss_addr = detail::plain(0x47, "KVM_SET_TSS_ADDR");
-inline constexpr auto run = detail::plain(0x80, "KVM_RUN");
-inline constexpr auto get_regs = detail::reads<kvm_regs>(0x81, "KVM_GET_REGS");
-inline constexpr auto set_regs = detail::writes<kvm_regs>(0x82, "KVM_SET_REGS");
-inline constexpr auto get_sregs = detail::reads<kvm_sregs>(0x83, "KVM_GET_SREGS");
-inline constexpr auto set_sregs = detail::writes<kvm_sregs>(0x84, "KVM_SET_SREGS");
+inline constexpr auto get_api_version = detail::io(0x00, "KVM_GET_API_VERSION");
+inline constexpr auto create_vm = detail::io(0x01, "KVM_CREATE_VM");
+inline constexpr auto check_extension = detail::io(0x03, "KVM_CHECK_EXTENSION");
+inline constexpr auto get_vcpu_mmap_size = detail::io(0x04, "KVM_GET_VCPU_MMAP_SIZE");
+inline constexpr auto get_supported_cpuid = detail::iowr<cpuid_table, detail::table_header>(0x05, "KVM_GET_SUPPORTED_CPUID");
+inline constexpr auto create_vcpu = detail::io(0x41, "KVM_CREATE_VCPU");
+inline constexpr auto set_user_memory_region = detail::iow<kvm_userspace_memory_region>(0x46, "KVM_SET_USER_MEMORY_REGION");
+inline constexpr auto set_tss_addr = detail::io(0x47, "KVM_SET_TSS_ADDR");
+inline constexpr auto run = detail::io(0x80, "KVM_RUN");
+inline constexpr auto get_regs = detail::ior<kvm_regs>(0x81, "KVM_GET_REGS");
+inline constexpr auto set_regs = detail::iow<kvm_regs>(0x82, "KVM_SET_REGS");
+inline constexpr auto get_sregs = detail::ior<kvm_sregs>(0x83, "KVM_GET_SREGS");
+inline constexpr auto set_sregs = detail::iow<kvm_sregs>(0x84, "KVM_SET_SREGS");
 template <std::size_t N>
-inline constexpr auto get_msrs = detail::exchanges<msr_entries<N>, detail::table_header>(0x88, "KVM_GET_MSRS");
+inline constexpr auto get_msrs = detail::iowr<msr_entries<N>, detail::table_header>(0x88, "KVM_GET_MSRS");
 template <std::size_t N>
-inline constexpr auto set_msrs = detail::writes<msr_entries<N>, detail::table_header>(0x89, "KVM_SET_MSRS");
-inline constexpr auto set_cpuid2 = detail::writes<cpuid_table, detail::table_header>(0x90, "KVM_SET_CPUID2");
-inline constexpr auto get_mp_state = detail::reads<kvm_mp_state>(0x98, "KVM_GET_MP_STATE");
-inline constexpr auto set_mp_state = detail::writes<kvm_mp_state>(0x99, "KVM_SET_MP_STATE");
-inline constexpr auto get_vcpu_events = detail::reads<kvm_vcpu_events>(0x9f, "KVM_GET_VCPU_EVENTS");
-inline constexpr auto set_vcpu_events = detail::writes<kvm_vcpu_events>(0xa0, "KVM_SET_VCPU_EVENTS");
-inline constexpr auto get_debugregs = detail::reads<kvm_debugregs>(0xa1, "KVM_GET_DEBUGREGS");
-inline constexpr auto set_debugregs = detail::writes<kvm_debugregs>(0xa2, "KVM_SET_DEBUGREGS");
-inline constexpr auto enable_cap = detail::writes<kvm_enable_cap>(0xa3, "KVM_ENABLE_CAP");
-inline constexpr auto get_xsave = detail::reads<xsave_area>(0xa4, "KVM_GET_XSAVE");
-inline constexpr auto set_xsave = detail::writes<xsave_area>(0xa5, "KVM_SET_XSAVE");
-inline constexpr auto get_xcrs = detail::reads<kvm_xcrs>(0xa6, "KVM_GET_XCRS");
-inline constexpr auto set_xcrs = detail::writes<kvm_xcrs>(0xa7, "KVM_SET_XCRS");
-inline constexpr auto get_nested_state = detail::exchanges<nested_state>(0xbe, "KVM_GET_NESTED_STATE");
-inline constexpr auto set_nested_state = detail::writes<nested_state>(0xbf, "KVM_SET_NESTED_STATE");
-inline constexpr auto x86_set_msr_filter = detail::writes<kvm_msr_filter>(0xc6, "KVM_X86_SET_MSR_FILTER");
+inline constexpr auto set_msrs = detail::iow<msr_entries<N>, detail::table_header>(0x89, "KVM_SET_MSRS");
+inline constexpr auto set_cpuid2 = detail::iow<cpuid_table, detail::table_header>(0x90, "KVM_SET_CPUID2");
+inline constexpr auto get_mp_state = detail::ior<kvm_mp_state>(0x98, "KVM_GET_MP_STATE");
+inline constexpr auto set_mp_state = detail::iow<kvm_mp_state>(0x99, "KVM_SET_MP_STATE");
+inline constexpr auto get_vcpu_events = detail::ior<kvm_vcpu_events>(0x9f, "KVM_GET_VCPU_EVENTS");
+inline constexpr auto set_vcpu_events = detail::iow<kvm_vcpu_events>(0xa0, "KVM_SET_VCPU_EVENTS");
+inline constexpr auto get_debugregs = detail::ior<kvm_debugregs>(0xa1, "KVM_GET_DEBUGREGS");
+inline constexpr auto set_debugregs = detail::iow<kvm_debugregs>(0xa2, "KVM_SET_DEBUGREGS");
+inline constexpr auto enable_cap = detail::iow<kvm_enable_cap>(0xa3, "KVM_ENABLE_CAP");
+inline constexpr auto get_xsave = detail::ior<xsave_area>(0xa4, "KVM_GET_XSAVE");
+inline constexpr auto set_xsave = detail::iow<xsave_area>(0xa5, "KVM_SET_XSAVE");
+inline constexpr auto get_xcrs = detail::ior<kvm_xcrs>(0xa6, "KVM_GET_XCRS");
+inline constexpr auto set_xcrs = detail::iow<kvm_xcrs>(0xa7, "KVM_SET_XCRS");
+inline constexpr auto get_nested_state = detail::iowr<nested_state>(0xbe, "KVM_GET_NESTED_STATE");
+inline constexpr auto set_nested_state = detail::iow<nested_state>(0xbf, "KVM_SET_NESTED_STATE");
+inline constexpr auto x86_set_msr_filter = detail::iow<kvm_msr_filter>(0xc6, "KVM_X86_SET_MSR_FILTER");
 // clang-format on
 }  // namespace requests
 

@@ -94,7 +94,7 @@ class vcpu {
     nested_state state;
     // Sound: the kernel writes no more than state.size says there is room for.
     const result<int> got = call(file_.get(), requests::get_nested_state, state);
-    if (!got) return got.why();
+    if (!got) return got.error();
     return state;
   }
   result<void> set_nested_state(const nested_state& s) {
@@ -130,7 +130,7 @@ class vcpu {
   result<T> get(const request<T>& what) const {
     T value{};
     const result<int> got = call(file_.get(), what, value);
-    if (!got) return got.why();
+    if (!got) return got.error();
     return value;
   }
 
@@ -145,7 +145,7 @@ class vcpu {
     if (msrs.nmsrs > msrs.entries.size()) return os::explain(what.name, E2BIG);
     // Sound: the kernel touches nmsrs entries, and there are as many.
     const result<int> done = call(file_.get(), what, msrs);
-    if (!done) return done.why();
+    if (!done) return done.error();
     const auto count = static_cast<std::size_t>(*done);
     if (count == msrs.nmsrs) return {};
     error why = os::explain(what.name, EINVAL);

@@ -31,12 +31,12 @@ class vm {
   /// Creates the vCPU `id`, with a state os::mapping of `mmap_size` bytes (system::vcpu_mmap_size).
   result<vcpu> create_vcpu(unsigned id, std::size_t mmap_size) {
     const result<int> made = call(file_.get(), requests::create_vcpu, id);
-    if (!made) return made.why();
+    if (!made) return made.error();
     os::fd file{*made};
     // The kernel gives more, but vcpu relies on no more than this.
     if (mmap_size < sizeof(kvm_run)) return os::explain(requests::create_vcpu.name, EINVAL);
     result<os::mapping> run = os::mapping::of(file, mmap_size, os::sharing::shared);
-    if (!run) return run.why();
+    if (!run) return run.error();
     return vcpu(std::move(file), *std::move(run));
   }
 

@@ -45,7 +45,7 @@ class bare_processor {
       if (!system.has(each.id)) return error{.code = errc::no_kvm, .operation = each.missing};
     }
     auto cpu = guest_cpu::shared();
-    if (!cpu) return cpu.why();
+    if (!cpu) return cpu.error();
     bare_processor made;
     made.cpu_ = *cpu;
     // Not AMX's, which no guest has: their data lies beyond what KVM_SET_XSAVE takes, unless this
@@ -95,7 +95,7 @@ class bare_processor {
                        "KVM does not come to an end of the guest's last instruction; make another "
                        "machine"};
     }
-    if (part.why().os_error != EINTR) return part;
+    if (part.error().os_error != EINTR) return part;
     return {};
   }
 

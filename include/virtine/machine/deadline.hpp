@@ -51,13 +51,13 @@ struct foothold {
 /// the processor out of the guest, and KVM_RUN fails, now or when it is next called. That needs
 /// nothing of the thread that is in it, neither a signal nor a mask. The host itself must not touch
 /// the foothold while this can happen, and so says when it is outside of the guest.
-class run_gate {
+class interrupter {
  public:
   using time_point = monotonic::time_point;
 
-  explicit run_gate(const detail::foothold& of) : foothold_(of) {}
-  run_gate(const run_gate&) = delete;
-  run_gate& operator=(const run_gate&) = delete;
+  explicit interrupter(const detail::foothold& of) : foothold_(of) {}
+  interrupter(const interrupter&) = delete;
+  interrupter& operator=(const interrupter&) = delete;
 
   /// Gives the gate another foothold; not while a call runs.
   void stand_on(const detail::foothold& other) { foothold_ = other; }
@@ -263,13 +263,13 @@ class watchdog {
     thread_.join();
   }
 
-  void add(run_gate& gate) {
+  void add(interrupter& gate) {
     std::lock_guard lock(mutex_);
     gates_.push_back(&gate);
   }
 
   /// After this the watchdog does not touch the gate any more.
-  void remove(run_gate& gate) {
+  void remove(interrupter& gate) {
     if (home_.forked()) return;  // A child of fork may find the mutex locked for good.
     std::lock_guard lock(mutex_);
     std::erase(gates_, &gate);
@@ -302,7 +302,7 @@ class watchdog {
     try {
       return make();
     } catch (const std::system_error& why) {
-      return error{.code = errc::kvm_call,
+      return error{.code = errc::os_error,
                    .os_error = why.code().value(),
                    .operation =
                        "no thread can be started to watch over deadlines; raise the limit of "
@@ -322,7 +322,7 @@ class watchdog {
       const auto now = monotonic::now();
       if (expected_ <= now) expected_ = never;
       auto next = expected_;
-      for (run_gate* gate : gates_) {
+      for (interrupter* gate : gates_) {
         if (auto until = gate->check(now)) next = std::min(next, *until);
       }
       expected_ = next;
@@ -339,7 +339,7 @@ class watchdog {
   const os::home_process home_;
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::vector<run_gate*> gates_;            // Guarded by mutex_.
+  std::vector<interrupter*> gates_;         // Guarded by mutex_.
   monotonic::time_point expected_ = never;  // Guarded by mutex_.
   bool stopping_ = false;                   // Guarded by mutex_.
   std::atomic<std::int64_t> next_wake_{INT64_MAX};

@@ -40,14 +40,18 @@ inline bool is_marked(std::uint64_t r15) {
   return r15 != 0 && r15 == entry_mark();
 }
 
+/// The code of a call in which the trampoline tripped over what the call before had left. Nothing
+/// of it has run: it is made again, on a new machine, so that no user sees this.
+inline constexpr errc not_entered{0xff};
+
 /// Returns what to call a failure in the trampoline after an entry that was not over; `marked` says
 /// whether R15 still had the mark.
-constexpr errc blame(arrival how, bool marked) {
+constexpr errc cause_of(arrival how, bool marked) {
   // What the call before has left is in the registers. A new machine will show who it was.
-  if (how == arrival::continued) return errc::not_entered;
+  if (how == arrival::continued) return not_entered;
   // The guest ran, and came back to the trampoline by itself.
   if (!marked) return errc::guest_fault;
-  return how == arrival::first ? errc::host_unfit : errc::not_entered;
+  return how == arrival::first ? errc::host_unfit : not_entered;
 }
 
 }  // namespace virtine::detail

@@ -38,23 +38,23 @@ inline bool is_syscall(const guest_memory& memory, std::uint64_t address) {
   return opcode && *opcode == 0x050f;
 }
 
-constexpr fault_kind kind_of(x86::ending why) {
+constexpr fault_kind kind_of(x86::abort_reason why) {
   switch (why) {
-    case x86::ending::aborted:
+    case x86::abort_reason::aborted:
       return fault_kind::aborted;
-    case x86::ending::assertion_failed:
+    case x86::abort_reason::assertion_failed:
       return fault_kind::assertion_failed;
-    case x86::ending::terminated:
+    case x86::abort_reason::terminated:
       return fault_kind::terminated;
-    case x86::ending::uncaught_exception:
+    case x86::abort_reason::uncaught_exception:
       return fault_kind::uncaught_exception;
-    case x86::ending::out_of_memory:
+    case x86::abort_reason::out_of_memory:
       return fault_kind::out_of_memory;
-    case x86::ending::pure_virtual_call:
+    case x86::abort_reason::pure_virtual_call:
       return fault_kind::pure_virtual_call;
-    case x86::ending::memory_corrupted:
+    case x86::abort_reason::memory_corrupted:
       return fault_kind::memory_corrupted;
-    case x86::ending::panicked:
+    case x86::abort_reason::panicked:
       return fault_kind::panicked;
   }
   return fault_kind::invalid_opcode;
@@ -66,9 +66,9 @@ inline void describe_invalid_opcode(fault& out, const trap& t, const guest_memor
     out.kind = fault_kind::system_call;
     return;
   }
-  using code = std::array<std::byte, x86::ending_size>;
+  using code = std::array<std::byte, x86::abort_code_size>;
   if (const auto found = memory.read<code>(guest_address{t.frame.rip})) {
-    if (const auto why = x86::decode_ending(*found)) {
+    if (const auto why = x86::decode_abort(*found)) {
       out.kind = kind_of(*why);
       out.instruction = t.rcx - 1;  // The address after the call.
     }

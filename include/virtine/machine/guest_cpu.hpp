@@ -48,7 +48,7 @@ struct guest_cpu {
   /// The same of what KVM supports, on a processor of that `state`, which has or lacks FSGSBASE.
   static result<guest_cpu> of(const kvm::cpuid_table& supported, const processor_state& state,
                               bool native_fsgsbase) {
-    if (auto wipeable = state.check_wipeable(); !wipeable) return wipeable.why();
+    if (auto wipeable = state.check_wipeable(); !wipeable) return wipeable.error();
     guest_cpu cpu;
     if (const auto* leaf = supported.find(7, 0)) cpu.features.fsgsbase = (leaf->ebx & 1) != 0;
     cpu.wrfsbase = cpu.features.fsgsbase || native_fsgsbase;
@@ -84,9 +84,9 @@ struct guest_cpu {
     static std::atomic<const guest_cpu*> existing{nullptr};
     if (const guest_cpu* found = existing.load(std::memory_order_acquire)) return found;
     auto system = kvm::system::shared();
-    if (!system) return system.why();
+    if (!system) return system.error();
     auto found = of(**system);
-    if (!found) return found.why();
+    if (!found) return found.error();
     std::unique_ptr<const guest_cpu> made(new (std::nothrow) guest_cpu(*std::move(found)));
     if (made == nullptr) return os::out_of_memory();
     const guest_cpu* first = nullptr;

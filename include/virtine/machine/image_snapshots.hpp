@@ -21,6 +21,7 @@
 #include <virtine/image.hpp>
 #include <virtine/machine/deadline.hpp>
 #include <virtine/machine/guest_exit.hpp>
+#include <virtine/machine/run_loop.hpp>
 #include <virtine/machine/runner.hpp>
 #include <virtine/machine/snapshot.hpp>
 #include <virtine/machine/system_call.hpp>
@@ -47,29 +48,23 @@ result<std::shared_ptr<const snapshot>> run_initialiser(const std::shared_ptr<co
   limits.until = std::min(limits.until, deadline_after(initialiser_timeout));
   const image_description& image = base->image();
   auto made = Machine::create(base);
-  if (!made) return made.why();
+  if (!made) return made.error();
   Machine& guest = **made;
-  auto stopped = guest.enter(image.init, limits);
-  for (std::uint64_t calls = 0; stopped && *stopped != guest_exit::done;) {
-    result<void> served;
-    if (*stopped == guest_exit::hypercall) {
-      served = error{.code = errc::hypercall_denied, .detail = guest.hypercall_number()};
-    } else if (const system_call call = guest.system_call(); is_exit(call)) {
-      served = exited_by(call);
-    } else if (calls++ == initialiser_system_calls) {
-      served = error{.code = errc::hypercall_limit, .detail = initialiser_system_calls};
-    }
-    if (served) {
-      guest.answer(-ENOSYS);
-      stopped = guest.resume();
-    } else {
-      guest.abandon();
-      stopped = served.why();
-    }
-  }
-  if (!stopped) {
-    error why = stopped.why();
-    if (!is_host_side(why.code)) why.operation = "in the image's initialiser";
+  std::uint64_t calls = 0;
+  const auto ran = run_guest(guest, image.init, limits, [&](guest_exit stop) -> result<void> {
+    if (stop == guest_exit::hypercall)
+      return error{.code = errc::hypercall_denied, .detail = guest.hypercall_number()};
+    if (const system_call call = guest.system_call(); is_exit(call)) return exited_by(call);
+    if (calls++ == initialiser_system_calls)
+      return error{.code = errc::hypercall_limit, .detail = initialiser_system_calls};
+    guest.answer(-ENOSYS);
+    return {};
+  });
+  if (!ran) {
+    error why = ran.error();
+    const blame whose = blame_of(why.code);
+    if (whose == blame::guest || whose == blame::limit)
+      why.operation = "in the image's initialiser";
     return why;
   }
 
@@ -84,7 +79,7 @@ result<std::shared_ptr<const snapshot>> run_initialiser(const std::shared_ptr<co
   initialised_data left;
   for (std::uint64_t page : written) {
     auto content = guest.read(guest_address{page}, x86::page_size);
-    if (!content) return content.why();
+    if (!content) return content.error();
     // A machine may have been given pages ahead that the guest then did not write.
     const auto before = base->pristine().subspan(page - layout::begin, x86::page_size);
     if (std::equal(content->begin(), content->end(), before.begin())) continue;
@@ -170,7 +165,7 @@ result<std::shared_ptr<const snapshot>> shared_snapshot(const image_description&
       const auto other = held.running;
       if (!other) break;
       while (!other->outcome) {
-        if (auto waits = check(limits); !waits) return waits.why();
+        if (auto waits = check(limits); !waits) return waits.error();
         held.changed.wait_for(lock, std::chrono::milliseconds(10));
       }
       if (!other->cut_short) return *other->outcome;
@@ -184,8 +179,8 @@ result<std::shared_ptr<const snapshot>> shared_snapshot(const image_description&
       return base && image.init != 0 ? run_initialiser<Machine>(*base, limits) : base;
     });
     lock.lock();
-    mine->cut_short = !made && (made.why().code == errc::cancelled ||
-                                (made.why().code == errc::timed_out && limits.until < longest));
+    mine->cut_short = !made && (made.error().code == errc::cancelled ||
+                                (made.error().code == errc::timed_out && limits.until < longest));
     mine->outcome = made;
     held.running.reset();
     if (made) held.set(*made);

@@ -41,7 +41,7 @@ class machine : public guest_access {
   static result<std::unique_ptr<machine>> create(const image_description& image,
                                                  const run_limits& limits = {}) {
     auto from = shared_snapshot<machine>(image, limits);
-    if (!from) return from.why();
+    if (!from) return from.error();
     return create(*std::move(from));
   }
 
@@ -144,7 +144,7 @@ class machine : public guest_access {
 
   result<std::span<const std::byte>> read(guest_address address, std::uint64_t length) override {
     auto found = user_memory().view(address, length);
-    if (!found) return found.why();
+    if (!found) return found.error();
     if (!where_.is_user(to_number(address), length)) {
       return error{.code = errc::out_of_range,
                    .operation = "read of unmapped guest memory",
@@ -155,7 +155,7 @@ class machine : public guest_access {
 
   result<void> write(guest_address address, std::span<const std::byte> from) override {
     auto to = user_memory().view(address, from.size());
-    if (!to) return to.why();
+    if (!to) return to.error();
     if (from.empty()) return {};
     const std::uint64_t first = to_number(address) & ~(x86::page_size - 1);
     const std::uint64_t last = to_number(address) + from.size() - 1;
@@ -200,22 +200,22 @@ class machine : public guest_access {
   template <class Machine>
   static result<std::unique_ptr<Machine>> make(std::shared_ptr<const snapshot> from) {
     auto guard = watchdog::shared();
-    if (!guard) return guard.why();
+    if (!guard) return guard.error();
     auto system = kvm::system::shared();
-    if (!system) return system.why();
+    if (!system) return system.error();
     auto cpu = guest_cpu::shared();
-    if (!cpu) return cpu.why();
+    if (!cpu) return cpu.error();
     if (from->image().thread_pointer != 0 && !(*cpu)->wrfsbase) return guest_cpu::no_wrfsbase();
     auto memory = from->map_private();
-    if (!memory) return memory.why();
+    if (!memory) return memory.error();
     auto vm = (*system)->create_vm();
-    if (!vm) return vm.why();
+    if (!vm) return vm.error();
     auto vcpu = vm->create_vcpu(0, (*system)->vcpu_mmap_size());
-    if (!vcpu) return vcpu.why();
-    if (auto set = (*cpu)->set_up(*vcpu); !set) return set.why();
+    if (!vcpu) return vcpu.error();
+    if (auto set = (*cpu)->set_up(*vcpu); !set) return set.error();
     std::unique_ptr<Machine> made(new Machine(std::move(from), **cpu, *std::move(memory),
                                               *std::move(vm), *std::move(vcpu), *std::move(guard)));
-    if (auto given = made->give_memory(); !given) return given.why();
+    if (auto given = made->give_memory(); !given) return given.error();
     return made;
   }
 
@@ -290,12 +290,12 @@ class machine : public guest_access {
   result<guest_exit> run() {
     for (;;) {
       if (auto ran = runner_.run(); !ran) [[unlikely]]
-        return end(ran.why());
+        return end(ran.error());
       const kvm_run& state = vcpu().state();
       if (state.exit_reason != KVM_EXIT_IO) [[unlikely]]
         return end(unexpected_exit());
       if (const auto vector = x86::trap_vector(state.io.port)) [[unlikely]] {
-        if (auto handled = take_trap(*vector); !handled) return end(handled.why());
+        if (auto handled = take_trap(*vector); !handled) return end(handled.error());
         arrival_ = arrival::over;
         continue;
       }
@@ -304,13 +304,13 @@ class machine : public guest_access {
           state.io.direction == KVM_EXIT_IO_OUT && state.io.size == 4 && state.io.count == 1;
       // A trap flag that is set when the guest leaves would raise its exception in the next call.
       if (!whole || (vcpu().synced_regs().rflags & rflags_tf) != 0) [[unlikely]]
-        return end(foul_exit());
+        return end(protocol_violation());
       if (state.io.port == x86::done_port) [[likely]] {
         at_trampoline_ = x86::is_trampoline_exit(vcpu().synced_regs().rip, cpu_.wipe);
         return end(guest_exit::done);
       }
       const bool asks = state.io.port == x86::hypercall_port;
-      if (!asks && state.io.port != x86::system_call_port) return end(foul_exit());
+      if (!asks && state.io.port != x86::system_call_port) return end(protocol_violation());
       const guest_exit why = asks ? guest_exit::hypercall : guest_exit::system_call;
       // Whoever serves it may look at all of the guest's memory, unless the call was interrupted.
       return runner_.step_out() ? why : end(why);
@@ -320,7 +320,7 @@ class machine : public guest_access {
   /// Ends the call with `outcome`, unless it was interrupted.
   result<guest_exit> end(result<guest_exit> outcome) {
     if (auto ended = runner_.end(); !ended) [[unlikely]]
-      overtaken_ = std::exchange(outcome, ended.why());
+      overtaken_ = std::exchange(outcome, ended.error());
     if (!outcome) poisoned_ = true;
     return outcome;
   }
@@ -330,7 +330,7 @@ class machine : public guest_access {
     return {.code = errc::machine_failure, .operation = name(why), .detail = detail_of(why)};
   }
 
-  [[nodiscard]] error foul_exit() const { return port_misuse(vcpu().synced_regs().rip); }
+  [[nodiscard]] error protocol_violation() const { return port_misuse(vcpu().synced_regs().rip); }
 
   /// Returns the trap whose stub has just made the exit; `sregs` are the vCPU's.
   [[nodiscard]] trap last_trap(std::uint8_t vector, const kvm_sregs& sregs) const {
@@ -344,9 +344,9 @@ class machine : public guest_access {
   /// Handles an exception: a first write to a page goes on, anything else ends the call.
   result<void> take_trap(std::uint8_t vector) {
     auto sregs = vcpu().get_sregs();
-    if (!sregs) return sregs.why();
+    if (!sregs) return sregs.error();
     // Only the stubs run at CPL 0. A guest that could write to a trap port itself could forge this.
-    if (sregs->cs.dpl != 0) return foul_exit();
+    if (sregs->cs.dpl != 0) return protocol_violation();
     const trap taken = last_trap(vector, *sregs);
     if (!is_first_write(taken, where_) || !add_around(taken.cr2 & ~(x86::page_size - 1))) {
       static_cast<void>(runner_.step_out());  // The report shows what the code says.
@@ -354,7 +354,7 @@ class machine : public guest_access {
       // Hosts that run guests on more processor state than they admit to let a guest leave some,
       // a code segment or protection keys, that even the trampoline trips over.
       if (arrival_ != arrival::over && x86::in_trampoline(taken.frame.rip)) {
-        why.code = blame(arrival_, is_marked(vcpu().synced_regs().r15));
+        why.code = cause_of(arrival_, is_marked(vcpu().synced_regs().r15));
       }
       return why;
     }

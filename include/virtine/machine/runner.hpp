@@ -24,7 +24,7 @@ namespace virtine::detail {
 
 /// What ends a call that does not end by itself.
 struct run_limits {
-  run_gate::time_point until = run_gate::time_point::max();
+  interrupter::time_point until = interrupter::time_point::max();
   std::stop_token stop = {};
   bool (*stop_if)() = nullptr;  ///< See call_options.
 };
@@ -38,7 +38,7 @@ inline result<void> check(const run_limits& limits) {
 }
 
 /// Returns until when a call may wait that hears its stop_token before it is to check() again.
-inline run_gate::time_point next_check(const run_limits& limits) {
+inline interrupter::time_point next_check(const run_limits& limits) {
   if (limits.stop_if == nullptr) return limits.until;
   return std::min(limits.until, monotonic::now() + std::chrono::milliseconds(10));
 }
@@ -84,7 +84,7 @@ class runner {
     gate_.arm(limits.until);
     watchdog_->expect(limits.until);
     // After arming: a stop that was requested before runs the callback right here.
-    if (limits.stop.stop_possible()) on_stop_.emplace(limits.stop, interrupter{*this});
+    if (limits.stop.stop_possible()) on_stop_.emplace(limits.stop, stop_request{*this});
     stop_if_ = limits.stop_if;
     if (stop_if_ != nullptr) [[unlikely]] {
       outer_ = asking_vcpu.exchange(&vcpu_.state(), std::memory_order_relaxed);
@@ -100,7 +100,7 @@ class runner {
 
   /// Moves the deadline of the call that runs, if one does and was not interrupted. Any thread may
   /// do this.
-  void move_deadline(run_gate::time_point until) {
+  void move_deadline(interrupter::time_point until) {
     if (gate_.move(until)) watchdog_->expect(until);
   }
 
@@ -140,8 +140,8 @@ class runner {
         return ran;
       if (watchdog_->forked()) leave_behind();
       // A guest without its foothold makes KVM_RUN fail with EFAULT, as the host's own mistakes do.
-      const bool stopped = ran.why().os_error == EFAULT && gate_.interrupted();
-      if (ran.why().os_error != EINTR && !stopped) return ran;
+      const bool stopped = ran.error().os_error == EFAULT && gate_.interrupted();
+      if (ran.error().os_error != EINTR && !stopped) return ran;
     }
   }
 
@@ -167,11 +167,11 @@ class runner {
  private:
   /// Forgets, in a child of fork, what another thread of the parent's may be busy with.
   void leave_behind() {
-    new (&on_stop_) std::optional<std::stop_callback<interrupter>>;
+    new (&on_stop_) std::optional<std::stop_callback<stop_request>>;
     gate_.leave_behind();
   }
 
-  struct interrupter {
+  struct stop_request {
     runner& call;
     void operator()() const { call.interrupt(errc::cancelled); }
   };
@@ -189,9 +189,9 @@ class runner {
   }
 
   kvm::vcpu vcpu_;
-  run_gate gate_;
+  interrupter gate_;
   std::shared_ptr<watchdog> watchdog_;
-  std::optional<std::stop_callback<interrupter>> on_stop_;
+  std::optional<std::stop_callback<stop_request>> on_stop_;
   bool (*stop_if_)() = nullptr;
   kvm_run* outer_ = nullptr;  // What asking_vcpu was before this call.
   bool running_ = false;

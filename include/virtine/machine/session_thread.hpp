@@ -21,6 +21,7 @@
 #include <virtine/machine/deadline.hpp>
 #include <virtine/machine/guest_exit.hpp>
 #include <virtine/machine/machine.hpp>
+#include <virtine/machine/run_loop.hpp>
 #include <virtine/os/block_signals.hpp>
 #include <virtine/os/process.hpp>
 #include <virtine/result.hpp>
@@ -30,7 +31,7 @@ namespace virtine::detail {
 
 /// Waits for something that is expected within a microsecond and may take any time: spins for some
 /// ten microseconds, then lets others run, then naps.
-class patience {
+class backoff {
  public:
   /// Waits a little. Returns whether that was a nap.
   bool pause() {
@@ -52,7 +53,7 @@ class patience {
 /// Has a function of a machine stay in the guest on a thread of its own and answer calls. One
 /// thread at a time may use it. The guest runs while the host looks at its memory, so
 /// it may change at any time.
-class resident {
+class session_thread {
  public:
   /// What serves the machine when it has stopped before its end; runs on the guest's thread.
   using server = std::function<result<void>(machine&, guest_exit)>;
@@ -60,19 +61,19 @@ class resident {
   /// `guest` must be as the snapshot has it, and outlive this. The frames of all calls lie in its
   /// arguments at `frame_offset`, behind an x86::session_mailbox. Starts a thread; throws what
   /// std::thread does if it cannot.
-  resident(machine& guest, std::uint64_t function, std::size_t frame_offset, server serve)
+  session_thread(machine& guest, std::uint64_t function, std::size_t frame_offset, server serve)
       : machine_(guest), serve_(std::move(serve)), frame_offset_(frame_offset) {
     const x86::session_mailbox mailbox{.function = function, .frame = to_number(frame_address())};
     std::memcpy(machine_.arguments().data(), &mailbox, sizeof mailbox);
     const os::block_signals meanwhile;
     thread_.reset(new std::thread([this] { live(); }));
   }
-  resident(const resident&) = delete;
-  resident& operator=(const resident&) = delete;
+  session_thread(const session_thread&) = delete;
+  session_thread& operator=(const session_thread&) = delete;
 
   /// Gets the guest out, at once if it keeps to the loop, and within a tenth of a second if not.
   /// The machine is then poisoned or can be restored. Waits for a handler that runs.
-  ~resident() {
+  ~session_thread() {
     if (thread_.get_deleter().home.forked()) return;  // Where there is no thread to wait for.
     auto current = state::idle;
     if (state_.compare_exchange_strong(current, state::closing)) {
@@ -117,7 +118,7 @@ class resident {
     request().store(number, std::memory_order_release);
     // If the guest is out or about to leave, its thread finds until_ when it enters again.
     machine_.guest_runner().move_deadline(limits.until);
-    for (patience waiting;;) {
+    for (backoff waiting;;) {
       const std::uint64_t answered = answer().load(std::memory_order_acquire);
       if (answered == number) break;
       if (answered != number - 1) return halt("the guest answered a call that was not made");
@@ -179,7 +180,7 @@ class resident {
   error halt(const char* what) {
     failed_ = error{.code = errc::bad_reply, .operation = what};
     // The guest is interrupted until it is out; a handler that runs is waited for, as by any call.
-    for (patience waiting;; waiting.pause()) {
+    for (backoff waiting;; waiting.pause()) {
       auto current = state_.load(std::memory_order_acquire);
       if (current == state::ended) return *failed_;
       if (current != state::serving && current != state::closing &&
@@ -211,7 +212,7 @@ class resident {
         stayed = error{.code = errc::bad_reply, .operation = "the guest left without an answer"};
       }
       if (!stayed) {
-        ended_with_ = stayed.why();
+        ended_with_ = stayed.error();
         break;
       }
     }
@@ -220,19 +221,13 @@ class resident {
 
   /// Enters the guest; returns when it has gone to sleep.
   result<void> stay() {
-    auto stopped =
-        machine_.enter(x86::session_function, {.until = until_.load(std::memory_order_relaxed)});
-    while (stopped && *stopped != guest_exit::done) {
-      if (auto served = serve(*stopped); !served) {
-        machine_.abandon();
-        return served;
-      }
-      stopped = machine_.resume();
-    }
-    if (stopped) return {};
-    error why = stopped.why();
+    auto stayed = run_guest(machine_, x86::session_function,
+                            {.until = until_.load(std::memory_order_relaxed)},
+                            [this](guest_exit why) { return serve(why); });
+    if (stayed) return stayed;
+    error why = stayed.error();
     // The machine was entered before, so that this session's guest did it.
-    if (why.code == errc::not_entered) why.code = errc::guest_fault;
+    if (why.code == not_entered) why.code = errc::guest_fault;
     return why;
   }
 
@@ -272,16 +267,16 @@ class resident {
   error ended_with_{.code = errc::machine_failure, .operation = "the session was closed"};
   std::exception_ptr thrown_;            // As ended_with_: written before the state is ended.
   std::atomic<std::uint64_t> asked_{0};  // The number of the last call; written while idle.
-  std::atomic<run_gate::time_point> until_{run_gate::time_point{}};  // Of that call.
+  std::atomic<interrupter::time_point> until_{interrupter::time_point{}};  // Of that call.
   std::atomic<state> state_{state::idle};
   // Last: the thread starts when the rest is ready. In a child of fork its handle may be another's.
-  struct unless_forked {
+  struct fork_aware_delete {
     os::home_process home;
     void operator()(std::thread* it) const {
       if (!home.forked()) delete it;
     }
   };
-  std::unique_ptr<std::thread, unless_forked> thread_;
+  std::unique_ptr<std::thread, fork_aware_delete> thread_;
 };
 
 }  // namespace virtine::detail

@@ -57,12 +57,12 @@ class snapshot {
     // The kernel sends SIGXFSZ where a file would outgrow RLIMIT_FSIZE, and also fails the call.
     const os::quiet_signals quiet;
     auto file = os::create_memfd("virtine-snapshot", size);
-    if (!file) return file.why();
-    if (auto filled = fill(image, where, data, *file); !filled) return filled.why();
+    if (!file) return file.error();
+    if (auto filled = fill(image, where, data, *file); !filled) return filled.error();
     auto sealed = os::seal(*file);
-    if (!sealed) return sealed.why();
+    if (!sealed) return sealed.error();
     auto pristine = os::mapping::of(*file, size, os::sharing::private_, PROT_READ);
-    if (!pristine) return pristine.why();
+    if (!pristine) return pristine.error();
     return std::shared_ptr<const snapshot>(
         new snapshot(image, where, data.pages, *std::move(file), *std::move(pristine)));
   }
@@ -80,11 +80,11 @@ class snapshot {
   /// cannot be written at all.
   [[nodiscard]] result<os::mapping> map_private() const {
     auto memory = os::mapping::of(file_, layout_.end - layout::begin, os::sharing::private_);
-    if (!memory) return memory.why();
+    if (!memory) return memory.error();
     // Without this a host bug, or KVM acting on a guest's behalf, could give one machine its own
     // version of the code.
     auto fixed = memory->protect(0, layout_.shared_end - layout::begin, PROT_READ);
-    if (!fixed) return fixed.why();
+    if (!fixed) return fixed.error();
     return memory;
   }
 
@@ -128,7 +128,7 @@ class snapshot {
     // Built with every writable page writable, then all of them made read-only: the first write to
     // each traps, and only what has trapped can have been written (machine::restore).
     auto memory = os::mapping::anonymous(where.end - where.tables);
-    if (!memory) return memory.why();
+    if (!memory) return memory.error();
     const std::span<std::byte> tables = memory->bytes();
     auto read_only = where.mappings;
     for (x86::mapping& m : read_only) m.writable = m.writable && !m.user;

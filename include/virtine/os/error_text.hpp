@@ -23,13 +23,13 @@ struct remedy {
 
 // The first row that matches counts.
 inline constexpr std::array remedies{
-    remedy{"", EMFILE, errc::kvm_call,
+    remedy{"", EMFILE, errc::os_error,
            "this process is out of file descriptors (a machine holds several); raise the limit "
            "(ulimit -n) or keep fewer machines"},
-    remedy{"", ENFILE, errc::kvm_call,
+    remedy{"", ENFILE, errc::os_error,
            "the system is out of file descriptors; raise its limit (sysctl fs.file-max; for one "
            "process ulimit -n)"},
-    remedy{"mmap", ENOMEM, errc::kvm_call,
+    remedy{"mmap", ENOMEM, errc::os_error,
            "mmap is out of memory or of mappings; raise the limits (ulimit -v, sysctl "
            "vm.max_map_count) or keep fewer machines"},
     remedy{open_device, ENOENT, errc::no_kvm,
@@ -63,14 +63,14 @@ inline constexpr std::array remedies{
     remedy{"KVM_CREATE_VM", EPERM, errc::no_kvm,
            "KVM_CREATE_VM is refused; allow ioctls on /dev/kvm in the security policy (SELinux, "
            "AppArmor, seccomp)"},
-    remedy{"KVM_RUN", EIO, errc::kvm_call,
+    remedy{"KVM_RUN", EIO, errc::os_error,
            "KVM_RUN is refused, as it is in a child of fork for what its parent has made; make "
            "another machine, as pools do by themselves"},
     remedy{
-        "", EFBIG, errc::kvm_call,
+        "", EFBIG, errc::os_error,
         "this process may not make a file as large as an image's memory; raise the limit (ulimit "
         "-f)"},
-    remedy{"KVM_CREATE_VM", ENOMEM, errc::kvm_call,
+    remedy{"KVM_CREATE_VM", ENOMEM, errc::os_error,
            "KVM_CREATE_VM is out of memory; raise the memory limit (ulimit -v, the cgroup's "
            "memory.max) or keep fewer machines"},
 };
@@ -85,7 +85,7 @@ constexpr error explain(const char* operation, int os_error) {
             .os_error = os_error,
             .operation = row.text != nullptr ? row.text : operation};
   }
-  return {.code = errc::kvm_call, .os_error = os_error, .operation = operation};
+  return {.code = errc::os_error, .os_error = os_error, .operation = operation};
 }
 
 }  // namespace virtine::os

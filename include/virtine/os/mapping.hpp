@@ -57,7 +57,8 @@ class mapping {
     if (!made) return made;
     made->guard_ = guard_size;
     made->bytes_ = made->bytes_.subspan(guard_size, size);
-    if (auto opened = made->protect(0, size, PROT_READ | PROT_WRITE); !opened) return opened.why();
+    if (auto opened = made->protect(0, size, PROT_READ | PROT_WRITE); !opened)
+      return opened.error();
     return made;
   }
 

@@ -13,7 +13,7 @@ namespace virtine::os {
 
 /// Returns what a call fails with that the C++ library has no memory for.
 constexpr error out_of_memory() {
-  return {.code = errc::kvm_call,
+  return {.code = errc::os_error,
           .os_error = ENOMEM,
           .operation =
               "this process is out of memory; raise the limits (ulimit -v, the cgroup's "

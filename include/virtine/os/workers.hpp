@@ -37,16 +37,22 @@ class work {
 /// per_process.
 class workers {
  public:
-  /// At most `most` threads, but one at least and a thousand at most.
-  explicit workers(std::size_t most) : most_(std::clamp<std::size_t>(most, 1, 1000)) {}
+  /// At most `max` threads, but one at least and a thousand at most.
+  explicit workers(std::size_t max) : max_(within_bounds(max)) {}
   workers(const workers&) = delete;
   workers& operator=(const workers&) = delete;
   ~workers() { finish(); }
 
+  /// Has at most `max` threads from now on; those beyond a lower number stay.
+  void allow(std::size_t max) {
+    std::lock_guard lock(mutex_);
+    max_ = within_bounds(max);
+  }
+
   /// Queues `what`. Fails only if there is no thread and none can be started. Does not throw.
   result<void> submit(work& what) {
     std::lock_guard lock(mutex_);
-    if (queued_ >= waiting_ && threads_.size() < most_ && !finishing_) {
+    if (queued_ >= waiting_ && threads_.size() < max_ && !finishing_) {
       auto started = os::or_out_of_memory([this] { return start(); });
       if (!started && threads_.empty()) return started;
     }
@@ -72,6 +78,10 @@ class workers {
   }
 
  private:
+  static std::size_t within_bounds(std::size_t max) {
+    return std::clamp<std::size_t>(max, 1, 1000);
+  }
+
   /// Not std::thread, whose constructor can only throw.
   result<void> start() {
     threads_.reserve(threads_.size() + 1);
@@ -84,7 +94,7 @@ class workers {
     // Sound: the thread is joined in finish(), before this object ends.
     const int failed = pthread_create(&started, nullptr, enter, this);
     if (failed != 0) {
-      return error{.code = errc::kvm_call,
+      return error{.code = errc::os_error,
                    .os_error = failed,
                    .operation =
                        "no thread can be started for the pool; raise the limit of processes "
@@ -111,10 +121,10 @@ class workers {
     }
   }
 
-  const std::size_t most_;
   std::mutex mutex_;
   std::condition_variable wake_;
-  work* first_ = nullptr;  // Guarded by mutex_, as are all below.
+  std::size_t max_;  // Guarded by mutex_, as are all below.
+  work* first_ = nullptr;
   work* last_ = nullptr;
   std::size_t queued_ = 0;
   std::size_t waiting_ = 0;  // Threads that wait for work.

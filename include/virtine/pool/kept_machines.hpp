@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
@@ -15,12 +16,12 @@
 #include <utility>
 #include <vector>
 
-#include <virtine/call/machine_like.hpp>
 #include <virtine/image.hpp>
 #include <virtine/machine/deadline.hpp>
 #include <virtine/os/out_of_memory.hpp>
 #include <virtine/os/workers.hpp>
 #include <virtine/pool/lease.hpp>
+#include <virtine/pool/machine_like.hpp>
 #include <virtine/pool/slots.hpp>
 #include <virtine/pool_options.hpp>
 #include <virtine/result.hpp>
@@ -32,7 +33,11 @@ template <machine_like Machine>
 class kept_machines {
  public:
   kept_machines(const image_description& image, const pool_options& options)
-      : image_(image), options_(options), callers_(options.workers) {}
+      : image_(image),
+        options_(options),
+        write_set_max_(options.write_set_max),
+        cleaning_(options.cleaning),
+        callers_(options.workers) {}
   kept_machines(const kept_machines&) = delete;
   kept_machines& operator=(const kept_machines&) = delete;
   ~kept_machines() {
@@ -42,7 +47,7 @@ class kept_machines {
       closing_ = true;
       const closed_slots closed(*this);
       ended_.wait(lock, [this] {
-        return closers_ == 1 && temporaries_ == 0 && tended_ == 0 &&
+        return closers_ == 1 && temporaries_ == 0 && in_maintenance_ == 0 &&
                idle_.size() + dirty_.size() == count_;
       });
     }
@@ -67,7 +72,7 @@ class kept_machines {
   /// Has the pool's own thread make the machines that are to be there from the start.
   void keep() {
     std::lock_guard lock(mutex_);
-    static_cast<void>(tend());
+    static_cast<void>(schedule_maintenance());
   }
 
   using lease = detail::lease<kept_machines, Machine>;
@@ -85,7 +90,7 @@ class kept_machines {
   result<void> warm_up(std::size_t wanted) {
     for (;;) {
       auto added = add_if_below(wanted);
-      if (!added) return added.why();
+      if (!added) return added.error();
       if (!*added) return {};
     }
   }
@@ -105,6 +110,21 @@ class kept_machines {
       --count_;
       wake();
     }
+  }
+
+  void configure(const pool_options& options) {
+    std::lock_guard lock(mutex_);
+    options_ = options;
+    write_set_max_.store(options.write_set_max, std::memory_order_relaxed);
+    cleaning_.store(options.cleaning, std::memory_order_relaxed);
+    callers_.allow(options.workers);
+    for (std::condition_variable_any* each : queue_) each->notify_one();
+    static_cast<void>(schedule_maintenance());
+  }
+
+  [[nodiscard]] pool_options options() const {
+    std::lock_guard lock(mutex_);
+    return options_;
   }
 
   [[nodiscard]] pool_stats stats() const {
@@ -154,13 +174,13 @@ class kept_machines {
 
   result<lease> find(const run_limits& limits) {
     std::unique_lock lock(mutex_);
-    static_cast<void>(tend());  // A child of fork has not been asked to yet.
+    static_cast<void>(schedule_maintenance());  // A child of fork has not been asked to yet.
     if (idle_.empty()) {
       if (Machine* other = slots_.steal()) idle_.emplace_back(other);
     }
     result<std::chrono::nanoseconds> waited(std::chrono::nanoseconds{0});
     if (!is_available() || !queue_.empty()) waited = wait(lock, limits);
-    if (!waited) return waited.why();
+    if (!waited) return waited.error();
     if (!idle_.empty()) {
       lease lent(*this, std::move(idle_.back()), false, *waited);
       idle_.pop_back();
@@ -172,14 +192,14 @@ class kept_machines {
       dirty_.pop_back();
       lock.unlock();
       if (wipe(*lent, used)) return lent;
-      if (auto made = lent.replace(limits); !made) return made.why();
+      if (auto made = lent.replace(limits); !made) return made.error();
       return lent;
     }
     const bool temporary = count_ >= options_.max;
     claim(temporary);
     lock.unlock();
     lease lent(*this, nullptr, temporary, *waited);
-    if (auto made = lent.replace(limits); !made) return made.why();
+    if (auto made = lent.replace(limits); !made) return made.error();
     return lent;
   }
 
@@ -197,7 +217,7 @@ class kept_machines {
     // What the pool's own thread has in hand is not in use: it will be there in a moment.
     const auto over = [&] {
       return (is_available() && (queue_.empty() || queue_.front() == &turn)) ||
-             (options_.when_exhausted != when_exhausted::wait && tended_ == 0);
+             (options_.when_exhausted != when_exhausted::wait && in_maintenance_ == 0);
     };
     std::chrono::nanoseconds waited{0};
     if (!over()) {
@@ -211,7 +231,11 @@ class kept_machines {
       } while (may_wait && !over());
       waited = monotonic::now() - begin;
       std::erase(queue_, &turn);
-      if (!may_wait) return may_wait.why();
+      if (!may_wait) {
+        error why = may_wait.error();
+        if (why.code == errc::timed_out) why.operation = "no machine of the pool became free";
+        return why;
+      }
     }
     if (!is_available() && options_.when_exhausted == when_exhausted::fail) {
       return error{.code = errc::pool_exhausted, .detail = options_.max};
@@ -243,7 +267,7 @@ class kept_machines {
     });
     std::lock_guard lock(mutex_);
     if (had_one) ++counted_.discarded;
-    if (!made) return made.why();
+    if (!made) return made.error();
     ++counted_.created;
     shared_state_ = std::move(shared);
     machine = *std::move(made);
@@ -251,11 +275,11 @@ class kept_machines {
   }
 
   void take_back(std::unique_ptr<Machine> machine, std::size_t arguments_used) {
-    if (options_.cleaning == cleaning::in_background) [[unlikely]] {
+    if (cleaning_.load(std::memory_order_relaxed) == cleaning::in_background) [[unlikely]] {
       std::lock_guard lock(mutex_);
       dirty_.push_back({std::move(machine), arguments_used});
       wake();
-      if (tend()) return;
+      if (schedule_maintenance()) return;
       machine = std::move(dirty_.back().machine);
       dirty_.pop_back();
     }
@@ -264,7 +288,7 @@ class kept_machines {
     std::unique_ptr<Machine> left(slots_.put(machine.release()));
     // Nothing of the pool may be touched from here on, unless there is a machine to bring back.
     if (left != nullptr) [[unlikely]]
-      shelve(std::move(left));
+      return_idle(std::move(left));
   }
 
   /// Makes a machine as its image has it. Returns false if it is not to be used again.
@@ -272,10 +296,10 @@ class kept_machines {
     machine.restore(arguments_used);
     // A call that failed, and only such, leaves state that no restore covers.
     if (machine.poisoned()) return false;
-    return machine.write_set().size() <= options_.write_set_max;
+    return machine.write_set().size() <= write_set_max_.load(std::memory_order_relaxed);
   }
 
-  void shelve(std::unique_ptr<Machine> machine) {
+  void return_idle(std::unique_ptr<Machine> machine) {
     std::lock_guard lock(mutex_);
     idle_.push_back(std::move(machine));
     wake();
@@ -283,7 +307,8 @@ class kept_machines {
 
   void discard(std::unique_ptr<Machine> machine, bool temporary) {
     const bool had_one = machine != nullptr;
-    const bool outgrown = had_one && machine->write_set().size() > options_.write_set_max;
+    const bool outgrown =
+        had_one && machine->write_set().size() > write_set_max_.load(std::memory_order_relaxed);
     machine.reset();
     std::lock_guard lock(mutex_);
     if (temporary) {
@@ -291,10 +316,10 @@ class kept_machines {
     } else {
       --count_;
       if (had_one) ++counted_.discarded;
-      if (outgrown) ++owed_;
+      if (outgrown) ++replacements_due_;
     }
     wake();
-    static_cast<void>(tend());
+    static_cast<void>(schedule_maintenance());
   }
 
   /// Tells who waits longest that something came back, and the destructor. With mutex_ held, so
@@ -307,40 +332,41 @@ class kept_machines {
   // Of the pool's own thread.
 
   /// Wakes the thread if there is something to do for it. Returns false if it cannot be started.
-  bool tend() {
-    if (tending_ || !has_work()) return true;
-    tending_ = keeper_.submit(keeping_).has_value();
-    return tending_;
+  bool schedule_maintenance() {
+    if (maintaining_ || !has_work()) return true;
+    maintaining_ = keeper_.submit(keeping_).has_value();
+    return maintaining_;
   }
 
   [[nodiscard]] bool has_work() const {
     if (closing_) return false;
-    return !dirty_.empty() || (count_ < options_.max && (count_ < options_.warm || owed_ > 0));
+    return !dirty_.empty() ||
+           (count_ < options_.max && (count_ < options_.warm || replacements_due_ > 0));
   }
 
   void keep_machines() {
     std::unique_lock lock(mutex_);
     bool well = true;
     while (has_work() && (well || !dirty_.empty())) {
-      ++tended_;
+      ++in_maintenance_;
       if (!dirty_.empty()) {
-        clean_one(lock);
+        wipe_one(lock);
       } else {
-        const std::size_t wanted = owed_ > 0 ? options_.max : options_.warm;
-        if (owed_ > 0) --owed_;
+        const std::size_t wanted = replacements_due_ > 0 ? options_.max : options_.warm;
+        if (replacements_due_ > 0) --replacements_due_;
         lock.unlock();
         // In silence: whoever needs a machine next meets the cause again.
         well = add_if_below(wanted).has_value();
         lock.lock();
       }
-      --tended_;
+      --in_maintenance_;
       for (std::condition_variable_any* each : queue_) each->notify_one();
     }
     wake();
-    tending_ = false;
+    maintaining_ = false;
   }
 
-  void clean_one(std::unique_lock<std::mutex>& lock) {
+  void wipe_one(std::unique_lock<std::mutex>& lock) {
     used_machine next = std::move(dirty_.back());
     dirty_.pop_back();
     lock.unlock();
@@ -348,7 +374,7 @@ class kept_machines {
     const bool clean = wipe(*next.machine, next.arguments_used);
     const auto took = monotonic::now() - begin;
     if (clean) {
-      shelve(std::move(next.machine));
+      return_idle(std::move(next.machine));
     } else {
       discard(std::move(next.machine), false);
     }
@@ -367,13 +393,15 @@ class kept_machines {
     });
     if (!claimed || !*claimed) return claimed;
     lease added(*this, nullptr);
-    if (auto made = added.replace(); !made) return made.why();
-    shelve(std::move(added).take());
+    if (auto made = added.replace(); !made) return made.error();
+    return_idle(std::move(added).take());
     return true;
   }
 
   const image_description& image_;
-  const pool_options options_;
+  pool_options options_;  // Guarded by mutex_, but for the next two, which calls look at without.
+  std::atomic<std::size_t> write_set_max_;
+  std::atomic<cleaning> cleaning_;
   slots<Machine> slots_;
   mutable std::mutex mutex_;
   std::condition_variable ended_;  // For the destructor.
@@ -386,9 +414,9 @@ class kept_machines {
   std::size_t temporaries_ = 0;
   std::vector<std::condition_variable_any*> queue_;  // Of calls that wait, the first one in front.
   std::size_t closers_ = 0;                          // How many need the slots to be closed.
-  std::size_t tended_ = 0;  // Machines that the pool's own thread has in hand.
-  std::size_t owed_ = 0;    // Machines to be made for discarded ones.
-  bool tending_ = false;    // Whether the pool's own thread is at work.
+  std::size_t in_maintenance_ = 0;    // Machines that the pool's own thread has in hand.
+  std::size_t replacements_due_ = 0;  // Machines to be made for discarded ones.
+  bool maintaining_ = false;          // Whether the pool's own thread is at work.
   bool closing_ = false;
   pool_stats counted_;
   keeping keeping_{*this};

@@ -42,7 +42,7 @@ struct piece {
 inline std::uint64_t total_of(std::span<const piece> pieces) {
   std::uint64_t total = 0;
   for (const piece& each : pieces) {
-    total += std::min<std::uint64_t>(each.length, most_bytes_moved - total);
+    total += std::min<std::uint64_t>(each.length, max_bytes_moved - total);
   }
   return total;
 }
@@ -51,9 +51,9 @@ inline std::uint64_t total_of(std::span<const piece> pieces) {
 /// guest must not know of the host's signals, and so is one that would have had to wait, after a
 /// little while: the call's deadline is looked at between.
 inline answer transferred(const open_file& file, std::int64_t made, short events) {
-  if (made >= 0) return gives(file.grant, made);
-  if (made == -ENOSPC) return refuses(file.grant, ENOSPC);
-  if (made != -EINTR && made != -EAGAIN) return fails(file.grant, static_cast<int>(-made));
+  if (made >= 0) return success(file.grant, made);
+  if (made == -ENOSPC) return refused(file.grant, ENOSPC);
+  if (made != -EINTR && made != -EAGAIN) return failure(file.grant, static_cast<int>(-made));
   if (made == -EAGAIN && file.what == kind::given) {
     constexpr int milliseconds = 10;
     pollfd wanted{.fd = file.file(), .events = events, .revents = 0};
@@ -69,10 +69,10 @@ inline iovec vector_of(std::span<const std::byte> bytes) {
 }
 
 inline answer read_file(const request& r, open_file& file, std::span<const piece> to, position at) {
-  if (!file.reads) return refuses(file.grant, EBADF);
-  if (file.what == kind::directory) return fails(file.grant, EISDIR);
+  if (!file.reads) return refused(file.grant, EBADF);
+  if (file.what == kind::directory) return failure(file.grant, EISDIR);
   const std::uint64_t size = total_of(to);
-  if (size == 0) return gives(file.grant, 0);
+  if (size == 0) return success(file.grant, 0);
   const auto buffer = std::make_unique_for_overwrite<std::byte[]>(size);
   iovec whole{.iov_base = buffer.get(), .iov_len = size};
   const std::span one(&whole, 1);
@@ -84,10 +84,10 @@ inline answer read_file(const request& r, open_file& file, std::span<const piece
   for (const piece& each : to) {
     const auto part = rest.first(std::min<std::uint64_t>(rest.size(), each.length));
     if (part.empty()) continue;
-    if (const int why = r.give(guest_address{each.address}, part)) return fails(file.grant, why);
+    if (const int why = r.give(guest_address{each.address}, part)) return failure(file.grant, why);
     rest = rest.subspan(part.size());
   }
-  return gives(file.grant, got);
+  return success(file.grant, got);
 }
 
 /// Returns by how much a file grows before what is written there begins. Not every file system has
@@ -144,7 +144,7 @@ inline std::int64_t write_given(const request& r, const open_file& file,
 
 inline answer write_file(const request& r, open_file& file, std::span<const piece> from,
                          position at) {
-  if (!file.writes) return refuses(file.grant, EBADF);
+  if (!file.writes) return refused(file.grant, EBADF);
   if (file.what == kind::given) {
     return transferred(file, write_given(r, file, from, at), POLLOUT);
   }
@@ -164,7 +164,7 @@ inline answer write_file(const request& r, open_file& file, std::span<const piec
     if (at) *at += made;
     if (static_cast<std::uint64_t>(made) < length) break;
   }
-  return gives(file.grant, written);
+  return success(file.grant, written);
 }
 
 using transfer_function = answer (*)(const request&, open_file&, std::span<const piece>, position);
@@ -174,38 +174,38 @@ inline answer transfer_one(const request& r, open_file& file, transfer_function 
                            bool positioned) {
   const piece one{r.arguments[1], r.arguments[2]};
   const auto at = static_cast<std::int64_t>(r.arguments[3]);
-  if (one.length > std::numeric_limits<std::int64_t>::max()) return fails(file.grant, EINVAL);
+  if (one.length > std::numeric_limits<std::int64_t>::max()) return failure(file.grant, EINVAL);
   if (positioned && (at < 0 || file.what == kind::output)) {
-    return fails(file.grant, at < 0 ? EINVAL : ESPIPE);
+    return failure(file.grant, at < 0 ? EINVAL : ESPIPE);
   }
   // All of it has to be the guest's, even if only some of it is moved.
-  if (!r.guest.read(r.address(1), one.length)) return fails(file.grant, EFAULT);
+  if (!r.guest.read(r.address(1), one.length)) return failure(file.grant, EFAULT);
   return move(r, file, std::span(&one, 1), positioned ? position(at) : position());
 }
 
 /// readv and writev.
 inline answer transfer_many(const request& r, open_file& file, transfer_function move) {
-  constexpr std::uint64_t most_pieces = 1024;
+  constexpr std::uint64_t max_pieces = 1024;
   const std::uint64_t count = r.arguments[2];
-  if (count > most_pieces) return fails(file.grant, EINVAL);
+  if (count > max_pieces) return failure(file.grant, EINVAL);
   const auto bytes = r.guest.read(r.address(1), count * sizeof(piece));
-  if (!bytes) return fails(file.grant, EFAULT);
+  if (!bytes) return failure(file.grant, EFAULT);
   std::vector<piece> pieces(count);
   if (count != 0) std::memcpy(pieces.data(), bytes->data(), bytes->size());
   std::uint64_t total = 0;
   for (const piece& each : pieces) {
     constexpr std::uint64_t most = std::numeric_limits<std::int64_t>::max();
-    if (each.length > most || total > most - each.length) return fails(file.grant, EINVAL);
+    if (each.length > most || total > most - each.length) return failure(file.grant, EINVAL);
     total += each.length;
   }
   return move(r, file, pieces, {});
 }
 
 inline answer seek(const request& r, open_file& file) {
-  if (file.what == kind::output) return fails(file.grant, ESPIPE);
+  if (file.what == kind::output) return failure(file.grant, ESPIPE);
   const int whence = r.number(2);
-  if (whence < SEEK_SET || whence > SEEK_END) return fails(file.grant, EINVAL);
-  return tells(file.grant, ::lseek(file.file(), static_cast<off_t>(r.arguments[1]), whence));
+  if (whence < SEEK_SET || whence > SEEK_END) return failure(file.grant, EINVAL);
+  return from_syscall(file.grant, ::lseek(file.file(), static_cast<off_t>(r.arguments[1]), whence));
 }
 
 /// Linux's struct stat. The device is a constant, and so are the owner and the group, because they
@@ -235,7 +235,7 @@ inline answer stat_open(const request& r, const open_file& file, std::size_t to)
   if (file.what == kind::output) {
     status.st_mode = S_IFIFO | 0600;
   } else if (::fstat(file.file(), &status) != 0) {
-    return fails(file.grant, errno);
+    return failure(file.grant, errno);
   }
   std::uint64_t device = file.directory + 1;
   if (file.what == kind::output || file.what == kind::given) {
@@ -247,21 +247,21 @@ inline answer stat_open(const request& r, const open_file& file, std::size_t to)
     device = 0;
   }
   const int why = r.give(r.address(to), stat_of(status, device).bytes);
-  return why != 0 ? fails(file.grant, why) : gives(file.grant, 0);
+  return why != 0 ? failure(file.grant, why) : success(file.grant, 0);
 }
 
 /// The entries of a directory, built anew: the kernel leaves padding as it was in its buffer, and
 /// ".." would tell of a directory that may not be granted.
 inline answer list_directory(const request& r, open_file& file) {
-  if (file.what != kind::directory) return fails(file.grant, ENOTDIR);
+  if (file.what != kind::directory) return failure(file.grant, ENOTDIR);
   constexpr std::size_t name_at = 19;
   const std::size_t room = std::min<std::uint64_t>(r.arguments[2] & 0xffffffff, 32768);
-  if (!r.guest.read(r.address(1), room)) return fails(file.grant, EFAULT);
+  if (!r.guest.read(r.address(1), room)) return failure(file.grant, EFAULT);
   const auto buffer = std::make_unique<std::byte[]>(room);
   std::vector<std::byte> out(room);  // Before the directory is read, which goes on where it was.
   // Sound: there are `room` bytes.
   const long got = ::syscall(SYS_getdents64, file.file(), buffer.get(), room);
-  if (got < 0) return fails(file.grant, errno);
+  if (got < 0) return failure(file.grant, errno);
   const std::span entries(buffer.get(), static_cast<std::size_t>(got));
   out.resize(entries.size());
   for (std::size_t at = 0; at < entries.size();) {
@@ -279,38 +279,38 @@ inline answer list_directory(const request& r, open_file& file) {
     at += size;
   }
   const int why = out.empty() ? 0 : r.give(r.address(1), out);
-  return why != 0 ? fails(file.grant, why) : gives(file.grant, got);
+  return why != 0 ? failure(file.grant, why) : success(file.grant, got);
 }
 
 inline answer control(const request& r, open_file& file) {
   switch (r.number(1)) {
     case F_GETFD:
-      return gives(file.grant, file.closes_on_exec ? FD_CLOEXEC : 0);
+      return success(file.grant, file.closes_on_exec ? FD_CLOEXEC : 0);
     case F_SETFD:
       file.closes_on_exec = (r.arguments[2] & FD_CLOEXEC) != 0;
-      return gives(file.grant, 0);
+      return success(file.grant, 0);
     case F_GETFL:
-      return gives(file.grant, file.what == kind::output ? O_WRONLY : file.flags);
+      return success(file.grant, file.what == kind::output ? O_WRONLY : file.flags);
     default:
-      return fails(file.grant, EINVAL);
+      return failure(file.grant, EINVAL);
   }
 }
 
 inline answer truncate_open(const request& r, const open_file& file) {
-  if (!file.writes || file.what != kind::file) return refuses(file.grant, EINVAL);
+  if (!file.writes || file.what != kind::file) return refused(file.grant, EINVAL);
   const auto size = static_cast<std::int64_t>(r.arguments[1]);
-  if (size < 0) return fails(file.grant, EINVAL);
+  if (size < 0) return failure(file.grant, EINVAL);
   struct ::stat status {};
-  if (::fstat(file.file(), &status) != 0) return fails(file.grant, errno);
+  if (::fstat(file.file(), &status) != 0) return failure(file.grant, errno);
   const auto growth = static_cast<std::uint64_t>(std::max<std::int64_t>(size - status.st_size, 0));
   std::uint64_t& used = r.open.written_below(file.directory);
   if (growth > r.granted.directories[file.directory].most - used) {
-    return refuses(file.grant, EFBIG);
+    return refused(file.grant, EFBIG);
   }
   const std::int64_t made = os::quietly([&] { return ::ftruncate(file.file(), size); });
-  if (made < 0) return fails(file.grant, static_cast<int>(-made));
+  if (made < 0) return failure(file.grant, static_cast<int>(-made));
   used += growth;
-  return gives(file.grant, 0);
+  return success(file.grant, 0);
 }
 
 /// Serves the calls whose first argument is a descriptor; nothing if it is another call.
@@ -357,7 +357,7 @@ inline std::optional<answer> serve_descriptor(const request& r, std::uint32_t ca
     case SYS_fcntl:
       return control(r, file);
     case SYS_ioctl:
-      return fails(file.grant, ENOTTY);
+      return failure(file.grant, ENOTTY);
     case SYS_ftruncate:
       return truncate_open(r, file);
     default:
@@ -365,7 +365,7 @@ inline std::optional<answer> serve_descriptor(const request& r, std::uint32_t ca
   }
   const std::size_t grant = file.grant;
   r.open.close(file);
-  return gives(grant, 0);
+  return success(grant, 0);
 }
 
 }  // namespace virtine::posix::detail

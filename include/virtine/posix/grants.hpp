@@ -173,39 +173,39 @@ struct directory_grant {
 
 /// How many bytes a call may write below a directory if nothing else is said; each file or
 /// directory that it creates counts as 4096.
-inline constexpr std::uint64_t most_written = 64 << 20;
+inline constexpr std::uint64_t max_written = 64 << 20;
 
 /// Grants the regular files and directories below `host_path`, which guests have at `At`. No path
 /// leads out of it: symbolic links are not followed, by nobody's files. What is mounted below it is
 /// part of it, as far as the file system is one that holds files; proc, sysfs, cgroup and their
 /// like are refused with EACCES. The directory is opened here, and stays the same even if it is
-/// moved. Fails with errc::kvm_call if it cannot be opened, is in such a file system, if the kernel
+/// moved. Fails with errc::os_error if it cannot be opened, is in such a file system, if the kernel
 /// lacks openat2 (Linux 5.6), or if there is no /proc, which is needed as long as the policy is
 /// used.
 template <detail::fixed_path At>
 result<directory_grant<At>> try_directory(const std::string& host_path, file_rights rights,
-                                          std::uint64_t most = most_written) {
+                                          std::uint64_t most = max_written) {
   // Sound: the path ends with a zero byte.
   os::fd root(::open(host_path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!root) {
-    return error{.code = errc::kvm_call,
+    return error{.code = errc::os_error,
                  .os_error = errno,
                  .operation = "a directory that a policy grants cannot be opened"};
   }
   if (const auto probe = detail::open_beneath(root, ".", O_PATH); !probe.file) {
-    return error{.code = errc::kvm_call,
+    return error{.code = errc::os_error,
                  .os_error = probe.why,
                  .operation = "openat2, which grants of directories need (Linux 5.6)"};
   }
   if (const int why = detail::check_file_system(root.get())) {
-    return error{.code = errc::kvm_call,
+    return error{.code = errc::os_error,
                  .os_error = why,
                  .operation =
                      "a directory of a file system that is not known to hold files is "
                      "granted to nobody; grant one on a disk, in memory or of a network"};
   }
   if (const auto probe = detail::open_again(root.get(), O_PATH | O_DIRECTORY); !probe.file) {
-    return error{.code = errc::kvm_call,
+    return error{.code = errc::os_error,
                  .os_error = probe.why,
                  .operation = "/proc, which grants of directories need to be mounted"};
   }
@@ -219,7 +219,7 @@ result<directory_grant<At>> try_directory(const std::string& host_path, file_rig
 /// As try_directory(), but throws failure.
 template <detail::fixed_path At>
 directory_grant<At> directory(const std::string& host_path, file_rights rights,
-                              std::uint64_t most = most_written) {
+                              std::uint64_t most = max_written) {
   return try_directory<At>(host_path, rights, most).value();
 }
 #endif
@@ -227,7 +227,7 @@ directory_grant<At> directory(const std::string& host_path, file_rights rights,
 /// A descriptor that guests have from the start. Made by descriptor().
 template <int Number>
 struct descriptor_grant {
-  static_assert(Number >= 0 && Number < static_cast<int>(most_descriptors),
+  static_assert(Number >= 0 && Number < static_cast<int>(max_descriptors),
                 "virtine [V127]: this cannot be the number of a guest's descriptor. Write one from "
                 "0 to 63.");
 
@@ -253,20 +253,20 @@ struct descriptor_grant {
 /// must be open as long as the policy is used, and is shared by all calls, its position included.
 /// No call waits in it beyond its deadline, and its flags stay as they are: regular files, disks,
 /// pipes, FIFOs, sockets and terminals can be given in any state, all else (an eventfd, a timerfd,
-/// inotify, most devices) only with O_NONBLOCK. Fails with errc::kvm_call if it is not open or
+/// inotify, most devices) only with O_NONBLOCK. Fails with errc::os_error if it is not open or
 /// could make its guest wait.
 template <int Number>
 result<descriptor_grant<Number>> try_descriptor(int file, transfer allowed) {
   const int why = detail::check_never_waits(file);
   if (why == EWOULDBLOCK) {
-    return error{.code = errc::kvm_call,
+    return error{.code = errc::os_error,
                  .os_error = why,
                  .operation =
                      "a descriptor that can make its guest wait for ever is granted only "
                      "if it has O_NONBLOCK; set that by fcntl(F_SETFL) first"};
   }
   if (why != 0) {
-    return error{.code = errc::kvm_call,
+    return error{.code = errc::os_error,
                  .os_error = why,
                  .operation = "a descriptor that a policy grants cannot be used"};
   }
@@ -321,17 +321,17 @@ inline auto environment(const std::vector<std::string>& strings) {
                                                      std::move(text)};
 }
 
-/// What is not granted fails with ENOSYS. Made by others_fail().
+/// What is not granted fails with ENOSYS. Made by others_fail_with_enosys().
 struct others_fail_grant {
   using system_calls = posix::system_calls;
   static constexpr std::array things{virtine::detail::granted_thing{"everything else"}};
-  static constexpr bool others_fail = true;
+  static constexpr bool others_fail_with_enosys = true;
 
   [[nodiscard]] static std::string describe() { return "everything else: fails with ENOSYS"; }
 };
 
 /// Lets guests go on after a system call that nothing grants. Without this it ends the call.
-inline others_fail_grant others_fail() {
+inline others_fail_grant others_fail_with_enosys() {
   return {};
 }
 

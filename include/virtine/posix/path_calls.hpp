@@ -87,14 +87,14 @@ inline answer open_at(const request& r, const place& where, int flags, std::uint
                         O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | large_file;
   const std::size_t grant = where.in->grant;
   const int access = flags & O_ACCMODE;
-  if ((flags & ~known) != 0 || access == O_ACCMODE) return fails(grant, EINVAL);
+  if ((flags & ~known) != 0 || access == O_ACCMODE) return failure(grant, EINVAL);
   const bool writes = access != O_RDONLY;
   const bool creates = (flags & O_CREAT) != 0;
   if ((writes || creates || (flags & O_TRUNC) != 0) && !where.in->writable) {
-    return refuses(grant, EROFS);
+    return refused(grant, EROFS);
   }
-  if (creates && (flags & O_DIRECTORY) != 0) return fails(grant, EINVAL);
-  if (r.open.full()) return fails(grant, EMFILE);
+  if (creates && (flags & O_DIRECTORY) != 0) return failure(grant, EINVAL);
+  if (r.open.full()) return failure(grant, EMFILE);
 
   const int wanted = access | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | (flags & O_APPEND);
   opened made{.why = EEXIST};
@@ -105,70 +105,70 @@ inline answer open_at(const request& r, const place& where, int flags, std::uint
     const opened seen = open_to_look(where, O_NOFOLLOW);
     if (seen.file) {
       const looked_up found = inspect(seen.file);
-      if (found.why == EACCES) return refuses(grant, EACCES);
-      if (found.why != 0) return fails(grant, found.why);
-      if (creates && (flags & O_EXCL) != 0) return fails(grant, EEXIST);
+      if (found.why == EACCES) return refused(grant, EACCES);
+      if (found.why != 0) return failure(grant, found.why);
+      if (creates && (flags & O_EXCL) != 0) return failure(grant, EEXIST);
       is_directory = S_ISDIR(found.status.st_mode);
-      if (is_directory && (writes || creates)) return fails(grant, EISDIR);
+      if (is_directory && (writes || creates)) return failure(grant, EISDIR);
       // Not O_NOFOLLOW, as the kernel's link to the file is one.
       made =
           open_again(seen.file.get(), (wanted & ~O_NOFOLLOW) | (flags & (O_TRUNC | O_DIRECTORY)));
-      if (!made.file) return fails(grant, made.why);
+      if (!made.file) return failure(grant, made.why);
     } else if (seen.why == ENOENT && creates && where.named) {
-      if (!std::exchange(paid, true) && !pay_for_entry(r, where)) return refuses(grant, ENOSPC);
+      if (!std::exchange(paid, true) && !pay_for_entry(r, where)) return refused(grant, ENOSPC);
       made = create_at(where, wanted, mode);
-      if (!made.file && made.why != EEXIST) return fails(grant, made.why);
+      if (!made.file && made.why != EEXIST) return failure(grant, made.why);
     } else {
-      return seen.why == EACCES ? refuses(grant, EACCES) : fails(grant, seen.why);
+      return seen.why == EACCES ? refused(grant, EACCES) : failure(grant, seen.why);
     }
   }
-  if (!made.file) return fails(grant, made.why);
-  return gives(grant, static_cast<std::int64_t>(
-                          r.open.add({.what = is_directory ? kind::directory : kind::file,
-                                      .reads = access != O_WRONLY,
-                                      .writes = writes,
-                                      .closes_on_exec = (flags & O_CLOEXEC) != 0,
-                                      .flags = flags & (O_ACCMODE | O_APPEND | O_NONBLOCK),
-                                      .owned = std::move(made.file),
-                                      .directory = where.index,
-                                      .grant = grant})));
+  if (!made.file) return failure(grant, made.why);
+  return success(grant, static_cast<std::int64_t>(
+                            r.open.add({.what = is_directory ? kind::directory : kind::file,
+                                        .reads = access != O_WRONLY,
+                                        .writes = writes,
+                                        .closes_on_exec = (flags & O_CLOEXEC) != 0,
+                                        .flags = flags & (O_ACCMODE | O_APPEND | O_NONBLOCK),
+                                        .owned = std::move(made.file),
+                                        .directory = where.index,
+                                        .grant = grant})));
 }
 
 /// stat, lstat and newfstatat, whose structure goes to argument `to`.
 inline answer stat_at(const request& r, const place& where, std::size_t to, bool follow) {
   const std::size_t grant = where.in->grant;
   const opened seen = open_to_look(where, follow ? 0 : O_NOFOLLOW);
-  if (!seen.file) return fails(grant, seen.why);
+  if (!seen.file) return failure(grant, seen.why);
   struct ::stat status {};
-  if (::fstat(seen.file.get(), &status) != 0) return fails(grant, errno);
+  if (::fstat(seen.file.get(), &status) != 0) return failure(grant, errno);
   const int why = r.give(r.address(to), stat_of(status, where.index + 1).bytes);
-  return why != 0 ? fails(grant, why) : gives(grant, 0);
+  return why != 0 ? failure(grant, why) : success(grant, 0);
 }
 
 inline answer access_at(const place& where, int mode) {
   const std::size_t grant = where.in->grant;
-  if ((mode & ~(R_OK | W_OK | X_OK)) != 0) return fails(grant, EINVAL);
+  if ((mode & ~(R_OK | W_OK | X_OK)) != 0) return failure(grant, EINVAL);
   const opened seen = open_to_look(where, 0);
-  if (!seen.file) return fails(grant, seen.why);
-  if ((mode & W_OK) != 0 && !where.in->writable) return fails(grant, EROFS);
+  if (!seen.file) return failure(grant, seen.why);
+  if ((mode & W_OK) != 0 && !where.in->writable) return failure(grant, EROFS);
   // Sound: the kernel reads an empty text and no memory besides.
-  return tells(grant, ::syscall(SYS_faccessat2, seen.file.get(), "", mode, AT_EMPTY_PATH));
+  return from_syscall(grant, ::syscall(SYS_faccessat2, seen.file.get(), "", mode, AT_EMPTY_PATH));
 }
 
 /// Does something with the directory that holds the entry at `where`, if it may be written.
 template <class Change>
 answer change_entry(const place& where, const Change& change) {
   const std::size_t grant = where.in->grant;
-  if (!where.in->writable) return refuses(grant, EROFS);
+  if (!where.in->writable) return refused(grant, EROFS);
   std::string name;
   const opened parent = open_parent(where, name);
-  if (!parent.file) return fails(grant, parent.why);
-  return tells(grant, change(parent.file.get(), name.c_str()));
+  if (!parent.file) return failure(grant, parent.why);
+  return from_syscall(grant, change(parent.file.get(), name.c_str()));
 }
 
 inline answer make_directory(const request& r, const place& where, std::uint64_t mode) {
-  if (!where.named || where.rest == ".") return fails(where.in->grant, EEXIST);
-  if (where.in->writable && !pay_for_entry(r, where)) return refuses(where.in->grant, ENOSPC);
+  if (!where.named || where.rest == ".") return failure(where.in->grant, EEXIST);
+  if (where.in->writable && !pay_for_entry(r, where)) return refused(where.in->grant, ENOSPC);
   return change_entry(where, [&](int parent, const char* name) {
     return ::mkdirat(parent, name, static_cast<mode_t>(mode & 0777));
   });
@@ -176,23 +176,23 @@ inline answer make_directory(const request& r, const place& where, std::uint64_t
 
 inline answer remove_entry(const request& r, const place& where, int flags) {
   const std::size_t grant = where.in->grant;
-  if ((flags & ~AT_REMOVEDIR) != 0) return fails(grant, EINVAL);
-  if (!where.named) return fails(grant, flags == 0 ? EISDIR : EINVAL);
-  if (where.in->writable && holds_a_grant(r.granted, where)) return refuses(grant, EBUSY);
+  if ((flags & ~AT_REMOVEDIR) != 0) return failure(grant, EINVAL);
+  if (!where.named) return failure(grant, flags == 0 ? EISDIR : EINVAL);
+  if (where.in->writable && holds_a_grant(r.granted, where)) return refused(grant, EBUSY);
   return change_entry(
       where, [&](int parent, const char* name) { return ::unlinkat(parent, name, flags); });
 }
 
 inline answer rename_entry(const request& r, const place& from, const place& to) {
   const std::size_t grant = from.in->grant;
-  if (!to.in->writable) return refuses(to.in->grant, EROFS);
-  if (!from.in->writable) return refuses(grant, EROFS);
-  if (!from.named || !to.named) return fails(grant, EBUSY);
-  if (holds_a_grant(r.granted, from) || holds_a_grant(r.granted, to)) return refuses(grant, EBUSY);
-  if (to.in != from.in) return fails(grant, EXDEV);
+  if (!to.in->writable) return refused(to.in->grant, EROFS);
+  if (!from.in->writable) return refused(grant, EROFS);
+  if (!from.named || !to.named) return failure(grant, EBUSY);
+  if (holds_a_grant(r.granted, from) || holds_a_grant(r.granted, to)) return refused(grant, EBUSY);
+  if (to.in != from.in) return failure(grant, EXDEV);
   std::string new_name;
   const opened new_parent = open_parent(to, new_name);
-  if (!new_parent.file) return fails(grant, new_parent.why);
+  if (!new_parent.file) return failure(grant, new_parent.why);
   return change_entry(from, [&](int parent, const char* name) {
     return ::renameat(parent, name, new_parent.file.get(), new_name.c_str());
   });

@@ -25,20 +25,20 @@ namespace virtine::posix::detail {
 using answer = virtine::detail::system_call_answer;
 
 /// Answers with a result, under `grant`.
-inline answer gives(std::size_t grant, std::int64_t value) {
+inline answer success(std::size_t grant, std::int64_t value) {
   return {.value = value, .grant = grant};
 }
 /// Answers that the call failed.
-inline answer fails(std::size_t grant, int number) {
+inline answer failure(std::size_t grant, int number) {
   return {.value = -std::int64_t{number}, .grant = grant};
 }
 /// Answers that the grant does not go so far.
-inline answer refuses(std::size_t grant, int number) {
+inline answer refused(std::size_t grant, int number) {
   return {.value = -std::int64_t{number}, .refused = true, .grant = grant};
 }
 /// Answers with what a system call of the host's returned, and errno if that is -1.
-inline answer tells(std::size_t grant, std::int64_t value) {
-  return value < 0 ? fails(grant, errno) : gives(grant, value);
+inline answer from_syscall(std::size_t grant, std::int64_t value) {
+  return value < 0 ? failure(grant, errno) : success(grant, value);
 }
 /// Answers the same to everybody, with nothing of the host's.
 inline answer constant(std::int64_t value) {
@@ -69,7 +69,7 @@ struct request {
   [[nodiscard]] int take_text(std::size_t i, std::string& out) const {
     constexpr std::uint64_t piece = 4096;
     // Page by page, because what follows the text need not be memory.
-    for (std::uint64_t at = arguments[i]; out.size() < most_path_bytes;) {
+    for (std::uint64_t at = arguments[i]; out.size() < max_path_bytes;) {
       const std::uint64_t length = piece - at % piece;
       const auto bytes = guest.read(guest_address{at}, length);
       if (!bytes) return EFAULT;
@@ -77,7 +77,7 @@ struct request {
       // Sound: bytes are characters.
       out.append(reinterpret_cast<const char*>(bytes->data()),
                  static_cast<std::size_t>(end - bytes->begin()));
-      if (end != bytes->end()) return out.size() < most_path_bytes ? 0 : ENAMETOOLONG;
+      if (end != bytes->end()) return out.size() < max_path_bytes ? 0 : ENAMETOOLONG;
       if (at > UINT64_MAX - length) return EFAULT;
       at += length;
     }

@@ -30,11 +30,11 @@ inline constexpr transfer writing = transfer::writing;
 inline constexpr transfer reading_and_writing = transfer::both;
 
 /// How many descriptors a guest can have open, those that it was given included.
-inline constexpr std::size_t most_descriptors = 64;
+inline constexpr std::size_t max_descriptors = 64;
 /// The length of a path and its ending zero byte.
-inline constexpr std::size_t most_path_bytes = 4096;
+inline constexpr std::size_t max_path_bytes = 4096;
 /// How many bytes one system call moves at most.
-inline constexpr std::size_t most_bytes_moved = 256 << 10;
+inline constexpr std::size_t max_bytes_moved = 256 << 10;
 
 namespace detail {
 
@@ -107,7 +107,7 @@ class call_state {
   }
 
   /// Returns whether there is room for another descriptor.
-  [[nodiscard]] bool full() const { return open_ >= most_descriptors; }
+  [[nodiscard]] bool full() const { return open_ >= max_descriptors; }
 
   /// Adds a descriptor and returns its number, the lowest that is free and none of a standard one.
   std::size_t add(detail::open_file file) {

@@ -77,10 +77,10 @@ inline std::chrono::nanoseconds since_epoch(const timespec& time) {
 /// nanosleep, and clock_nanosleep with the time at argument `at`. The machine sleeps, not this.
 inline answer sleep(const request& r, std::size_t grant, std::size_t at, int clock, bool until) {
   const auto bytes = r.guest.read(r.address(at), 16);
-  if (!bytes) return fails(grant, EFAULT);
+  if (!bytes) return failure(grant, EFAULT);
   auto time = duration_of(x86::load<std::uint64_t>(*bytes, 0), x86::load<std::uint64_t>(*bytes, 8));
   const auto now = read_clock(clock);
-  if (!time || !now) return fails(grant, EINVAL);
+  if (!time || !now) return failure(grant, EINVAL);
   if (until) *time -= std::min(*time, since_epoch(*now));
   return {.wait = *time, .grant = grant};
 }
@@ -88,16 +88,16 @@ inline answer sleep(const request& r, std::size_t grant, std::size_t at, int clo
 inline answer serve_clock(const request& r, std::uint32_t call, std::size_t grant) {
   const auto give_time = [&](std::size_t to, const timespec& time) {
     const int why = r.arguments[to] == 0 ? 0 : r.give(r.address(to), timespec_of(time).bytes);
-    return why != 0 ? fails(grant, why) : gives(grant, 0);
+    return why != 0 ? failure(grant, why) : success(grant, 0);
   };
   switch (call) {
     case SYS_clock_gettime: {
       const auto now = read_clock(r.number(0));
-      return now ? give_time(1, *now) : fails(grant, EINVAL);
+      return now ? give_time(1, *now) : failure(grant, EINVAL);
     }
     case SYS_clock_getres:
       return read_clock(r.number(0)) ? give_time(1, {.tv_sec = 0, .tv_nsec = 1})
-                                     : fails(grant, EINVAL);
+                                     : failure(grant, EINVAL);
     case SYS_gettimeofday: {
       timespec now = read_clock(CLOCK_REALTIME).value_or(timespec{});
       now.tv_nsec /= 1000;
@@ -108,7 +108,7 @@ inline answer serve_clock(const request& r, std::uint32_t call, std::size_t gran
       structure<8> out;
       out.put(0, static_cast<std::uint64_t>(now));
       const int why = r.arguments[0] == 0 ? 0 : r.give(r.address(0), out.bytes);
-      return why != 0 ? fails(grant, why) : gives(grant, now);
+      return why != 0 ? failure(grant, why) : success(grant, now);
     }
     case SYS_nanosleep:
       return sleep(r, grant, 0, CLOCK_MONOTONIC, false);
@@ -119,15 +119,15 @@ inline answer serve_clock(const request& r, std::uint32_t call, std::size_t gran
 
 inline answer give_entropy(const request& r, std::size_t grant) {
   constexpr std::uint64_t flags = 7;  // GRND_NONBLOCK, GRND_RANDOM, GRND_INSECURE
-  if ((r.arguments[2] & ~flags) != 0) return fails(grant, EINVAL);
+  if ((r.arguments[2] & ~flags) != 0) return failure(grant, EINVAL);
   std::array<std::byte, 256> bytes;
   const auto wanted = std::span(bytes).first(std::min<std::uint64_t>(r.arguments[1], bytes.size()));
   if (!virtine::detail::fill_randomly(wanted)) {
-    if (errno != EAGAIN) return fails(grant, errno);  // Not what another moment would mend.
+    if (errno != EAGAIN) return failure(grant, errno);  // Not what another moment would mend.
     return {.wait = std::chrono::milliseconds(10), .again = true, .grant = grant};
   }
   const int why = wanted.empty() ? 0 : r.give(r.address(0), wanted);
-  return why != 0 ? fails(grant, why) : gives(grant, static_cast<std::int64_t>(wanted.size()));
+  return why != 0 ? failure(grant, why) : success(grant, static_cast<std::int64_t>(wanted.size()));
 }
 
 /// The system that guests find themselves on.

@@ -14,7 +14,7 @@
 
 namespace {
 
-int look_up(std::uint32_t key) {
+int poll_debugger(std::uint32_t key) {
   virtine::guest::call<log_line>("hello");
   return virtine::guest::call<lookup>(key);
 }
@@ -44,6 +44,6 @@ int divide(int a, int b) {
 
 }  // namespace
 
-VIRTINE_EXPORT(look_up);
+VIRTINE_EXPORT(poll_debugger);
 VIRTINE_EXPORT(count_grants);
 VIRTINE_EXPORT(divide);

@@ -11,7 +11,7 @@ VIRTINE(square, (int n) -> int) {
 
 int main() {
   std::cout << square(3) << '\n';                     // runs in a VM; throws virtine::failure
-  if (auto r = square.try_call(4); !r) std::cerr << to_string(r.why()) << '\n';  // or returns what went wrong
+  if (auto r = square.try_call(4); !r) std::cerr << to_string(r.error()) << '\n';  // or returns what went wrong
 }
 
 // Output:

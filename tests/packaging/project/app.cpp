@@ -16,8 +16,8 @@ int main(int argc, char** argv) {
   if (argc != 2) return 2;
   const virtine::result<int> got = multiple.try_call(14);
   if (!got) {
-    std::cout << virtine::to_string(got.why()) << '\n';
-    return got.why().code == virtine::errc::no_kvm ? 77 : 1;
+    std::cout << virtine::to_string(got.error()) << '\n';
+    return got.error().code == virtine::errc::no_kvm ? 77 : 1;
   }
   std::cout << *got << '\n';
   return *got == std::atoi(argv[1]) ? 0 : 1;

@@ -12,8 +12,8 @@ int main(int argc, char** argv) {
   virtine::virtine_fn<int(int), guests::triple> triple;
   const virtine::result<int> got = triple.try_call(14);
   if (!got) {
-    std::printf("%s\n", virtine::to_string(got.why()).c_str());
-    return got.why().code == virtine::errc::no_kvm ? 77 : 1;
+    std::printf("%s\n", virtine::to_string(got.error()).c_str());
+    return got.error().code == virtine::errc::no_kvm ? 77 : 1;
   }
   std::printf("%d\n", *got);
   return *got == std::atoi(argv[1]) ? 0 : 1;

@@ -10,7 +10,7 @@
 
 namespace {
 
-std::uint32_t look_up(std::string_view name) {
+std::uint32_t poll_debugger(std::string_view name) {
   std::array<char, 64> value;
   const std::uint32_t size = virtine::guest::call<read_setting>(name, std::span(value));
   virtine::guest::call<log_line>({value.data(), size});
@@ -24,5 +24,5 @@ void escape() {
 
 }  // namespace
 
-VIRTINE_EXPORT(look_up);
+VIRTINE_EXPORT(poll_debugger);
 VIRTINE_EXPORT(escape);

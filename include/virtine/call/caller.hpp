@@ -1,0 +1,229 @@
+// Calls of one function of an image: by a policy, on machines of a pool. What virtine_fn, sessions
+// and the debugger share.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <ranges>
+#include <stop_token>
+#include <utility>
+#include <vector>
+
+#include <virtine/call/batch.hpp>
+#include <virtine/call/callable.hpp>
+#include <virtine/call/dispatch.hpp>
+#include <virtine/call/entry_checks.hpp>
+#include <virtine/call/marshal.hpp>
+#include <virtine/call_options.hpp>
+#include <virtine/image.hpp>
+#include <virtine/os/process.hpp>
+#include <virtine/pending.hpp>
+#include <virtine/pool.hpp>
+#include <virtine/pool/machine_like.hpp>
+#include <virtine/result.hpp>
+
+namespace virtine::detail {
+
+template <class Sig, class Entry, class Policy>
+class caller;
+
+/// Calls `Entry`, of type R(A...), on machines of a pool, and serves them by a policy. Thread-safe.
+template <class R, class... A, class Named, class Policy>
+class caller<R(A...), Named, Policy> final : public async_callee<R, A...> {
+  using marshaller = detail::marshaller<R(A...)>;
+  using batch_results = typename replies<R>::taken;
+
+ public:
+  using entry = typename entry_or_none<Named>::type;
+  using image = typename entry::image;
+  using machine_type = machine_of<image>;
+  using lease = typename virtine::pool<image>::lease;
+  using policy_type = std::remove_const_t<Policy>;
+
+  /// With a pool of its own.
+  caller(pool_options options, Policy policy)
+      : policy_(std::move(policy)), own_(std::in_place, options), pool_(*own_) {}
+  /// `pool` must outlive this.
+  caller(virtine::pool<image>& pool, Policy policy) : policy_(std::move(policy)), pool_(pool) {}
+
+  [[nodiscard]] virtine::pool<image>& pool() { return pool_; }
+  [[nodiscard]] policy_type& policy() { return policy_; }
+
+  result<R> call(const call_options& options, const A&... arguments) override {
+    const marshaller marshalled(arguments...);
+    std::chrono::nanoseconds timeout = options.timeout;
+    auto lent = borrow(timeout, options);
+    if (!lent) [[unlikely]]
+      return lent.error();
+    const run_limits limits = limits_of(options, timeout);
+    result<R> reply = call_on(*lent, marshalled, limits, options.hypercalls);
+    lent->give_back(marshalled.used());
+    return reply;
+  }
+
+  pending<R> start(const call_options& options, const A&... arguments) override {
+    return pending<R>::start(pool_.callers(), options.stop,
+                             [this, options, arguments...](std::stop_token stop) {
+                               call_options limits = options;
+                               limits.stop = std::move(stop);
+                               limits.stop_if = nullptr;
+                               return call(limits, arguments...);
+                             });
+  }
+
+  template <class Jobs>
+  std::vector<result<R>> call_each(const call_options& options, Jobs& jobs) {
+    static_cast<void>(check_job<std::ranges::range_reference_t<Jobs>, A...>{});
+    std::vector<result<R>> results;
+    if constexpr (std::ranges::sized_range<Jobs>) make_room(results, std::ranges::size(jobs));
+    std::optional<lease> lent;
+    std::size_t used = 0;
+    for (auto&& job : jobs) {
+      if (results.size() == results.capacity()) make_room(results, 2 * results.size() + 1);
+      results.push_back(with_arguments<A...>(job, [&](const A&... arguments) -> result<R> {
+        const marshaller marshalled(arguments...);
+        auto limits = ready(lent, used, options.timeout, options);
+        if (!limits) return limits.error();
+        used = marshalled.used();
+        return call_on(*lent, marshalled, *limits, options.hypercalls);
+      }));
+    }
+    if (lent) lent->give_back(used);
+    return results;
+  }
+
+  template <class Jobs>
+  result<batch_results> call_together(const call_options& options, Jobs& jobs) {
+    static_cast<void>(check_job<std::ranges::range_reference_t<Jobs>, A...>{});
+    static_cast<void>(check_loop<image>{});
+    replies<R> replies;
+    if constexpr (std::ranges::sized_range<Jobs>) {
+      if (auto room = replies.reserve(std::ranges::size(jobs)); !room) return room.error();
+    }
+    const auto until = deadline_after(options.timeout);
+    auto rest = options.timeout;
+    std::optional<lease> lent;
+    std::size_t used = 0;
+    auto next = std::ranges::begin(jobs);
+    const auto end = std::ranges::end(jobs);
+    result<void> ran;
+    while (ran && next != end) {
+      auto limits = ready(lent, used, rest, options);
+      if (!limits) {
+        ran = limits.error();
+        break;
+      }
+      ran = on_machine(*lent, [&](machine_type& machine) {
+        return run_batch(machine, next, end, replies, used, *limits, options.hypercalls);
+      });
+      rest = until - monotonic::now();
+    }
+    if (lent) lent->give_back(used);
+    if (!ran) return ran.error();
+    return std::move(replies).take();
+  }
+
+  /// Makes `lent` hold a machine as the snapshot has it: the one it holds, after a run that used
+  /// `used_before` bytes of arguments, or another. Returns the limits of the next run.
+  result<run_limits> ready(std::optional<lease>& lent, std::size_t used_before,
+                           std::chrono::nanoseconds timeout, const call_options& options) {
+    if (lent && !*lent) lent.reset();
+    if (!lent) {
+      auto borrowed = borrow(timeout, options);
+      if (!borrowed) return borrowed.error();
+      lent.emplace(*std::move(borrowed));
+    } else if (auto allowed = may_begin(timeout, options); !allowed) {
+      return allowed.error();
+    } else if ((*lent)->poisoned()) {
+      if (auto replaced = lent->replace(); !replaced) return replaced.error();
+    } else {
+      (*lent)->restore(used_before);
+    }
+    return limits_of(options, timeout);
+  }
+
+  /// Returns what `run` does on the machine of `lent`.
+  template <class Run>
+  static auto on_machine(lease& lent, const Run& run) -> decltype(run(*lent)) {
+    auto reply = run(*lent);
+    if (reply || reply.error().code != not_entered) [[likely]]
+      return reply;
+    return again(lent, run);
+  }
+
+ private:
+  /// Runs as many jobs from `next` on as there is room for, and moves it on.
+  template <class Next, class End>
+  result<void> run_batch(machine_type& machine, Next& next, const End& end, replies<R>& replies,
+                         std::size_t& used, const run_limits& limits, std::uint64_t hypercalls) {
+    batch<R(A...)> batch(machine.arguments(), machine.arguments_address(), entry::address);
+    Next last = next;
+    for (result<void> added; last != end; ++last) {
+      added = with_arguments<A...>(*last, [&](const A&... arguments) {
+        return batch.add(marshaller(arguments...), replies.size() + batch.count());
+      });
+      if (!added && batch.count() == 0) return added;
+      if (!added) break;
+    }
+    used = batch.used();
+    auto ran = execute(machine, x86::batch_function, limits, hypercalls, policy_);
+    if (ran) ran = batch.check_completed();
+    if (!ran) return of_job(ran.error(), batch.running(replies.size()));
+    for (batch.rewind(); next != last; ++next) {
+      auto taken = with_arguments<A...>(*next, [&](const A&... arguments) {
+        return replies.add(batch.take(marshaller(arguments...)));
+      });
+      if (!taken) return taken;
+    }
+    return {};
+  }
+
+  result<R> call_on(lease& lent, const marshaller& marshalled, const run_limits& limits,
+                    std::uint64_t hypercalls) {
+    return on_machine(lent, [&](machine_type& machine) -> result<R> {
+      auto written = marshalled.write(machine.arguments(), machine.arguments_address());
+      if (!written) [[unlikely]]
+        return written.error();
+      auto ran = execute(machine, entry::address, limits, hypercalls, policy_);
+      if (!ran) [[unlikely]]
+        return ran.error();
+      return marshalled.read(machine.arguments());
+    });
+  }
+
+  /// Fails if a call is over before it begins, so that no machine is spent on it.
+  static result<void> may_begin(std::chrono::nanoseconds timeout, const call_options& options) {
+    if (timeout <= timeout.zero()) [[unlikely]]
+      return error{.code = errc::timed_out};
+    if (options.stop.stop_requested()) [[unlikely]]
+      return error{.code = errc::cancelled};
+    return {};
+  }
+
+  /// Borrows a machine for a call that may take `timeout`, from which waiting for it is taken off.
+  result<lease> borrow(std::chrono::nanoseconds& timeout, const call_options& options) {
+    if (auto allowed = may_begin(timeout, options); !allowed) [[unlikely]]
+      return allowed.error();
+    auto lent = pool_.borrow(timeout, options.stop, options.stop_if);
+    if (lent) timeout -= lent->waited();
+    return lent;
+  }
+
+  /// Runs once more, because what the call before left behind must not be this one's failure. A new
+  /// machine tells whether the host or this call's function did it.
+  template <class Run>
+  static auto again(lease& lent, const Run& run) -> decltype(run(*lent)) {
+    if (auto replaced = lent.replace(); !replaced) return replaced.error();
+    return run(*lent);
+  }
+
+  [[no_unique_address]] policy_type policy_;
+  std::optional<virtine::pool<image>> own_;  // After the policy: it waits for calls, which use it.
+  virtine::pool<image>& pool_;
+};
+
+}  // namespace virtine::detail

@@ -1,0 +1,46 @@
+// virtine::function<Sig>: any function that runs in a virtual machine, whatever its image and policy.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <concepts>
+#include <memory>
+#include <utility>
+
+#include <virtine/call/callable.hpp>
+#include <virtine/call/caller.hpp>
+#include <virtine/call_options.hpp>
+#include <virtine/virtine_fn.hpp>
+
+namespace virtine {
+
+/// A function of type Sig that runs in a virtual machine, as a type which names neither its image
+/// nor its policy: for members of classes, containers and interfaces. Made of any virtine_fn of the
+/// same signature, whose calls, pool and policy it shares; copies share them too. A call costs one
+/// indirect call more. each() and together() make one call after the other.
+///
+/// Example: `std::map<std::string, virtine::function<int(int)>> functions{{"square", square}};`
+template <class Sig>
+class function;
+
+template <class R, class... A>
+class function<R(A...)>
+    : public detail::callable<function<R(A...)>, detail::async_callee<R, A...>, R, A...> {
+ public:
+  template <class Entry, class Policy>
+  function(virtine_fn<R(A...), Entry, Policy> fn)  // NOLINT(google-explicit*)
+      : target_(fn.target()) {}
+
+  // Of callable.
+  [[nodiscard]] const std::shared_ptr<detail::async_callee<R, A...>>& target() const {
+    return target_;
+  }
+  [[nodiscard]] static const call_options& options() { return detail::default_options; }
+
+ private:
+  std::shared_ptr<detail::async_callee<R, A...>> target_;
+};
+
+template <class R, class... A, class Entry, class Policy>
+function(virtine_fn<R(A...), Entry, Policy>) -> function<R(A...)>;
+
+}  // namespace virtine
