@@ -44,7 +44,7 @@ using image = guests::calls;
 using sig = void(std::span<told_call>, std::span<std::byte>);
 
 template <class Policy>
-auto function(Policy allowed) {
+auto granted(Policy allowed) {
   return virtine_fn<sig, image::make_calls, Policy>(std::move(allowed));
 }
 template <class Fn>
@@ -326,9 +326,9 @@ void compare_nesting(const char* host_a, const char* host_b, tally& count) {
     const scratch tree;
     const scratch copy;
     for (const scratch* each : {&tree, &copy}) plant(each->path());
-    auto fn = function(policy{posix::directory<A>(tree.path(host_a), first, UINT64_MAX),
-                              posix::directory<B>(tree.path(host_b), second, UINT64_MAX),
-                              posix::others_fail_with_enosys()});
+    auto fn = granted(policy{posix::directory<A>(tree.path(host_a), first, UINT64_MAX),
+                             posix::directory<B>(tree.path(host_b), second, UINT64_MAX),
+                             posix::others_fail_with_enosys()});
     compare_all(fn,
                 {grant_model{fs::path(A.view()), host_a, first == posix::read_write},
                  grant_model{fs::path(B.view()), host_b, second == posix::read_write}},
@@ -361,7 +361,7 @@ TEST_CASE("H101: what is granted to be read is not moved to where it can be writ
   fs::create_directories(files.path("w/project/.git/hooks"));
   files.put("w/project/.git/config", "safe");
   fs::create_directory(files.path("w/empty"));
-  auto fn = function(
+  auto fn = granted(
       policy{posix::directory<"/w">(files.path("w"), posix::read_write),
              posix::directory<"/w/project/.git">(files.path("w/project/.git"), posix::read_only),
              posix::others_fail_with_enosys()});
@@ -417,7 +417,7 @@ TEST_CASE("H101: what is granted to be read is not moved to where it can be writ
 
 TEST_CASE("H104: file systems by which the kernel shows itself are refused by every call",
           "[hostile]") {
-  auto fn = function(
+  auto fn = granted(
       policy{posix::directory<"/">("/", posix::read_write), posix::others_fail_with_enosys()});
   unsigned seen = 0;
   for (const char* path :
@@ -485,7 +485,7 @@ TEST_CASE("H105: an open directory stays the same one, and lends no way out", "[
   fs::create_directories(outside.path("other"));
   outside.put("in/a/f", "f");
   outside.put("secret", "secret");
-  auto fn = function(policy{posix::directory<"/d">(outside.path("in"), posix::read_write)});
+  auto fn = granted(policy{posix::directory<"/d">(outside.path("in"), posix::read_write)});
   session stays(fn);
   const auto opens = [&](const char* path) {
     script what;
@@ -574,7 +574,7 @@ TEST_CASE("H106: nothing but files and directories is opened while somebody chan
   REQUIRE(::mkfifo(files.path("fifo").c_str(), 0600) == 0);
   fs::create_symlink(outside.path("secret"), files.path("link"));
   fs::create_directory_symlink(outside.path("dir"), files.path("dirlink"));
-  auto fn = function(policy{posix::directory<"/d">(files.path(), posix::read_write, UINT64_MAX)});
+  auto fn = granted(policy{posix::directory<"/d">(files.path(), posix::read_write, UINT64_MAX)});
 
   std::atomic<bool> over = false;
   std::atomic<unsigned> swaps = 0;
@@ -671,9 +671,9 @@ TEST_CASE("H107: calls that would need more than a look at names, or would wait,
           "[hostile]") {
   const scratch files;
   plant(files.path());
-  auto fn = function(policy{posix::directory<"/w">(files.path("one"), posix::read_write),
-                            posix::directory<"/w/p/b">(files.path("one/p/b"), posix::read_only),
-                            posix::clock(), posix::entropy(), posix::others_fail_with_enosys()});
+  auto fn = granted(policy{posix::directory<"/w">(files.path("one"), posix::read_write),
+                           posix::directory<"/w/p/b">(files.path("one/p/b"), posix::read_only),
+                           posix::clock(), posix::entropy(), posix::others_fail_with_enosys()});
   const auto before = listing(files.path());
   script what;
   const auto a = what.text("/w/p");

@@ -38,7 +38,7 @@ using sig = void(std::span<told_call>, std::span<std::byte>);
 const layout where = layout_of(image::description);
 
 template <class Policy>
-auto function(Policy allowed) {
+auto granted(Policy allowed) {
   return virtine_fn<sig, image::make_calls, Policy>(std::move(allowed));
 }
 
@@ -81,9 +81,9 @@ TEST_CASE("H62: no system call reads or writes what is not the guest's", "[hosti
   REQUIRE(::pipe2(pipe.data(), O_CLOEXEC) == 0);
   const os::fd out(pipe[0]);
   const os::fd in(pipe[1]);
-  auto fn = function(policy{posix::output(text, 1 << 20),
-                            posix::directory<"/">(files.path(), posix::read_write), posix::clock(),
-                            posix::entropy(), posix::descriptor<9>(in.get(), posix::writing)});
+  auto fn = granted(policy{posix::output(text, 1 << 20),
+                           posix::directory<"/">(files.path(), posix::read_write), posix::clock(),
+                           posix::entropy(), posix::descriptor<9>(in.get(), posix::writing)});
   const auto open = [](script& what) { what.add(SYS_open, {what.text("/a"), O_RDWR, 0}); };
   for (const std::uint64_t at : not_memory) {
     INFO(std::hex << at);
@@ -141,7 +141,7 @@ TEST_CASE("H63: no length wraps, and a short count is the worst that a long one 
   const scratch files;
   files.put("a", "content");
   std::string text;
-  auto fn = function(
+  auto fn = granted(
       policy{posix::output(text, 1 << 20), posix::directory<"/">(files.path(), posix::read_write)});
   script what;
   const auto memory = what.room(64);
@@ -198,7 +198,7 @@ TEST_CASE("H64: no path leads out of what is granted", "[hostile]") {
   std::filesystem::create_symlink("/", in / "root");
   std::filesystem::create_symlink("/proc/self/root", in / "magic");
   std::filesystem::create_symlink("a", in / "inner");
-  auto fn = function(policy{posix::directory<"/d">(in, posix::read_write)});
+  auto fn = granted(policy{posix::directory<"/d">(in, posix::read_write)});
   const std::string secret = outside.path("secret");
 
   script what;
@@ -248,7 +248,7 @@ TEST_CASE("H64: no path leads out of what is granted", "[hostile]") {
 
 TEST_CASE("H65: a path ends within the guest's memory and within its limit", "[hostile]") {
   const scratch files;
-  auto fn = function(policy{posix::directory<"/">(files.path(), posix::read_write)});
+  auto fn = granted(policy{posix::directory<"/">(files.path(), posix::read_write)});
   script what;
   const auto memory = what.bytes(std::string(70000, '/'));
   const std::size_t endless = what.add(SYS_open, {memory, O_RDONLY, 0});
@@ -270,7 +270,7 @@ TEST_CASE("H66: a guest has the descriptors that it was given and those it opene
   const scratch files;
   files.put("a", "content");
   std::string text;
-  auto fn = function(
+  auto fn = granted(
       policy{posix::output(text, 100), posix::directory<"/">(files.path(), posix::read_only)});
   script what;
   what.add(SYS_open, {what.text("/a"), O_RDONLY, 0});
@@ -307,7 +307,7 @@ TEST_CASE("H66: a guest has the descriptors that it was given and those it opene
 TEST_CASE("H67: thousands of opens are refused, and all is closed at the end", "[hostile]") {
   const scratch files;
   files.put("a", "content");
-  auto fn = function(policy{posix::directory<"/">(files.path(), posix::read_only)});
+  auto fn = granted(policy{posix::directory<"/">(files.path(), posix::read_only)});
   script warm;
   warm.add(SYS_getpid);
   fn(std::span(warm.calls), std::span(warm.memory));
@@ -343,8 +343,8 @@ TEST_CASE("H67: thousands of opens are refused, and all is closed at the end", "
 TEST_CASE("H68: no limit of bytes is passed, however it is written", "[hostile]") {
   const scratch files;
   std::string text;
-  auto fn = function(policy{posix::output(text, 1000),
-                            posix::directory<"/">(files.path(), posix::read_write, 10000)});
+  auto fn = granted(policy{posix::output(text, 1000),
+                           posix::directory<"/">(files.path(), posix::read_write, 10000)});
   script what;
   const auto memory = what.room(4096);
   what.add(SYS_open, {what.text("/f"), O_RDWR | O_CREAT, 0600});  // Counts as 4096.
@@ -377,7 +377,7 @@ TEST_CASE("H69: only files and directories are opened", "[hostile]") {
   const scratch files;
   files.put("a", "content");
   REQUIRE(::mkfifo(files.path("fifo").c_str(), 0600) == 0);
-  auto fn = function(policy{posix::directory<"/">(files.path(), posix::read_write)});
+  auto fn = granted(policy{posix::directory<"/">(files.path(), posix::read_write)});
   script what;
   for (const int flags : {O_RDONLY, O_WRONLY, O_RDWR, O_RDONLY | O_NONBLOCK, O_RDWR | O_CREAT}) {
     what.add(SYS_open, {what.text("/fifo"), flags, 0600});
@@ -391,7 +391,7 @@ TEST_CASE("H69: only files and directories are opened", "[hostile]") {
   }
   expect_all(fn, tricks, -EINVAL);
   script devices;
-  auto host = function(policy{posix::directory<"/">("/", posix::read_only)});
+  auto host = granted(policy{posix::directory<"/">("/", posix::read_only)});
   for (const char* path :
        {"/dev/null", "/dev/zero", "/dev/kvm", "/proc/1/mem", "/proc/1/environ", "/proc/version"}) {
     devices.add(SYS_open, {devices.text(path), O_RDONLY, 0});
@@ -406,8 +406,8 @@ TEST_CASE("H70: grants do not lend each other their rights", "[hostile]") {
   const scratch two;
   one.put("a", "one");
   two.put("b", "two");
-  auto fn = function(policy{posix::directory<"/r">(one.path(), posix::read_only),
-                            posix::directory<"/r/w">(two.path(), posix::read_write)});
+  auto fn = granted(policy{posix::directory<"/r">(one.path(), posix::read_only),
+                           posix::directory<"/r/w">(two.path(), posix::read_write)});
   script what;
   const auto a = what.text("/r/a");
   const auto b = what.text("/r/w/b");
@@ -430,8 +430,8 @@ TEST_CASE("H70: grants do not lend each other their rights", "[hostile]") {
   CHECK(one.get("a") == "one");
   CHECK(two.get("b") == "two");
 
-  auto both = function(policy{posix::directory<"/x">(one.path(), posix::read_write),
-                              posix::directory<"/y">(two.path(), posix::read_write)});
+  auto both = granted(policy{posix::directory<"/x">(one.path(), posix::read_write),
+                             posix::directory<"/y">(two.path(), posix::read_write)});
   script across;
   across.add(SYS_rename, {across.text("/x/a"), across.text("/y/a")});
   expect_all(both, across, -EXDEV);
@@ -439,7 +439,7 @@ TEST_CASE("H70: grants do not lend each other their rights", "[hostile]") {
 
 TEST_CASE("H71: a file does not grow by holes beyond what may be written", "[hostile]") {
   const scratch files;
-  auto fn = function(policy{posix::directory<"/">(files.path(), posix::read_write, 10000)});
+  auto fn = granted(policy{posix::directory<"/">(files.path(), posix::read_write, 10000)});
   script what;
   const auto byte = what.room(1);
   what.add(SYS_open, {what.text("/f"), O_RDWR | O_CREAT, 0600});  // Counts as 4096.

@@ -54,7 +54,7 @@ auto fill_policy(Fill fill) {
 }
 
 template <class Sig, class Entry, class Policy>
-auto function(pool<asks>& machines, const Policy& allowed) {
+auto granted(pool<asks>& machines, const Policy& allowed) {
   return virtine_fn<Sig, Entry, Policy>(machines, allowed);
 }
 
@@ -68,7 +68,7 @@ TEST_CASE("texts reach the handler in order", "[hypercalls]") {
       },
       sums, no_fill, no_measure, stop_knocking);
   pool<asks> machines;
-  auto greet = function<void(std::string_view), asks::greet>(machines, allowed);
+  auto greet = granted<void(std::string_view), asks::greet>(machines, allowed);
   greet("you there");
   greet("");
   CHECK(lines == std::vector<std::string>{"hello", "too long", "", "hello", "", ""});
@@ -76,7 +76,7 @@ TEST_CASE("texts reach the handler in order", "[hypercalls]") {
 
 TEST_CASE("a handler's answer is the call's result in the guest", "[hypercalls]") {
   pool<asks> machines;
-  auto add = function<std::int64_t(std::int8_t, std::int64_t), asks::add_by_host>(
+  auto add = granted<std::int64_t(std::int8_t, std::int64_t), asks::add_by_host>(
       machines, knock_policy(stop_knocking));
   CHECK(add(-100, 7) == -93);
   CHECK(add(1, std::numeric_limits<std::int64_t>::max() - 1) ==
@@ -91,7 +91,7 @@ TEST_CASE("a handler's answer is the call's result in the guest", "[hypercalls]"
     return out;
   };
   auto measured_by_host =
-      function<double(std::string_view, std::span<const double>), asks::measured_by_host>(
+      granted<double(std::string_view, std::span<const double>), asks::measured_by_host>(
           machines, policy_of(no_lines, sums, no_fill, measures, stop_knocking));
   std::vector<double> values(3000, 0.5);
   CHECK(measured_by_host("four", values) == 1504);
@@ -108,7 +108,7 @@ TEST_CASE("a handler fills the guest's memory, which the next call does not see"
     return static_cast<std::uint32_t>(to.fill(data));
   });
   pool<asks> machines({.max = 1});
-  auto filled = function<std::uint64_t(std::uint32_t), asks::filled_by_host>(machines, allowed);
+  auto filled = granted<std::uint64_t(std::uint32_t), asks::filled_by_host>(machines, allowed);
   for (int round = 0; round < 3; ++round) {
     for (const std::uint64_t count : {3000u, 1u, 0u, 1500u}) {
       // Bit 62 would say that the buffer was not clean.
@@ -128,7 +128,7 @@ TEST_CASE("a buffer is never larger than the guest's memory", "[hypercalls]") {
     return std::uint32_t{0};
   });
   pool<asks> machines;
-  auto claims = function<std::uint64_t(std::uint64_t), asks::claims>(machines, allowed);
+  auto claims = granted<std::uint64_t(std::uint64_t), asks::claims>(machines, allowed);
   CHECK(claims(3000) == 0);
   CHECK(largest == 3000);
   for (const std::uint64_t claimed :
@@ -156,8 +156,7 @@ TEST_CASE("a handler may reject, which ends the call and its machine only", "[hy
       },
       no_fill, no_measure, stop_knocking);
   pool<asks> machines;
-  auto add =
-      function<std::int64_t(std::int8_t, std::int64_t), asks::add_by_host>(machines, allowed);
+  auto add = granted<std::int64_t(std::int8_t, std::int64_t), asks::add_by_host>(machines, allowed);
   CHECK(add(1, 10) == 11);
   CHECK(machines.size() == 1);
   const auto refused = add.try_call(1, 11);
@@ -166,7 +165,7 @@ TEST_CASE("a handler may reject, which ends the call and its machine only", "[hy
   CHECK(machines.size() == 0);
   CHECK(add(1, -10) == -9);
 
-  auto greet = function<void(std::string_view), asks::greet>(machines, allowed);
+  auto greet = granted<void(std::string_view), asks::greet>(machines, allowed);
   CHECK(greet.try_call("good").has_value());
   CHECK(served == 3);
   CHECK(greet.try_call("bad").error().code == errc::hypercall_rejected);
@@ -181,7 +180,7 @@ TEST_CASE("what a handler throws reaches the caller, and no machine is lost", "[
     return false;
   });
   pool<asks> machines({.max = 2});
-  auto knock_on = function<std::uint64_t(std::uint64_t), asks::knock_on>(machines, allowed);
+  auto knock_on = granted<std::uint64_t(std::uint64_t), asks::knock_on>(machines, allowed);
   for (int i = 0; i < 5; ++i) {
     CHECK_THROWS_WITH(knock_on(3), "the handler's own");
     CHECK_THROWS_AS(static_cast<void>(knock_on.try_call(3)), std::runtime_error);
@@ -196,7 +195,7 @@ TEST_CASE("many hypercalls, and as many as the call allows", "[hypercalls]") {
   std::uint64_t knocks = 0;
   const auto allowed = knock_policy([&] { return ++knocks != 0; });
   pool<asks> machines;
-  auto knock_on = function<std::uint64_t(std::uint64_t), asks::knock_on>(machines, allowed);
+  auto knock_on = granted<std::uint64_t(std::uint64_t), asks::knock_on>(machines, allowed);
   const std::uint64_t many = std::getenv("VIRTINE_HOST") != nullptr ? 200 : 3000;
   CHECK(knock_on(many) == many);
   CHECK(knocks == many);
@@ -215,14 +214,14 @@ TEST_CASE("many hypercalls, and as many as the call allows", "[hypercalls]") {
 
 TEST_CASE("a handler may call another function", "[hypercalls]") {
   pool<asks> machines;
-  auto inner = function<std::int64_t(std::int8_t, std::int64_t), asks::add_by_host>(
+  auto inner = granted<std::int64_t(std::int8_t, std::int64_t), asks::add_by_host>(
       machines, knock_policy(stop_knocking));
   std::int64_t sum = 0;
   const auto allowed = knock_policy([&] {
     sum = inner(1, sum);
     return sum < 5;
   });
-  auto outer = function<std::uint64_t(std::uint64_t), asks::knock_on>(machines, allowed);
+  auto outer = granted<std::uint64_t(std::uint64_t), asks::knock_on>(machines, allowed);
   CHECK(outer(100) == 5);
   CHECK(sum == 5);
   CHECK(machines.size() == 2);

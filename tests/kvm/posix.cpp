@@ -48,7 +48,7 @@ using image = guests::calls;
 using sig = void(std::span<told_call>, std::span<std::byte>);
 
 template <class Policy>
-auto function(Policy allowed) {
+auto granted(Policy allowed) {
   return virtine_fn<sig, image::make_calls, Policy>(std::move(allowed));
 }
 
@@ -82,9 +82,9 @@ TEST_CASE("what nothing grants ends the call, by its name, or fails", "[posix]")
         "system_call_denied: the guest made system call socket (number 41), which the policy "
         "does not grant");
 
-  auto strict = function(policy{posix::clock()});
+  auto strict = granted(policy{posix::clock()});
   CHECK(fails(strict, what).detail == SYS_socket);
-  auto lenient = function(policy{posix::clock(), posix::others_fail_with_enosys()});
+  auto lenient = granted(policy{posix::clock(), posix::others_fail_with_enosys()});
   run(lenient, what);
   CHECK(what[0] == -ENOSYS);
 
@@ -104,7 +104,7 @@ TEST_CASE("what nothing grants ends the call, by its name, or fails", "[posix]")
 }
 
 TEST_CASE("what is not about the host is told to every guest that has a grant", "[posix]") {
-  auto fn = function(policy{posix::clock()});
+  auto fn = granted(policy{posix::clock()});
   script what;
   what.add(SYS_getpid);
   what.add(SYS_getppid);
@@ -131,7 +131,7 @@ TEST_CASE("what is not about the host is told to every guest that has a grant", 
 
 TEST_CASE("standard output is taken, up to its limit in each call", "[posix]") {
   std::string text;
-  auto fn = function(policy{posix::output(text, 16)});
+  auto fn = granted(policy{posix::output(text, 16)});
   script what;
   const auto hello = what.text("hello, ");
   const auto world = what.text("world");
@@ -175,12 +175,12 @@ TEST_CASE("what a sink throws reaches the caller, and nothing stays open", "[pos
   const scratch files;
   files.put("a", "1");
   bool throws = true;
-  auto fn = function(policy{posix::output(
-                                [&](std::string_view) {
-                                  if (throws) throw std::runtime_error("the sink's own");
-                                },
-                                100),
-                            posix::directory<"/d">(files.path(), posix::read_only)});
+  auto fn = granted(policy{posix::output(
+                               [&](std::string_view) {
+                                 if (throws) throw std::runtime_error("the sink's own");
+                               },
+                               100),
+                           posix::directory<"/d">(files.path(), posix::read_only)});
   script what;
   what.add(SYS_open, {what.text("/d/a"), O_RDONLY, 0});
   what.add(SYS_write, {1, what.text("x"), 1});
@@ -202,7 +202,7 @@ TEST_CASE("files below a directory can be read, and looked at", "[posix]") {
   files.put("a.txt", "0123456789");
   files.put("sub/b", "bee");
   std::filesystem::create_symlink("a.txt", files.path("link"));
-  auto fn = function(policy{posix::directory<"/data">(files.path(), posix::read_only)});
+  auto fn = granted(policy{posix::directory<"/data">(files.path(), posix::read_only)});
 
   script what;
   const auto name = what.text("/data/a.txt");
@@ -284,7 +284,7 @@ TEST_CASE("a directory is listed, in pieces of any size", "[posix]") {
   const scratch files;
   for (int i = 0; i < 40; ++i) files.put("file-" + std::to_string(i), "");
   std::filesystem::create_directory(files.path("folder"));
-  auto fn = function(policy{posix::directory<"/">(files.path(), posix::read_only)});
+  auto fn = granted(policy{posix::directory<"/">(files.path(), posix::read_only)});
   script what;
   what.add(SYS_open, {what.text("/"), O_RDONLY | O_DIRECTORY, 0});
   std::vector<std::pair<told::argument, std::size_t>> buffers;
@@ -320,7 +320,7 @@ TEST_CASE("a directory is listed, in pieces of any size", "[posix]") {
 TEST_CASE("files can be made, changed, renamed and removed where that is granted", "[posix]") {
   const scratch files;
   files.put("old", "old content");
-  auto fn = function(policy{posix::directory<"/w">(files.path(), posix::read_write, 1 << 20)});
+  auto fn = granted(policy{posix::directory<"/w">(files.path(), posix::read_write, 1 << 20)});
   script what;
   const auto made = what.text("/w/made");
   const auto moved = what.text("/w/dir/moved");
@@ -366,7 +366,7 @@ TEST_CASE("what a slash or a dot follows is a directory", "[posix]") {
   const scratch files;
   files.put("file", "");
   std::filesystem::create_directory(files.path("folder"));
-  auto fn = function(policy{posix::directory<"/w">(files.path(), posix::read_write)});
+  auto fn = granted(policy{posix::directory<"/w">(files.path(), posix::read_write)});
   script what;
   const auto status = what.room(144);
   for (const char* path : {"/w/folder/", "/w/folder/.", "/w/./folder//", "/w/folder/../folder/"}) {
@@ -407,7 +407,7 @@ TEST_CASE("what a slash or a dot follows is a directory", "[posix]") {
 TEST_CASE("a grant to read is none to write", "[posix]") {
   const scratch files;
   files.put("a", "content");
-  auto fn = function(policy{posix::directory<"/r">(files.path(), posix::read_only)});
+  auto fn = granted(policy{posix::directory<"/r">(files.path(), posix::read_only)});
   script what;
   const auto a = what.text("/r/a");
   const auto b = what.text("/r/b");
@@ -435,7 +435,7 @@ TEST_CASE("a given descriptor that is none is an error, and no wait", "[posix]")
   // It is closed after it was granted, and its number is one that nothing else gets.
   const os::fd low(::open("/dev/null", O_RDWR | O_CLOEXEC));
   os::fd closed(::fcntl(low.get(), F_DUPFD_CLOEXEC, 500));
-  auto fn = function(policy{posix::descriptor<3>(closed.get(), posix::reading_and_writing)});
+  auto fn = granted(policy{posix::descriptor<3>(closed.get(), posix::reading_and_writing)});
   closed = {};
   script what;
   const auto memory = what.room(8);
@@ -451,7 +451,7 @@ TEST_CASE("given descriptors are read and written as far as they were given", "[
   REQUIRE(::pipe2(pipe.data(), O_CLOEXEC) == 0);
   const os::fd out(pipe[0]);
   const os::fd in(pipe[1]);
-  auto writes = function(policy{posix::descriptor<5>(in.get(), posix::writing)});
+  auto writes = granted(policy{posix::descriptor<5>(in.get(), posix::writing)});
   script sends;
   const auto text = sends.text("through");
   sends.add(SYS_write, {5, text, 7});
@@ -476,7 +476,7 @@ TEST_CASE("given descriptors are read and written as far as they were given", "[
     CHECK(sends[6] == 0);
     CHECK(sends[7] == -EBADF);
   }
-  auto reads = function(policy{posix::descriptor<0>(out.get(), posix::reading)});
+  auto reads = granted(policy{posix::descriptor<0>(out.get(), posix::reading)});
   script gets;
   const auto to = gets.room(16);
   gets.add(SYS_read, {0, to, 16});
@@ -511,7 +511,7 @@ TEST_CASE("a message that is given in pieces is sent as one, and taken as one", 
   REQUIRE(::socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair.data()) == 0);
   const os::fd ours(pair[0]);
   const os::fd theirs(pair[1]);
-  auto fn = function(policy{posix::descriptor<3>(theirs.get(), posix::reading_and_writing)});
+  auto fn = granted(policy{posix::descriptor<3>(theirs.get(), posix::reading_and_writing)});
   script what;
   const auto long_one = what.bytes(std::string(20000, 'm'));
   const auto head = what.text("head");
@@ -540,8 +540,8 @@ TEST_CASE("a terminal can be given, and stops no host in the background", "[posi
   REQUIRE(::ptsname_r(master.get(), name.data(), name.size()) == 0);
   const os::fd terminal(::open(name.data(), O_RDWR | O_NOCTTY | O_CLOEXEC));
   REQUIRE(terminal);
-  auto fn = function(policy{posix::descriptor<0>(terminal.get(), posix::reading),
-                            posix::descriptor<1>(terminal.get(), posix::writing)});
+  auto fn = granted(policy{posix::descriptor<0>(terminal.get(), posix::reading),
+                           posix::descriptor<1>(terminal.get(), posix::writing)});
   script what;
   const auto to = what.room(16);
   what.add(SYS_read, {0, to, 16});
@@ -588,8 +588,8 @@ TEST_CASE("what the host may do with a given descriptor, its guest may not", "[p
   files.put("a", "content");
   const os::fd file(::open(files.path("a").c_str(), O_RDWR | O_CLOEXEC));
   REQUIRE(file);
-  auto fn = function(policy{posix::descriptor<3>(file.get(), posix::reading),
-                            posix::descriptor<4>(file.get(), posix::writing)});
+  auto fn = granted(policy{posix::descriptor<3>(file.get(), posix::reading),
+                           posix::descriptor<4>(file.get(), posix::writing)});
   script what;
   const auto text = what.text("x");
   what.add(SYS_write, {3, text, 1});
@@ -612,7 +612,7 @@ TEST_CASE("a guest that writes where nobody reads does not end its host", "[posi
   REQUIRE(::pipe2(pipe.data(), O_CLOEXEC) == 0);
   const os::fd in(pipe[1]);
   { const os::fd out(pipe[0]); }
-  auto fn = function(policy{posix::descriptor<1>(in.get(), posix::writing)});
+  auto fn = granted(policy{posix::descriptor<1>(in.get(), posix::writing)});
   script what;
   what.add(SYS_write, {1, what.text("x"), 1});
   run(fn, what);
@@ -623,7 +623,7 @@ TEST_CASE("a guest that writes where nobody reads does not end its host", "[posi
 }
 
 TEST_CASE("clocks tell the host's time, and a sleep ends with the call", "[posix]") {
-  auto fn = function(policy{posix::clock()});
+  auto fn = granted(policy{posix::clock()});
   script what;
   const auto real = what.room(16);
   const auto zero = what.bytes(std::string(16, '\0'));
@@ -675,7 +675,7 @@ TEST_CASE("clocks tell the host's time, and a sleep ends with the call", "[posix
 }
 
 TEST_CASE("random bytes are given in full, up to what Linux gives without fail", "[posix]") {
-  auto fn = function(policy{posix::entropy()});
+  auto fn = granted(policy{posix::entropy()});
   script what;
   const auto first = what.room(64);
   const auto second = what.room(512);
@@ -727,7 +727,7 @@ TEST_CASE("policies are made of policies, describe themselves and count", "[posi
   CHECK(to_string(forged) == "directory /: " + odd.path("a?clock: all").string() +
                                  ", read only\nenvironment: A?clock\n"
                                  "everything else: ends the call\n");
-  auto fn = function(outer);
+  auto fn = granted(outer);
   script what;
   what.add(SYS_write, {1, what.text("text"), 4});
   what.add(SYS_getrandom, {what.room(8), 8, 0});
@@ -761,7 +761,7 @@ TEST_CASE("a directory that cannot be granted is an error that says so", "[posix
 }
 
 TEST_CASE("what is mounted below a granted directory is part of it", "[posix]") {
-  auto fn = function(policy{posix::directory<"/">("/", posix::read_only)});
+  auto fn = granted(policy{posix::directory<"/">("/", posix::read_only)});
   unsigned mounts = 0;
   struct ::stat root {};
   REQUIRE(::stat("/", &root) == 0);
@@ -787,7 +787,7 @@ TEST_CASE("sessions keep what is open, batches have it to themselves", "[posix]"
   files.put("a", "0123456789");
   std::string text;
   policy allowed{posix::directory<"/">(files.path(), posix::read_only), posix::output(text, 5)};
-  auto fn = function(allowed);
+  auto fn = granted(allowed);
   script opens;
   opens.add(SYS_open, {opens.text("/a"), O_RDONLY, 0});
   script reads;
@@ -834,7 +834,7 @@ TEST_CASE("sessions keep what is open, batches have it to themselves", "[posix]"
 }
 
 TEST_CASE("system calls count as hypercalls do", "[posix]") {
-  auto fn = function(policy{posix::others_fail_with_enosys()});
+  auto fn = granted(policy{posix::others_fail_with_enosys()});
   script what;
   for (int i = 0; i < 5; ++i) what.add(SYS_getpid);
   const auto limited = [&](std::uint64_t most) {
