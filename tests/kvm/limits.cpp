@@ -296,7 +296,7 @@ TEST_CASE("the caller's own signals do not end a call", "[limits]") {
 }
 
 TEST_CASE("a pool lends no more machines than it may", "[limits]") {
-  pool<spins> machines({.max = 1});
+  pool<spins> machines({.max = 1, .when_exhausted = when_exhausted::fail});
   work_fn inner(machines, when_running(go_on));
   std::vector<error> seen;
   virtine_fn<std::uint64_t(std::uint64_t), spins::until_told, spin_policy> outer(

@@ -338,7 +338,7 @@ TEST_CASE("a session refuses a call while another one is under way", "[session]"
 }
 
 TEST_CASE("a session that cannot be opened says why at each call", "[session]") {
-  pool<jobs> machines({.max = 1});
+  pool<jobs> machines({.max = 1, .when_exhausted = when_exhausted::fail});
   job_fn<int(int), jobs::exchange> exchange(machines, unasked);
   session first(exchange);
   {

@@ -293,7 +293,7 @@ TEST_CASE("an owner that leaves waits for who takes its memory away, and has it 
   // Each store would be a fault of the host's if the memory were not there.
   volatile std::byte* const memory = it.memory.bytes().data();
   int interrupted = 0;
-  for (int i = 0; i < 2000; ++i) {
+  for (int i = 0; i < 2000 || interrupted == 0; ++i) {
     it.gate.arm(never);
     if (i % 3 == 0) std::this_thread::yield();
     const bool goes_on = it.gate.step_out();

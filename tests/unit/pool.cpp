@@ -9,6 +9,7 @@
 #include <optional>
 #include <stdexcept>
 #include <stop_token>
+#include <string>
 #include <thread>
 #include <type_traits>
 #include <utility>
@@ -99,7 +100,7 @@ TEST_CASE_METHOD(fresh, "a poisoned machine is gone even if it comes back", "[po
 }
 
 TEST_CASE_METHOD(fresh, "a pool lends as many machines as it may and no more", "[pool]") {
-  pool_type pool(image, {.max = 2});
+  pool_type pool(image, {.max = 2, .when_exhausted = when_exhausted::fail});
   auto first = pool.borrow();
   auto second = pool.borrow();
   REQUIRE(first);
@@ -123,8 +124,11 @@ TEST_CASE_METHOD(fresh, "a pool lends as many machines as it may and no more", "
 }
 
 TEST_CASE_METHOD(fresh, "a pool of none lends none", "[pool]") {
-  pool_type pool(image, {.max = 0});
-  CHECK(pool.borrow().error().code == errc::pool_exhausted);
+  // Nobody could ever bring one back that a call could wait for.
+  for (auto policy : {when_exhausted::wait, when_exhausted::fail}) {
+    pool_type pool(image, {.max = 0, .when_exhausted = policy});
+    CHECK(pool.borrow().error().code == errc::pool_exhausted);
+  }
 }
 
 TEST_CASE_METHOD(fresh, "the machine used last is lent first", "[pool]") {
@@ -192,7 +196,7 @@ TEST_CASE_METHOD(fresh, "a lent machine can be replaced in its place", "[pool]")
 }
 
 TEST_CASE_METHOD(fresh, "threads share a pool without losing machines", "[pool]") {
-  pool_type pool(image, {.max = 3});
+  pool_type pool(image, {.max = 3, .when_exhausted = when_exhausted::fail});
   std::atomic<int> lent = 0;
   std::atomic<int> most = 0;
   std::atomic<int> refused = 0;
@@ -341,4 +345,40 @@ TEST_CASE_METHOD(fresh, "a guest's memory is zero for the next call", "[pool]") 
     lent->give_back(0);
   }
   CHECK(scripted_machine::created == 1);
+}
+
+TEST_CASE_METHOD(fresh, "a pool can be told to do otherwise", "[pool]") {
+  pool_type pool(image, {.max = 1, .when_exhausted = when_exhausted::fail});
+  auto first = pool.borrow();
+  REQUIRE(first);
+  CHECK(pool.borrow().error().code == errc::pool_exhausted);
+  pool.configure({.max = 2, .when_exhausted = when_exhausted::wait});
+  CHECK(pool.options().max == 2);
+  auto second = pool.borrow();
+  REQUIRE(second);
+  const auto third = pool.borrow(std::chrono::milliseconds(1));
+  REQUIRE_FALSE(third);
+  CHECK(third.error().code == errc::timed_out);
+  // It is told apart from a guest that ran too long.
+  CHECK(third.error().operation == std::string("no machine of the pool became free"));
+  // Fewer than there are: what is in use stays.
+  pool.configure({.max = 1, .when_exhausted = when_exhausted::create});
+  CHECK(pool.size() == 2);
+  CHECK(pool.borrow());
+  first->give_back(0);
+  second->give_back(0);
+  CHECK(pool.size() == 2);
+  pool.trim(1);
+  CHECK(pool.size() == 1);
+}
+
+TEST_CASE_METHOD(fresh, "a call that waits hears that there may be more machines", "[pool]") {
+  pool_type pool(image, {.max = 1});
+  auto first = pool.borrow();
+  REQUIRE(first);
+  std::thread other([&] { CHECK(pool.borrow()); });
+  while (pool.stats().waits == 0) std::this_thread::yield();
+  pool.configure({.max = 2});
+  other.join();
+  CHECK(pool.stats().created == 2);
 }

@@ -207,6 +207,11 @@ class kept_machines {
     return !idle_.empty() || !dirty_.empty() || count_ < options_.max;
   }
 
+  /// Returns whether a call waits for one that another has: not for ever in a pool of none.
+  [[nodiscard]] bool may_wait_for_others() const {
+    return options_.when_exhausted == when_exhausted::wait && options_.max > 0;
+  }
+
   /// Waits until is_available(), or a temporary machine is to be made. Returns how long. Whoever
   /// came first goes first; else a thread that calls all the time would leave nothing for others.
   result<std::chrono::nanoseconds> wait(std::unique_lock<std::mutex>& lock,
@@ -217,7 +222,7 @@ class kept_machines {
     // What the pool's own thread has in hand is not in use: it will be there in a moment.
     const auto over = [&] {
       return (is_available() && (queue_.empty() || queue_.front() == &turn)) ||
-             (options_.when_exhausted != when_exhausted::wait && in_maintenance_ == 0);
+             (!may_wait_for_others() && in_maintenance_ == 0);
     };
     std::chrono::nanoseconds waited{0};
     if (!over()) {
@@ -237,7 +242,7 @@ class kept_machines {
         return why;
       }
     }
-    if (!is_available() && options_.when_exhausted == when_exhausted::fail) {
+    if (!is_available() && options_.when_exhausted != when_exhausted::create) {
       return error{.code = errc::pool_exhausted, .detail = options_.max};
     }
     return waited;
