@@ -12,8 +12,10 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <future>
 #include <iostream>
+#include <map>
 #include <span>
 #include <stop_token>
 #include <string>
@@ -100,6 +102,13 @@ virtine::pool<guests::math> pool{{.max = 16}};
 virtine::virtine_fn<int(int), guests::math::fib, decltype(policy)> fib{pool, policy};
   // clang-format on
   CHECK(fib(10) == 55);
+
+  // clang-format off
+std::map<std::string, virtine::function<int(int)>, std::less<>> functions;
+functions.insert({"fib", fib});
+int thirteen = functions.at("fib")(7);
+  // clang-format on
+  CHECK(thirteen == 13);
 
   try {
     // clang-format off
@@ -229,7 +238,7 @@ virtine::policy policy{
     posix::descriptor<3>(fd, posix::reading),                    // stays the caller's
     posix::clock(), posix::entropy(),
     posix::arguments({"tool", "-v"}), posix::environment({"LANG=C"}),
-    posix::others_fail_with_enosys()};                                       // with ENOSYS; else they end the call
+    posix::others_fail_with_enosys()};                           // else they end the call
   // clang-format on
   virtine::virtine_fn<int(), guests::asker::count_grants, decltype(policy)> count_grants{policy};
   CHECK(count_grants() == 6);
