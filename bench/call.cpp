@@ -12,6 +12,7 @@
 #include <guests/bulk.hpp>
 #include <guests/empty.hpp>
 #include <guests/square.hpp>
+#include <virtine/posix.hpp>
 #include <virtine/virtine.hpp>
 
 #include "floor_exit.hpp"

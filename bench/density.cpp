@@ -17,6 +17,7 @@
 #include <vector>
 
 #include <guests/sized_16KiB.hpp>
+#include <virtine/bare_machine.hpp>
 #include <virtine/virtine.hpp>
 
 #include "floor_exit.hpp"

@@ -10,6 +10,7 @@
 #include <guests/primes.hpp>
 #include <guests/sized_16KiB.hpp>
 #include <guests/sized_16MiB.hpp>
+#include <virtine/snapshot_file.hpp>
 #include <virtine/virtine.hpp>
 
 #include "floor_exit.hpp"

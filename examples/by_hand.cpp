@@ -12,6 +12,7 @@
 #include <guests/fib16.hpp>
 #include <guests/fib32.hpp>
 #include <guests/fib64.hpp>
+#include <virtine/bare_machine.hpp>
 #include <virtine/virtine.hpp>
 
 namespace {

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include <stdlib.h>
+#include <virtine/posix.hpp>
 #include <virtine/virtine.hpp>
 
 #include "posix.guest.hpp"  // virtine-cc makes it of this file

@@ -10,6 +10,7 @@
 #include <string>
 
 #include <guests/sieve.hpp>
+#include <virtine/snapshot_file.hpp>
 #include <virtine/virtine.hpp>
 
 namespace {

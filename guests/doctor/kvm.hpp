@@ -22,6 +22,7 @@
 #include <virtine/kvm/system.hpp>
 #include <virtine/machine/guest_cpu.hpp>
 #include <virtine/os/fd.hpp>
+#include <virtine/bare_machine.hpp>
 #include <virtine/virtine.hpp>
 
 #include "processor.hpp"

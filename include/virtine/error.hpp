@@ -3,8 +3,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <virtine/cxx20.hpp>
-
 #if __cplusplus < 202002L
 #error "virtine needs C++20: compile with -std=c++20"
 #endif

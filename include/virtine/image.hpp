@@ -3,10 +3,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <algorithm>
 #include <concepts>
 #include <cstdint>
-#include <iterator>
 #include <span>
 #include <string_view>
 
@@ -105,8 +103,17 @@ namespace detail {
 /// Returns the last of `places` that is not beyond `address`, or null.
 template <class Place>
 constexpr const Place* last_up_to(std::span<const Place> places, std::uint64_t address) {
-  const auto beyond = std::ranges::upper_bound(places, address, {}, &Place::address);
-  return beyond == places.begin() ? nullptr : &*std::prev(beyond);
+  const Place* found = nullptr;
+  for (std::size_t from = 0, to = places.size(); from < to;) {
+    const std::size_t middle = from + (to - from) / 2;
+    if (places[middle].address <= address) {
+      found = &places[middle];
+      from = middle + 1;
+    } else {
+      to = middle;
+    }
+  }
+  return found;
 }
 }  // namespace detail
 

@@ -4,6 +4,7 @@
 
 #include <unistd.h>
 
+#include <concepts>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -23,15 +24,17 @@ auto minimal(Sink&& sink, std::uint64_t most = 64 << 10) {
 }
 
 /// The same; what is printed is dropped.
-inline auto minimal() {
-  return minimal([](std::string_view) {}, UINT64_MAX);
+template <class Text = std::string_view>  // A template, so that only its users pay for its types.
+auto minimal() {
+  return minimal([](Text) {}, UINT64_MAX);
 }
 
 #ifdef __cpp_exceptions
 /// A policy that gives guests the host: every file that the host's process can read or write, at
 /// the host's own paths, its environment, time and random bytes. The machine is then no more than a
 /// machine. Throws failure if "/" cannot be opened.
-inline auto permissive_exposes_host(std::uint64_t most = max_written) {
+template <std::same_as<std::uint64_t> Count = std::uint64_t>
+auto permissive_exposes_host(Count most = max_written) {
   std::vector<std::string> strings;
   for (char** each = ::environ; each != nullptr && *each != nullptr; ++each) {
     strings.emplace_back(*each);

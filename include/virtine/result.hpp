@@ -4,10 +4,10 @@
 #pragma once
 
 #include <cassert>
+#include <memory>
 #include <optional>
 #include <type_traits>
 #include <utility>
-#include <variant>
 
 #include <virtine/error.hpp>
 
@@ -48,12 +48,44 @@ class [[nodiscard]] result {
   using value_type = T;
   using error_type = virtine::error;
 
-  result(T value) : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT(google-explicit*)
-  result(const virtine::error& why)
-      : state_(std::in_place_index<1>, why) {}  // NOLINT(google-explicit*)
+  result(T value)  // NOLINT(google-explicit*)
+      noexcept(std::is_nothrow_move_constructible_v<T>)
+      : has_value_(true), value_(std::move(value)) {}
+  result(const virtine::error& why) noexcept  // NOLINT(google-explicit*)
+      : has_value_(false), error_(why) {}
+
+  result(const result& other) requires std::is_copy_constructible_v<T>
+      : has_value_(other.has_value_) {
+    take(other);
+  }
+  result(result&& other) noexcept(std::is_nothrow_move_constructible_v<T>)
+      : has_value_(other.has_value_) {
+    take(std::move(other));
+  }
+  result& operator=(const result& other) requires std::is_copy_constructible_v<T> {
+    result copy(other);
+    return *this = std::move(copy);
+  }
+  result& operator=(result&& other) noexcept(std::is_nothrow_move_constructible_v<T>) {
+    if (this == &other) return *this;
+    // An error takes the value's place first: a T whose move throws leaves that behind.
+    if (has_value_) value_.~T();
+    has_value_ = false;
+    std::construct_at(&error_);
+    if (other.has_value_) {
+      std::construct_at(&value_, std::move(other.value_));
+      has_value_ = true;
+    } else {
+      error_ = other.error_;
+    }
+    return *this;
+  }
+  ~result() {
+    if (has_value_) value_.~T();
+  }
 
   /// Returns whether there is a value.
-  [[nodiscard]] bool has_value() const noexcept { return state_.index() == 0; }
+  [[nodiscard]] bool has_value() const noexcept { return has_value_; }
   explicit operator bool() const noexcept { return has_value(); }
 
   /// Returns the value. There must be one; a debug build (without NDEBUG) asserts it.
@@ -79,7 +111,7 @@ class [[nodiscard]] result {
   /// Returns the error. There must be one; a debug build asserts it.
   [[nodiscard]] const virtine::error& error() const noexcept {
     assert(!has_value());
-    return *std::get_if<1>(&state_);
+    return error_;
   }
 
   /// Returns the value, or `fallback` if there is none.
@@ -137,11 +169,11 @@ class [[nodiscard]] result {
  private:
   T* get() noexcept {
     assert(has_value());
-    return std::get_if<0>(&state_);
+    return &value_;
   }
   const T* get() const noexcept {
     assert(has_value());
-    return std::get_if<0>(&state_);
+    return &value_;
   }
 #ifdef __cpp_exceptions
   void throw_unless_value() const {
@@ -149,7 +181,21 @@ class [[nodiscard]] result {
   }
 #endif
 
-  std::variant<T, virtine::error> state_;
+  template <class Other>
+  void take(Other&& other) {
+    if (has_value_) {
+      std::construct_at(&value_, std::forward<Other>(other).value_);
+    } else {
+      std::construct_at(&error_, other.error_);
+    }
+  }
+
+  bool has_value_;
+  // Not std::variant, which costs each T some fifty milliseconds of compile time.
+  union {
+    T value_;
+    virtine::error error_;
+  };
 };
 
 /// Success or an error.

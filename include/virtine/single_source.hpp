@@ -58,15 +58,6 @@ class virtine_function<R(A...), Entry>
   [[nodiscard]] static const auto& target() { return function().target(); }
   [[nodiscard]] static const call_options& options() { return detail::default_options; }
 
-#ifndef __cpp_exceptions
-  // For the bodies of marked functions, of which the host makes no code; no other call compiles.
-  [[gnu::noinline,
-    gnu::error("virtine: without exceptions a call by the name cannot fail; use try_call")]] R
-  operator()(A...) const {
-    __builtin_trap();
-  }
-#endif
-
  private:
   static auto& function() {
     static virtine_fn<R(A...), Entry> made;
@@ -117,59 +108,26 @@ class native<R(A...), Entry, Body> : public virtine_function<R(A...), Entry> {
 /// calls run in virtual machines (virtine::virtine_function). The result's type has to be written.
 /// The file includes, before that, the header that virtine-cc makes of it, and does not compile
 /// without. docs/guide.md says how a build keeps the two in step.
-#define VIRTINE(function, ...)                                                       \
-  VIRTINE_SECOND_OF(VIRTINE_IF_PARAMETERS __VA_ARGS__, VIRTINE_WITHOUT_PARAMETERS, ) \
-  (function, __VA_ARGS__)
-
-/// Marks an ordinary function, whose own name stays native: after `int square(int x) {...}`,
-/// `VIRTINE_AS(isolated, &square);` declares `isolated`, which runs it in virtual machines. Takes
-/// what leads to one function: `&names::square`, `&type::static_member`, `&largest<int>`, or
-/// `static_cast<int (*)(int)>(&overloaded)`. Everything else is as for VIRTINE.
-#define VIRTINE_AS(isolated, ...)                                                \
-  [[maybe_unused]] static constexpr auto virtine_plain_##isolated = __VA_ARGS__; \
-  VIRTINE_MARK(isolated, virtine_plain_##isolated)                               \
-  static_assert(true)
-
-// VIRTINE takes the form of its arguments apart, so that another form is one error, whose text is a
-// name: a compiler that does not know the class of a member passes over the body [V141].
-#define VIRTINE_SECOND(first, second, ...) second
-#define VIRTINE_SECOND_OF(...) VIRTINE_SECOND(__VA_ARGS__)
-#define VIRTINE_NOTHING(...)
-#define VIRTINE_PLAIN(...) __VA_ARGS__
-#define VIRTINE_IF_PARAMETERS(...) , VIRTINE_WITH_PARAMETERS,
-#define VIRTINE_WITHOUT_PARAMETERS(function, ...) \
-  virtine_V141_write_VIRTINE_name_comma_parameters_in_parentheses_arrow_result::function
-#define VIRTINE_WITH_PARAMETERS(function, ...) \
-  VIRTINE_WITH_REST(function, (__VA_ARGS__), VIRTINE_NOTHING __VA_ARGS__)
-#define VIRTINE_WITH_REST(function, type, ...)                                \
-  VIRTINE_SECOND_OF(__VA_OPT__(, VIRTINE_MARK_BODY, ) VIRTINE_WITHOUT_RESULT, \
-                    VIRTINE_WITHOUT_RESULT, )                                 \
-  (function, type)
-#define VIRTINE_WITHOUT_RESULT(function, type) \
-  virtine_V141_write_an_arrow_and_the_type_of_the_result_after_the_parameters::function
-#define VIRTINE_MARK_BODY(function, type)                                         \
-  [[maybe_unused]] static inline auto virtine_body_##function VIRTINE_PLAIN type; \
-  VIRTINE_MARK(function, &virtine_body_##function)                                \
-  static inline auto virtine_body_##function VIRTINE_PLAIN type
-
-#define VIRTINE_MARK(function, pointer)                                                      \
+#define VIRTINE(function, ...)                                                               \
+  [[maybe_unused]] static inline auto virtine_body_##function __VA_ARGS__;                   \
   namespace {                                                                                \
   struct virtine_marked_##function {                                                         \
-    using signature = ::virtine::detail::pointed_signature<std::decay_t<decltype(pointer)>>; \
+    using signature = ::virtine::detail::plain_signature<decltype(virtine_body_##function)>; \
     static constexpr ::std::string_view file{__FILE__};                                      \
     template <class Functions>                                                               \
     using entry = typename Functions::function;                                              \
   };                                                                                         \
   }                                                                                          \
-  VIRTINE_DECLARE_MARKED(function, pointer)
+  VIRTINE_DECLARE_MARKED(function)                                                           \
+  static inline auto virtine_body_##function __VA_ARGS__
 
 #ifdef VIRTINE_GUEST
-#define VIRTINE_DECLARE_MARKED(function, pointer)                                          \
+#define VIRTINE_DECLARE_MARKED(function)                                                   \
   [[maybe_unused]] static constexpr ::virtine::detail::native<                             \
       virtine_marked_##function::signature,                                                \
-      ::virtine::detail::stand_in_of<virtine_marked_##function>, pointer>                  \
+      ::virtine::detail::stand_in_of<virtine_marked_##function>, &virtine_body_##function> \
       function{};                                                                          \
-  VIRTINE_EXPORT_POINTER(pointer, function);                                               \
+  VIRTINE_EXPORT_AS(virtine_body_##function, function);                                    \
   [[gnu::used,                                                                             \
     gnu::section(".virtine.markers")]] static constexpr char virtine_marker_##function[] = \
       #function "\0" __FILE__;
@@ -178,12 +136,13 @@ class native<R(A...), Entry, Body> : public virtine_function<R(A...), Entry> {
 #ifdef VIRTINE_RUN_NATIVELY_WITHOUT_ISOLATION
 #pragma GCC warning \
     "functions marked by VIRTINE run natively, WITHOUT ISOLATION: for debugging only"
-#define VIRTINE_DECLARE_MARKED(function, pointer)                                    \
-  [[maybe_unused]] static constexpr ::virtine::detail::native<                       \
-      virtine_marked_##function::signature, VIRTINE_MARKED_ENTRY(function), pointer> \
+#define VIRTINE_DECLARE_MARKED(function)                                    \
+  [[maybe_unused]] static constexpr ::virtine::detail::native<              \
+      virtine_marked_##function::signature, VIRTINE_MARKED_ENTRY(function), \
+      &virtine_body_##function>                                             \
       function{};
 #else
-#define VIRTINE_DECLARE_MARKED(function, pointer)                           \
+#define VIRTINE_DECLARE_MARKED(function)                                    \
   [[maybe_unused]] static constexpr ::virtine::virtine_function<            \
       virtine_marked_##function::signature, VIRTINE_MARKED_ENTRY(function)> \
       function{};

@@ -3,8 +3,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <virtine/cxx20.hpp>
-
 namespace virtine {
 
 /// Specialise this for an enum that a guest may return or pass to a hypercall, and, if its members

@@ -1,10 +1,10 @@
-// Everything a host program needs; includes only.
+// What most host programs need; includes only. Of the public headers these stand alone: posix.hpp,
+// gdb.hpp, bare_machine.hpp, snapshot_file.hpp and format.hpp.
 // SPDX-License-Identifier: MIT
 #pragma once
 
 #include <virtine/allow.hpp>
 #include <virtine/allow_entropy.hpp>
-#include <virtine/bare_machine.hpp>
 #include <virtine/bytes.hpp>
 #include <virtine/call_options.hpp>
 #include <virtine/error.hpp>
@@ -12,11 +12,9 @@
 #include <virtine/hypercall.hpp>
 #include <virtine/policy.hpp>
 #include <virtine/pool.hpp>
-#include <virtine/posix.hpp>
 #include <virtine/result.hpp>
 #include <virtine/session.hpp>
 #include <virtine/single_source.hpp>
-#include <virtine/snapshot_file.hpp>
 #include <virtine/tainted.hpp>
 #include <virtine/version.hpp>
 #include <virtine/virtine_fn.hpp>

@@ -221,43 +221,6 @@ class SingleSource(Case):
         self.assertEqual(sum(map(int, re.findall(r"(?:direct|preprocessed)_cache_hit\t(\d+)", said))),
                          1, said)
 
-    def test_ordinary_functions(self):
-        text = self.image(SMALL_HEAD + """
-namespace names { static int twice(int n) noexcept { return 2 * n; } }
-struct type { static long half(long n) { return n / 2; } };
-template <class T> T largest(T a, T b) { return a < b ? b : a; }
-int over(int n) { return n; }
-double over(double n) { return n / 2; }
-VIRTINE_AS(isolated_twice, names::twice);
-VIRTINE_AS(half, &type::half);
-VIRTINE_AS(largest_of_ints, &largest<int>);
-VIRTINE_AS(over_double, static_cast<double (*)(double)>(&over));
-VIRTINE(all, (int n) -> int) { return isolated_twice(n) + int(over_double(over(n))); }
-int host() { return names::twice(over(1)) + isolated_twice.try_call(1).value_or(0); }
-""")
-        self.assertRegex(text, "(?s)struct isolated_twice .*struct half .*struct largest_of_ints ")
-        for compiler in COMPILERS:
-            said = self.host(compiler, "-c", "-o", "app.o", "-Wall", "-Wextra", "-Wpedantic", "-Werror")
-            self.assertEqual(said.stdout, "")
-            self.assertRegex(self.symbols_of("app.o"), r" t \w*5twice")
-
-    def test_without_exceptions(self):
-        self.image(SMALL_HEAD + """
-namespace { struct number { int n; }; }
-VIRTINE(next, (number n) -> number) { return {n.n + 1}; }
-VIRTINE(after, (int n) -> int) { return n == 0 ? 0 : next(number{n}).n + after(n - 1); }
-int host() { return after.try_call(1) ? 0 : 1; }
-#ifdef WRONG
-int wrong() { return after(1); }
-#endif
-""")
-        for compiler in COMPILERS:
-            options = ("-fno-exceptions", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-c", "-o", "app.o")
-            self.assertEqual(self.host(compiler, *options).stdout, "")
-            said = self.host(compiler, *options, "-DWRONG")
-            self.assertEqual(said.stdout.count("error: "), 1, said.stdout)
-            self.assertIn("use try_call", said.stdout)
-
     def test_a_const_result_is_its_value(self):
         self.image(HEAD + "struct pair { int a, b; };\n"
                    "VIRTINE(number, (int n) -> const int) { return n; }\n"
@@ -276,14 +239,6 @@ int wrong() { return after(1); }
                      "give the function another name")
         self.refused("int sum;\n" + HEAD + "VIRTINE(sum, (int a) -> int) { return a; }\n",
                      "app.cpp:7: VIRTINE(sum, ...) takes a name that app.cpp:1 declares")
-
-    def test_a_compiler_of_an_older_language(self):
-        headers = set(INCLUDE.rglob("*.hpp")) - {INCLUDE / "virtine" / "cxx20.hpp"}
-        for compiler in COMPILERS:
-            for header in sorted(headers):
-                said = self.host(compiler, "-std=c++17", "-fsyntax-only", "-x", "c++", source=header)
-                self.assertEqual(said.stdout.count("error: "), 1, said.stdout)
-                self.assertIn("virtine needs C++20: compile with -std=c++20", said.stdout)
 
     def test_many_empty_lines(self):
         self.image("\n" * 300000 + HEAD + SQUARE + MAIN)

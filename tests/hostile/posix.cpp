@@ -19,6 +19,7 @@
 #include <vector>
 
 #include <guests/calls.hpp>
+#include <virtine/posix.hpp>
 #include <virtine/virtine.hpp>
 
 #include "told_calls.hpp"

@@ -29,6 +29,7 @@
 #include <guests/halves32.hpp>
 #include <guests/halves64.hpp>
 #include <guests/kernel64.hpp>
+#include <virtine/bare_machine.hpp>
 #include <virtine/virtine.hpp>
 
 #include "differences.hpp"

@@ -20,6 +20,7 @@
 #include <guests/halves32.hpp>
 #include <guests/kernel64.hpp>
 #include <guests/kernel64_calls.hpp>
+#include <virtine/bare_machine.hpp>
 #include <virtine/virtine.hpp>
 
 #include "differences.hpp"

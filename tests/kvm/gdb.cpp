@@ -23,6 +23,7 @@
 #include <guests/calls.hpp>
 #include <guests/debugged.hpp>
 #include <virtine/gdb.hpp>
+#include <virtine/posix.hpp>
 #include <virtine/virtine.hpp>
 
 #include "gdb_client.hpp"

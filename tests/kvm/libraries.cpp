@@ -16,6 +16,7 @@
 #include <guests/catches.hpp>
 #include <guests/library.hpp>
 #include <guests/speaks.hpp>
+#include <virtine/posix.hpp>
 #include <virtine/virtine.hpp>
 
 using namespace virtine;

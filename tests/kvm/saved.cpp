@@ -26,6 +26,7 @@
 #include <guests/prepared.hpp>
 #include <guests/scribbles.hpp>
 #include <guests/square.hpp>
+#include <virtine/snapshot_file.hpp>
 #include <virtine/virtine.hpp>
 
 #include "guests/prepared_types.hpp"

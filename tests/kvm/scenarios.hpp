@@ -30,6 +30,8 @@
 #include <guests/spins.hpp>
 #include <virtine/gdb.hpp>
 #include <virtine/posix.hpp>
+#include <virtine/bare_machine.hpp>
+#include <virtine/snapshot_file.hpp>
 #include <virtine/virtine.hpp>
 
 #include "guests/asks_types.hpp"

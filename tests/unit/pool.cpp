@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include <virtine/bare_machine.hpp>
 #include <virtine/virtine_fn.hpp>
 
 #include "../scripted_machine.hpp"

@@ -4,8 +4,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <virtine/cxx20.hpp>
-
 #include <algorithm>
 #include <array>
 #include <bit>

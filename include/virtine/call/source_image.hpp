@@ -110,22 +110,8 @@ struct plain_signature_of<R(A...)> {
 };
 template <class R, class... A>
 struct plain_signature_of<R(A...) noexcept> : plain_signature_of<R(A...)> {};
-
-template <class Pointer>
-struct pointed_signature_of {
-  static_assert(std::is_void_v<Pointer>,
-                "virtine [V140]: VIRTINE_AS takes the address of one function: a function of a "
-                "namespace, a static member, a template's instance, or an overload that a "
-                "static_cast chooses. Write a function that calls what you have.");
-  using type = void();
-};
 template <class Sig>
-requires std::is_function_v<Sig>
-struct pointed_signature_of<Sig*> : plain_signature_of<Sig> {
-};
-/// The signature of a function, of the type of a pointer to it.
-template <class Pointer>
-using pointed_signature = typename pointed_signature_of<Pointer>::type;
+using plain_signature = typename plain_signature_of<Sig>::type;
 
 // `Function` is a type that has the function's signature; `file`, the file that it is marked in;
 // and `entry`, which picks its entry of all those that the image of a file has.

@@ -2,8 +2,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <virtine/cxx20.hpp>
-
 #include <pthread.h>
 #include <signal.h>
 

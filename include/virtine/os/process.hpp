@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <sched.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -11,7 +12,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <new>
-#include <thread>
 
 #include <virtine/error.hpp>
 
@@ -138,7 +138,7 @@ class per_process {
     std::uint64_t found = made_in_.load();
     while (found != process) {
       if (found == (process | being_made)) {
-        std::this_thread::yield();
+        ::sched_yield();
         found = made_in_.load();
       } else if (made_in_.compare_exchange_weak(found, process | being_made)) {
         make(static_cast<void*>(storage_), here(), (found & being_made) == 0);

@@ -11,7 +11,6 @@
 #include <span>
 #include <type_traits>
 
-#include <virtine/bare_machine.hpp>
 #include <virtine/image.hpp>
 #include <virtine/machine/guest_access.hpp>
 #include <virtine/machine/guest_exit.hpp>
@@ -19,6 +18,10 @@
 #include <virtine/machine/runner.hpp>
 #include <virtine/machine/system_call.hpp>
 #include <virtine/result.hpp>
+
+namespace virtine {
+class bare_machine;  // The headers of images that run on one include it.
+}
 
 namespace virtine::detail {
 
