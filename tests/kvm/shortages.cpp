@@ -1,6 +1,6 @@
 // What becomes of calls where the system limits or denies what they need: each resource limit at
-// small values, and each system call of the library's refused. In a program of its own, whose
-// process has made no call: each case is a child.
+// small values, each system call of the library's refused, and capabilities of KVM's missing. In a
+// program of its own, whose process has made no call: each case is a child.
 // SPDX-License-Identifier: MIT
 #include "catch.hpp"
 
@@ -18,12 +18,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <initializer_list>
 #include <new>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
+#include "in_child.hpp"
 #include "scenarios.hpp"
 
 using virtine::errc;
@@ -133,9 +136,10 @@ rlim_t address_space() {
   return pages * 4096;
 }
 
-/// Has the kernel refuse system call `number`, or one whose second argument is `second`, with
-/// `os_error`, for all threads.
-void deny(long number, int os_error, std::optional<std::uint32_t> second = {}) {
+/// Has the kernel refuse system call `number` with `os_error`, for all threads; only one whose
+/// arguments from the second on are `arguments`. With 0 for `os_error` the call does nothing and
+/// returns 0.
+void deny(long number, int os_error, std::initializer_list<std::uint32_t> arguments = {}) {
   constexpr auto load = [](std::size_t offset) {
     return sock_filter{BPF_LD | BPF_W | BPF_ABS, 0, 0, static_cast<__u32>(offset)};
   };
@@ -145,9 +149,10 @@ void deny(long number, int os_error, std::optional<std::uint32_t> second = {}) {
       {BPF_JMP | BPF_JEQ | BPF_K, 1, 0, static_cast<__u32>(number)},
       {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW},
   };
-  if (second) {
-    program.push_back(load(offsetof(seccomp_data, args[1])));
-    program.push_back({BPF_JMP | BPF_JEQ | BPF_K, 1, 0, *second});
+  std::size_t at = offsetof(seccomp_data, args);
+  for (const std::uint32_t argument : arguments) {
+    program.push_back(load(at += sizeof(seccomp_data::args[0])));
+    program.push_back({BPF_JMP | BPF_JEQ | BPF_K, 1, 0, argument});
     program.push_back({BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW});
   }
   program.push_back({BPF_RET | BPF_K, 0, 0, refuse});
@@ -321,8 +326,27 @@ TEST_CASE("whatever request of KVM's is denied, calls come to a value or an erro
   for (const auto request : all) {
     INFO(std::hex << request << " fails with " << os_error << (warmed ? ", after a call" : ""));
     errors += all_in_child(warmed, [&] {
-                deny(SYS_ioctl, os_error, static_cast<std::uint32_t>(request));
+                deny(SYS_ioctl, os_error, {static_cast<std::uint32_t>(request)});
               }).errors;
   }
   CHECK(errors > 20);
+}
+
+TEST_CASE("bare machines name the capability that KVM lacks", "[shortages]") {
+  using virtine::kvm::capability;
+  for (const auto id : {capability::x86_msr_filter, capability::vcpu_events, capability::debugregs,
+                        capability::mp_state}) {
+    const char* const name = virtine::kvm::name(id);
+    INFO(name);
+    CHECK(in_child([&] {
+            // KVM says that it lacks it.
+            deny(SYS_ioctl, 0,
+                 {static_cast<std::uint32_t>(virtine::kvm::requests::check_extension.number),
+                  static_cast<std::uint32_t>(id)});
+            const auto made = virtine::bare_machine::create(virtine::bare_options{});
+            if (made || made.why().code != errc::no_kvm) return 1;
+            return std::string_view(made.why().operation).find(name) == std::string_view::npos ? 2
+                                                                                               : 0;
+          }) == 0);
+  }
 }
