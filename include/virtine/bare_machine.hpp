@@ -10,6 +10,7 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -61,7 +62,8 @@ class bare_machine final : public detail::guest_access {
   /// Creates a machine of a bare image, which must outlive it. Keeps what every call begins with,
   /// so that the pages of the image take memory twice. Has nothing to wait for that could be
   /// limited.
-  static result<std::unique_ptr<bare_machine>> create(const image_description& image,
+  template <std::same_as<image_description> Image>  // Not of braces, which are options.
+  static result<std::unique_ptr<bare_machine>> create(const Image& image,
                                                       const detail::run_limits& = {}) {
     auto made = create(bare_options{.mode = image.mode, .memory = image.memory_size});
     if (!made) return made;

@@ -63,7 +63,7 @@ def compare(told, text):
         for name, value in values.items():
             written = {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
             if name not in UNSTEADY:
-                assert re.match(re.escape(written.strip()) + "(: |$)", shown[label(name)]), name
+                assert re.match(re.escape(written.strip()) + " *(: |$)", shown[label(name)]), name
 
 
 def examine(program, capabilities, *arguments):

@@ -344,9 +344,10 @@ TEST_CASE("bare machines name the capability that KVM lacks", "[shortages]") {
                  {static_cast<std::uint32_t>(virtine::kvm::requests::check_extension.number),
                   static_cast<std::uint32_t>(id)});
             const auto made = virtine::bare_machine::create(virtine::bare_options{});
-            if (made || made.why().code != errc::no_kvm) return 1;
-            return std::string_view(made.why().operation).find(name) == std::string_view::npos ? 2
-                                                                                               : 0;
+            if (made || made.error().code != errc::no_kvm) return 1;
+            return std::string_view(made.error().operation).find(name) == std::string_view::npos
+                       ? 2
+                       : 0;
           }) == 0);
   }
 }
