@@ -12,8 +12,8 @@
 namespace virtine {
 
 /// Copies the strings of the environment ("NAME=value"), each ended by a zero byte, to the span, as
-/// many as fit wholly. Returns how many bytes all of them need. Every policy answers: with no
-/// strings, unless it has posix::environment().
+/// many as fit wholly. Returns how many bytes all of them need. Every policy answers, as programs
+/// ask when they start: with no strings, unless it has posix::environment().
 struct environment : detail::declared_hypercall<first_reserved_hypercall + 1,
                                                 std::uint64_t(std::span<std::byte>)> {};
 

@@ -33,6 +33,7 @@ enum class errc : std::uint8_t {
   out_of_range,         ///< An address range lies outside the guest's memory.
   session_in_use,       ///< A session was called while another call of it was under way.
   snapshot_refused,     ///< A saved snapshot is damaged, or of another image, version or host.
+  bad_grant,            ///< A policy cannot have this grant, or not beside another of its grants.
   // The guest did.
   guest_fault,         ///< The guest raised a processor exception; see error::fault.
   hypercall_denied,    ///< The guest made a hypercall that the policy does not allow.
@@ -67,6 +68,7 @@ constexpr blame blame_of(errc code) {
     case errc::out_of_range:
     case errc::session_in_use:
     case errc::snapshot_refused:
+    case errc::bad_grant:
       return blame::caller;
     case errc::guest_fault:
     case errc::hypercall_denied:
@@ -103,6 +105,8 @@ constexpr const char* name(errc code) {
       return "session_in_use";
     case errc::snapshot_refused:
       return "snapshot_refused";
+    case errc::bad_grant:
+      return "bad_grant";
     case errc::guest_fault:
       return "guest_fault";
     case errc::hypercall_denied:
@@ -335,6 +339,10 @@ inline std::string to_string(const error& e) {
       out += e.detail == 1 ? "the only machine of the pool is in use"
                            : "all " + std::to_string(e.detail) + " machines of the pool are in use";
       break;
+    case errc::bad_grant:
+      if (e.operation != nullptr) out += e.operation;
+      if (e.detail != 0) out += " (entry " + std::to_string(e.detail) + ')';
+      return out;
     case errc::no_kvm:
     case errc::os_error:
     case errc::machine_failure:

@@ -3,14 +3,17 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include <virtine/allow.hpp>
 #include <virtine/environment.hpp>
@@ -116,6 +119,8 @@ struct grant_list<std::tuple<Grants...>> {
 
   using server = typename system_call_server<Grants...>::type;
   static constexpr bool others_fail_with_enosys = (others_fail_by<Grants> || ...);
+  /// Whether only the program can tell whether two grants contradict each other.
+  static constexpr bool checked_at_run_time = (listing_grant<Grants> || ...);
   static constexpr bool allows([[maybe_unused]] std::uint32_t number) {
     return (allows_by<Grants>(number) || ...);
   }
@@ -131,7 +136,8 @@ struct grants_of<policy<Parts...>> {
   using type = decltype(std::tuple_cat(std::declval<typename grants_of<Parts>::type>()...));
 };
 
-/// Answers a guest that asks for strings which its policy does not grant.
+/// Answers a guest that asks for strings which its policy does not grant: there are none. Programs
+/// ask when they start, so that to ask is no offence.
 inline constexpr auto no_strings = [](guest_buffer<std::byte>) -> std::uint64_t { return 0; };
 
 }  // namespace detail
@@ -139,7 +145,9 @@ inline constexpr auto no_strings = [](guest_buffer<std::byte>) -> std::uint64_t 
 /// What guests may ask for: hypercalls (allow<Call>(handler)) and what of a POSIX system they may
 /// use (<virtine/posix.hpp>). `policy{}` grants nothing. A policy may be a part of another, which
 /// then has its grants. All calls of a function share its policy, its handlers included, but each
-/// has system calls of its own: what one has open is closed at its end.
+/// has system calls of its own: what one has open is closed at its end. Two grants of one thing do
+/// not compile; of things that are known at run time (posix::directories()), the constructor throws
+/// failure, and try_policy() returns errc::bad_grant.
 template <class... Parts>
 class policy : detail::check_parts<Parts...> {
   using list = typename detail::grants_of<policy>::type;
@@ -152,10 +160,14 @@ class policy : detail::check_parts<Parts...> {
   using call_state = typename server::state;
 
   policy() requires std::is_default_constructible_v<list> { add_all(); }
-  explicit policy(Parts... parts) requires(sizeof...(Parts) > 0)
-      : list_(std::tuple_cat(list_of(std::move(parts))...)) {
-    add_all();
+  explicit policy(Parts... parts) requires(sizeof...(Parts) > 0 && !known::checked_at_run_time)
+      : policy(unchecked{}, std::move(parts)...) {}
+#ifdef __cpp_exceptions
+  explicit policy(Parts... parts) requires(sizeof...(Parts) > 0 && known::checked_at_run_time)
+      : policy(unchecked{}, std::move(parts)...) {
+    check().value();
   }
+#endif
 
   /// Returns whether the policy allows the hypercall of this number.
   static constexpr bool allows(std::uint32_t number) {
@@ -181,17 +193,19 @@ class policy : detail::check_parts<Parts...> {
   /// grant is about it, unless posix::others_fail_with_enosys() is one.
   result<detail::system_call_answer> serve(const detail::system_call& call,
                                            detail::guest_access& guest, call_state& open) {
-    const detail::system_call_answer given = server_.serve(call, guest, open);
+    const detail::system_call_answer given = answer_to(call, guest, open);
     if (given.denied) {
       denied_.add(true, call.number);
-      if constexpr (known::others_fail_with_enosys) return detail::system_call_answer{.value = -ENOSYS};
+      if constexpr (known::others_fail_with_enosys)
+        return detail::system_call_answer{.value = -ENOSYS};
       return error{.code = errc::system_call_denied,
                    .operation = detail::system_call_name(call.number),
                    .detail = call.number};
     }
-    if (given.grant < count && !given.again) {
-      counts_[given.grant].used.add_one();
-      if (given.refused) counts_[given.grant].refused.add_one();
+    if (given.grant < count + listed_counts_.size() && !given.again) {
+      counts& of = counts_of(given.grant);
+      of.used.add_one();
+      if (given.refused) of.refused.add_one();
     }
     return given;
   }
@@ -199,8 +213,9 @@ class policy : detail::check_parts<Parts...> {
   /// Returns what was asked so far, by all threads.
   [[nodiscard]] policy_usage usage() const {
     policy_usage out;
-    for_each([&](const auto& each, std::size_t i) {
-      out.grants.push_back({each.describe(), counts_[i].used.value(), counts_[i].refused.value()});
+    for_each([&](const auto& each, std::size_t i, auto... entry) {
+      const counts& made = counts_of(i);
+      out.grants.push_back({each.describe(entry...), made.used.value(), made.refused.value()});
     });
     out.denied = denied_.list();
     return out;
@@ -209,7 +224,9 @@ class policy : detail::check_parts<Parts...> {
   /// Renders the policy for people: a line for each grant, and one for the rest.
   friend std::string to_string(const policy& of) {
     std::string out;
-    of.for_each([&](const auto& each, std::size_t) { out += each.describe() + '\n'; });
+    of.for_each([&](const auto& each, std::size_t, auto... entry) {
+      out += each.describe(entry...) + '\n';
+    });
     if constexpr (!known::others_fail_with_enosys) out += "everything else: ends the call\n";
     return out;
   }
@@ -217,7 +234,10 @@ class policy : detail::check_parts<Parts...> {
  private:
   template <class...>
   friend class policy;
+  template <class... P>
+  friend result<policy<P...>> try_policy(P... parts);
 
+  struct unchecked {};
   struct counts {
     detail::counter used;
     detail::counter refused;
@@ -238,18 +258,80 @@ class policy : detail::check_parts<Parts...> {
     }
   }
 
+  explicit policy(unchecked, Parts... parts) : list_(std::tuple_cat(list_of(std::move(parts))...)) {
+    add_all();
+  }
+
+  /// Visits each grant with the number of its counts; one that is a list for each of its entries,
+  /// with the entry's index as well. The counts of entries follow those of all grants.
   template <class Visitor>
   void for_each(const Visitor& visit) const {
+    [[maybe_unused]] std::size_t next = count;
+    [[maybe_unused]] const auto visit_one = [&](const auto& each, std::size_t i) {
+      if constexpr (detail::listing_grant<std::remove_cvref_t<decltype(each)>>) {
+        for (std::size_t entry = 0; entry < each.entries.size(); ++entry) {
+          visit(each, next++, entry);
+        }
+      } else {
+        visit(each, i);
+      }
+    };
     [&]<std::size_t... I>(std::index_sequence<I...>) {
-      (visit(std::get<I>(list_), I), ...);
+      (visit_one(std::get<I>(list_), I), ...);
     }
     (std::make_index_sequence<count>{});
   }
 
   void add_all() {
-    for_each([&](const auto& each, std::size_t i) {
-      if constexpr (requires { each.add_to(server_, i); }) each.add_to(server_, i);
+    std::size_t listed = 0;
+    for_each([&](const auto& each, std::size_t i, auto... entry) {
+      if constexpr (requires { each.add_to(server_, entry..., i); }) {
+        each.add_to(server_, entry..., i);
+      }
+      listed += sizeof...(entry);
     });
+    listed_counts_ = std::vector<counts>(listed);
+  }
+
+  /// Fails if two grants are about one thing.
+  [[nodiscard]] result<void> check() const {
+    std::vector<detail::granted_thing> seen;
+    result<void> outcome;
+    const auto add = [&](const detail::granted_thing& thing, std::size_t line) {
+      if (outcome && std::find(seen.begin(), seen.end(), thing) != seen.end()) {
+        outcome = error{.code = errc::bad_grant,
+                        .operation = "two grants of a policy are about one thing; leave one out",
+                        .detail = line};
+      }
+      seen.push_back(thing);
+    };
+    std::size_t line = 0;
+    for_each([&](const auto& each, std::size_t, auto... entry) {
+      ++line;
+      for (const detail::granted_thing& thing : each.things) add(thing, line);
+      if constexpr (sizeof...(entry) > 0) add(each.thing(entry...), line);
+    });
+    return outcome;
+  }
+
+  counts& counts_of(std::size_t i) {
+    return i < count ? counts_[i] : listed_counts_[i - count];
+  }
+  [[nodiscard]] const counts& counts_of(std::size_t i) const {
+    return i < count ? counts_[i] : listed_counts_[i - count];
+  }
+
+  /// Answers a system call: by the grant that does so alone, else by the server of the others.
+  detail::system_call_answer answer_to(const detail::system_call& call, detail::guest_access& guest,
+                                       call_state& open) {
+    std::optional<detail::system_call_answer> given;
+    for_each([&](const auto& each, std::size_t i, auto...) {
+      if constexpr (requires { each.answer_alone(call, guest); }) {
+        if (given || !(given = each.answer_alone(call, guest))) return;
+        given->grant = i;
+      }
+    });
+    return given ? *given : server_.serve(call, guest, open);
   }
 
   template <std::size_t I>
@@ -271,13 +353,25 @@ class policy : detail::check_parts<Parts...> {
   list list_;
   [[no_unique_address]] server server_;
   std::array<counts, count> counts_;
+  std::vector<counts> listed_counts_;
   detail::denial_log denied_;
 };
 
 template <class... Parts>
 policy(Parts...) -> policy<Parts...>;
 
-/// The default: nothing at all.
+/// Returns a policy of these parts; errc::bad_grant if two grants are about one thing, of which the
+/// program learns only when it runs. error::detail is the second one's line in to_string(policy),
+/// from 1.
+template <class... Parts>
+result<policy<Parts...>> try_policy(Parts... parts) {
+  policy<Parts...> made(typename policy<Parts...>::unchecked{}, std::move(parts)...);
+  if (const auto checked = made.check(); !checked) return checked.error();
+  return made;
+}
+
+/// The default: nothing at all. A guest that asks for its arguments or its environment, as programs
+/// do when they start, finds that there are none; whatever else it asks for ends the call.
 using deny_all = policy<>;
 
 }  // namespace virtine

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include <virtine/allow_entropy.hpp>
 #include <virtine/policy.hpp>
 #include <virtine/posix/grants.hpp>
 
@@ -41,11 +42,11 @@ auto permissive_exposes_host(Count most = max_written) {
   }
   return policy{directory<"/">("/", read_write, most),
                 clock(),
-                entropy(),
+                allow_entropy(),
                 environment(strings),
-                descriptor<0>(STDIN_FILENO, reading),
-                descriptor<1>(STDOUT_FILENO, writing),
-                descriptor<2>(STDERR_FILENO, writing),
+                descriptor<0>(STDIN_FILENO, read_only),
+                descriptor<1>(STDOUT_FILENO, write_only),
+                descriptor<2>(STDERR_FILENO, write_only),
                 others_fail_with_enosys()};
 }
 #endif

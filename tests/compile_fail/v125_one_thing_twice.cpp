@@ -11,4 +11,4 @@ constexpr int number = 3;
 constexpr int number = 1;
 #endif
 
-virtine::policy policy{posix::minimal(), posix::descriptor<number>(2, posix::writing)};
+virtine::policy policy{posix::minimal(), posix::descriptor<number>(2, posix::write_only)};

@@ -6,7 +6,7 @@
 namespace posix = virtine::posix;
 
 #ifdef VALID
-virtine::policy policy{posix::descriptor<63>(0, posix::reading)};
+virtine::policy policy{posix::descriptor<63>(0, posix::read_only)};
 #else
-virtine::policy policy{posix::descriptor<64>(0, posix::reading)};
+virtine::policy policy{posix::descriptor<64>(0, posix::read_only)};
 #endif

@@ -238,8 +238,8 @@ virtine::policy policy{
     virtine::allow<log_line>(handler),
     posix::output(text, 64 << 10),                               // stdout and stderr; or a callable
     posix::directory<"/data">(folder, posix::read_only),         // or posix::read_write
-    posix::descriptor<3>(fd, posix::reading),                    // stays the caller's
-    posix::clock(), posix::entropy(),
+    posix::descriptor<3>(fd, posix::read_only),                  // stays the caller's
+    posix::clock(), virtine::allow_entropy(),
     posix::arguments({"tool", "-v"}), posix::environment({"LANG=C"}),
     posix::others_fail_with_enosys()};                           // else they end the call
   // clang-format on
@@ -247,6 +247,21 @@ virtine::policy policy{
   CHECK(count_grants() == 6);
   CHECK(text == "found 6");
   CHECK(heard == "hello");
+}
+
+TEST_CASE("grants that come from configuration", "[guide]") {
+  namespace posix = virtine::posix;
+  const std::string folder = "files";
+  const std::string out = ".";
+  const virtine::os::fd opened(::open("files/word", O_RDONLY | O_CLOEXEC));
+  const int fd = opened.get();
+  // clang-format off
+std::vector<posix::directory_entry> wanted{{"/data", folder}};  // read_only if nothing is said
+wanted.push_back({"/data/out", out, posix::read_write, 1 << 20});
+auto configured = virtine::try_policy(posix::directories(wanted), posix::descriptors({{3, fd}}));
+  // clang-format on
+  REQUIRE(configured);
+  CHECK(to_string(*configured).starts_with("directory /data: files, read only\n"));
 }
 
 TEST_CASE("a machine by hand", "[guide]") {

@@ -674,7 +674,7 @@ TEST_CASE("H107: calls that would need more than a look at names, or would wait,
   plant(files.path());
   auto fn = granted(policy{posix::directory<"/w">(files.path("one"), posix::read_write),
                            posix::directory<"/w/p/b">(files.path("one/p/b"), posix::read_only),
-                           posix::clock(), posix::entropy(), posix::others_fail_with_enosys()});
+                           posix::clock(), allow_entropy(), posix::others_fail_with_enosys()});
   const auto before = listing(files.path());
   script what;
   const auto a = what.text("/w/p");

@@ -84,7 +84,7 @@ TEST_CASE("H62: no system call reads or writes what is not the guest's", "[hosti
   const os::fd in(pipe[1]);
   auto fn = granted(policy{posix::output(text, 1 << 20),
                            posix::directory<"/">(files.path(), posix::read_write), posix::clock(),
-                           posix::entropy(), posix::descriptor<9>(in.get(), posix::writing)});
+                           allow_entropy(), posix::descriptor<9>(in.get(), posix::write_only)});
   const auto open = [](script& what) { what.add(SYS_open, {what.text("/a"), O_RDWR, 0}); };
   for (const std::uint64_t at : not_memory) {
     INFO(std::hex << at);

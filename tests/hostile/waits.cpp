@@ -148,8 +148,8 @@ TEST_CASE("H102: no call waits for a descriptor that other guests share", "[host
         if (::read(passes ? each.out.get() : master.get(), some.data(), some.size()) < 0) break;
       }
     });
-    auto readers = granted(policy{posix::descriptor<3>(each.out.get(), posix::reading)});
-    auto writers = granted(policy{posix::descriptor<3>(each.in.get(), posix::writing)});
+    auto readers = granted(policy{posix::descriptor<3>(each.out.get(), posix::read_only)});
+    auto writers = granted(policy{posix::descriptor<3>(each.in.get(), posix::write_only)});
     std::atomic<unsigned> ended = 0;
     std::atomic<unsigned> other_errors = 0;
     constexpr unsigned threads = 4;
@@ -199,7 +199,7 @@ TEST_CASE("H103: what would have to wait is done later or in part, on every kind
     if (!each.out) {
       // It cannot be opened again as what it is: that would be another terminal.
       CHECK(move(in, 1, false) == -EOPNOTSUPP);
-      const auto refused = posix::try_descriptor<3>(in, posix::reading);
+      const auto refused = posix::try_descriptor<3>(in, posix::read_only);
       REQUIRE_FALSE(refused.has_value());
       CHECK(refused.error().os_error == EWOULDBLOCK);
       continue;
@@ -243,7 +243,7 @@ TEST_CASE("H103: what would have to wait is done later or in part, on every kind
     }
     CHECK(written > 1000);
     // So does a guest's write, which ends with the guest's call.
-    auto fn = granted(policy{posix::descriptor<3>(in, posix::writing)});
+    auto fn = granted(policy{posix::descriptor<3>(in, posix::write_only)});
     script what;
     const auto memory = what.room(200'000);
     what.add(repeat, {1000});  // A terminal comes to have room for a little more.
@@ -263,8 +263,8 @@ TEST_CASE("H108: opening a descriptor again gives no right that it lacks", "[hos
   for (const channel& each : all) {
     if (each.name != "pipe" && each.name != "FIFO") continue;
     INFO(each.name);
-    auto fn = granted(policy{posix::descriptor<3>(each.out.get(), posix::reading_and_writing),
-                              posix::descriptor<4>(each.in.get(), posix::reading_and_writing)});
+    auto fn = granted(policy{posix::descriptor<3>(each.out.get(), posix::read_write),
+                             posix::descriptor<4>(each.in.get(), posix::read_write)});
     script what;
     const auto memory = what.room(8);
     what.add(SYS_write, {3, memory, 1});
@@ -281,7 +281,7 @@ TEST_CASE("H108: opening a descriptor again gives no right that it lacks", "[hos
   const os::fd writer(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
   REQUIRE(writer);
   reader = {};
-  auto fn = granted(policy{posix::descriptor<3>(writer.get(), posix::writing)});
+  auto fn = granted(policy{posix::descriptor<3>(writer.get(), posix::write_only)});
   script what;
   what.add(SYS_write, {3, what.room(8), 8});
   fn(std::span(what.calls), std::span(what.memory));
@@ -292,7 +292,7 @@ TEST_CASE("H109: a descriptor that could make its guest wait for ever is not gra
           "[hostile]") {
   const auto why = [](const os::fd& file) {
     REQUIRE(file);
-    const auto granted = posix::try_descriptor<3>(file.get(), posix::reading);
+    const auto granted = posix::try_descriptor<3>(file.get(), posix::read_only);
     return granted ? 0 : granted.error().os_error;
   };
   CHECK(why(os::fd(::eventfd(0, EFD_CLOEXEC))) == EWOULDBLOCK);
@@ -306,11 +306,11 @@ TEST_CASE("H109: a descriptor that could make its guest wait for ever is not gra
   }
   // A regular file that waits for events, as some of the kernel's do.
   CHECK(why(os::fd(::open("/proc/self/mounts", O_RDONLY | O_CLOEXEC))) == EWOULDBLOCK);
-  CHECK(posix::try_descriptor<3>(-1, posix::reading).error().os_error == EBADF);
+  CHECK(posix::try_descriptor<3>(-1, posix::read_only).error().os_error == EBADF);
 
   // A counter that is full: a second write would wait.
   const os::fd counter(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  auto fn = granted(policy{posix::descriptor<3>(counter.get(), posix::reading_and_writing)});
+  auto fn = granted(policy{posix::descriptor<3>(counter.get(), posix::read_write)});
   script what;
   const auto most = what.bytes("\xfe\xff\xff\xff\xff\xff\xff\xff");
   const auto one = what.bytes(std::string("\1\0\0\0\0\0\0\0", 8));

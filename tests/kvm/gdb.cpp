@@ -327,7 +327,7 @@ TEST_CASE("system calls wait under a debugger as long as in any call", "[gdb]") 
   REQUIRE(::pipe2(pipe.data(), O_CLOEXEC) == 0);
   const os::fd out(pipe[0]);
   const os::fd in(pipe[1]);
-  const auto policy = virtine::policy{posix::descriptor<3>(out.get(), posix::reading)};
+  const auto policy = virtine::policy{posix::descriptor<3>(out.get(), posix::read_only)};
   virtine_fn<void(std::span<told_call>, std::span<std::byte>), guests::calls::make_calls,
              decltype(policy)>
       calls(policy);

@@ -428,15 +428,15 @@ TEST_CASE("a grant to read is none to write", "[posix]") {
 }
 
 TEST_CASE("a given descriptor that is none is an error, and no wait", "[posix]") {
-  CHECK_THROWS_AS(posix::descriptor<3>(-1, posix::reading), failure);
-  const auto refused = posix::try_descriptor<3>(-1, posix::reading);
+  CHECK_THROWS_AS(posix::descriptor<3>(-1, posix::read_only), failure);
+  const auto refused = posix::try_descriptor<3>(-1, posix::read_only);
   REQUIRE_FALSE(refused.has_value());
   CHECK(to_string(refused.error()) ==
         "os_error: a descriptor that a policy grants cannot be used: Bad file descriptor");
   // It is closed after it was granted, and its number is one that nothing else gets.
   const os::fd low(::open("/dev/null", O_RDWR | O_CLOEXEC));
   os::fd closed(::fcntl(low.get(), F_DUPFD_CLOEXEC, 500));
-  auto fn = granted(policy{posix::descriptor<3>(closed.get(), posix::reading_and_writing)});
+  auto fn = granted(policy{posix::descriptor<3>(closed.get(), posix::read_write)});
   closed = {};
   script what;
   const auto memory = what.room(8);
@@ -452,7 +452,7 @@ TEST_CASE("given descriptors are read and written as far as they were given", "[
   REQUIRE(::pipe2(pipe.data(), O_CLOEXEC) == 0);
   const os::fd out(pipe[0]);
   const os::fd in(pipe[1]);
-  auto writes = granted(policy{posix::descriptor<5>(in.get(), posix::writing)});
+  auto writes = granted(policy{posix::descriptor<5>(in.get(), posix::write_only)});
   script sends;
   const auto text = sends.text("through");
   sends.add(SYS_write, {5, text, 7});
@@ -477,7 +477,7 @@ TEST_CASE("given descriptors are read and written as far as they were given", "[
     CHECK(sends[6] == 0);
     CHECK(sends[7] == -EBADF);
   }
-  auto reads = granted(policy{posix::descriptor<0>(out.get(), posix::reading)});
+  auto reads = granted(policy{posix::descriptor<0>(out.get(), posix::read_only)});
   script gets;
   const auto to = gets.room(16);
   gets.add(SYS_read, {0, to, 16});
@@ -512,7 +512,7 @@ TEST_CASE("a message that is given in pieces is sent as one, and taken as one", 
   REQUIRE(::socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair.data()) == 0);
   const os::fd ours(pair[0]);
   const os::fd theirs(pair[1]);
-  auto fn = granted(policy{posix::descriptor<3>(theirs.get(), posix::reading_and_writing)});
+  auto fn = granted(policy{posix::descriptor<3>(theirs.get(), posix::read_write)});
   script what;
   const auto long_one = what.bytes(std::string(20000, 'm'));
   const auto head = what.text("head");
@@ -541,8 +541,8 @@ TEST_CASE("a terminal can be given, and stops no host in the background", "[posi
   REQUIRE(::ptsname_r(master.get(), name.data(), name.size()) == 0);
   const os::fd terminal(::open(name.data(), O_RDWR | O_NOCTTY | O_CLOEXEC));
   REQUIRE(terminal);
-  auto fn = granted(policy{posix::descriptor<0>(terminal.get(), posix::reading),
-                           posix::descriptor<1>(terminal.get(), posix::writing)});
+  auto fn = granted(policy{posix::descriptor<0>(terminal.get(), posix::read_only),
+                           posix::descriptor<1>(terminal.get(), posix::write_only)});
   script what;
   const auto to = what.room(16);
   what.add(SYS_read, {0, to, 16});
@@ -589,8 +589,8 @@ TEST_CASE("what the host may do with a given descriptor, its guest may not", "[p
   files.put("a", "content");
   const os::fd file(::open(files.path("a").c_str(), O_RDWR | O_CLOEXEC));
   REQUIRE(file);
-  auto fn = granted(policy{posix::descriptor<3>(file.get(), posix::reading),
-                           posix::descriptor<4>(file.get(), posix::writing)});
+  auto fn = granted(policy{posix::descriptor<3>(file.get(), posix::read_only),
+                           posix::descriptor<4>(file.get(), posix::write_only)});
   script what;
   const auto text = what.text("x");
   what.add(SYS_write, {3, text, 1});
@@ -613,7 +613,7 @@ TEST_CASE("a guest that writes where nobody reads does not end its host", "[posi
   REQUIRE(::pipe2(pipe.data(), O_CLOEXEC) == 0);
   const os::fd in(pipe[1]);
   { const os::fd out(pipe[0]); }
-  auto fn = granted(policy{posix::descriptor<1>(in.get(), posix::writing)});
+  auto fn = granted(policy{posix::descriptor<1>(in.get(), posix::write_only)});
   script what;
   what.add(SYS_write, {1, what.text("x"), 1});
   run(fn, what);
@@ -676,7 +676,7 @@ TEST_CASE("clocks tell the host's time, and a sleep ends with the call", "[posix
 }
 
 TEST_CASE("random bytes are given in full, up to what Linux gives without fail", "[posix]") {
-  auto fn = granted(policy{posix::entropy()});
+  auto fn = granted(policy{allow_entropy()});
   script what;
   const auto first = what.room(64);
   const auto second = what.room(512);
@@ -714,7 +714,7 @@ TEST_CASE("arguments and environment are what is granted, else empty", "[posix]"
 TEST_CASE("policies are made of policies, describe themselves and count", "[posix]") {
   std::string text;
   policy inner{posix::minimal(text, 100)};
-  policy outer{inner, posix::entropy()};
+  policy outer{inner, allow_entropy()};
   CHECK(to_string(outer) ==
         "standard output and error: taken, at most 100 bytes a call\n"
         "clock: the host's time, and sleeping\n"

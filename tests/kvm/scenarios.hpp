@@ -121,7 +121,7 @@ struct files {
   using granted = decltype(virtine::policy{
       virtine::posix::directory<"/d">("/", virtine::posix::read_only),
       virtine::posix::output(std::declval<std::string&>(), 100), virtine::posix::clock(),
-      virtine::posix::entropy(), virtine::posix::others_fail_with_enosys()});
+      virtine::allow_entropy(), virtine::posix::others_fail_with_enosys()});
   told::scratch directory;
   std::string text;
   told::script script;
@@ -135,7 +135,7 @@ struct files {
     text.reserve(1000);
     fn.emplace(virtine::policy{
         virtine::posix::directory<"/d">(directory.path(), virtine::posix::read_only),
-        virtine::posix::output(text, 100), virtine::posix::clock(), virtine::posix::entropy(),
+        virtine::posix::output(text, 100), virtine::posix::clock(), virtine::allow_entropy(),
         virtine::posix::others_fail_with_enosys()});
     const auto path = script.text("/d/file");
     const auto root = script.text("/d");

@@ -18,12 +18,22 @@ struct granted_thing {
   friend bool operator==(const granted_thing&, const granted_thing&) = default;
 };
 
+/// A grant that is a list of things which are known at run time, each counted for itself.
+template <class G>
+concept listing_grant = requires(const G& one, std::size_t i) {
+  { one.entries.size() } -> std::convertible_to<std::size_t>;
+  { one.thing(i) } -> std::convertible_to<granted_thing>;
+  { one.describe(i) } -> std::convertible_to<std::string>;
+};
+
 /// An element of a policy: something that guests may ask for.
 template <class G>
-concept grant = requires(const G& one) {
+concept grant = requires {
   { G::things.size() } -> std::convertible_to<std::size_t>;
   { G::things[0] } -> std::convertible_to<granted_thing>;
+}
+&&(listing_grant<G> || requires(const G& one) {
   { one.describe() } -> std::convertible_to<std::string>;
-};
+});
 
 }  // namespace virtine::detail

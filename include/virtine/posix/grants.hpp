@@ -35,6 +35,19 @@ namespace virtine::posix {
 
 namespace detail {
 
+/// Returns whether a path is absolute and has no part that could be left out.
+constexpr bool is_normal_path(std::string_view path) {
+  if (path == "/") return true;
+  if (!path.starts_with('/') || path.ends_with('/')) return false;
+  for (std::size_t at = 0; at < path.size();) {
+    const std::size_t end = std::min(path.find('/', at + 1), path.size());
+    const std::string_view part = path.substr(at + 1, end - at - 1);
+    if (part.empty() || part == "." || part == ".." || part.find('\0') != part.npos) return false;
+    at = end;
+  }
+  return true;
+}
+
 /// A path that is known when the program is compiled.
 template <std::size_t Size>
 struct fixed_path {
@@ -44,20 +57,6 @@ struct fixed_path {
   consteval fixed_path(const char (&from)[Size]) { std::copy_n(from, Size, text.begin()); }
 
   [[nodiscard]] constexpr std::string_view view() const { return {text.data(), Size - 1}; }
-
-  /// Returns whether it is absolute and has no part that could be left out.
-  [[nodiscard]] constexpr bool is_normal() const {
-    const std::string_view path = view();
-    if (path == "/") return true;
-    if (!path.starts_with('/') || path.ends_with('/')) return false;
-    for (std::size_t at = 0; at < path.size();) {
-      const std::size_t end = std::min(path.find('/', at + 1), path.size());
-      const std::string_view part = path.substr(at + 1, end - at - 1);
-      if (part.empty() || part == "." || part == ".." || part.find('\0') != part.npos) return false;
-      at = end;
-    }
-    return true;
-  }
 };
 
 /// Returns `text` as a part of a line: whoever names a directory cannot write a line of their own.
@@ -142,49 +141,43 @@ inline output_grant output(std::string& text, std::uint64_t most) {
       most);
 }
 
-/// A directory of the host's that guests have at `At`. Made by directory().
-template <detail::fixed_path At>
-struct directory_grant {
-  static_assert(At.is_normal(),
-                "virtine [V126]: this cannot be where guests have a directory. Write an absolute "
-                "path without a slash at its end and without empty parts, \".\" and \"..\".");
+/// How many bytes a call may write below a directory if nothing else is said; each file or
+/// directory that it creates counts as 4096.
+inline constexpr std::uint64_t max_written = 64 << 20;
 
-  using system_calls = posix::system_calls;
-  static constexpr std::array things{virtine::detail::granted_thing{At.view()}};
+namespace detail {
 
+/// A directory of the host's that is open, and what guests may do with it.
+struct opened_directory {
   std::shared_ptr<const os::fd> root;
   std::string host_path;
-  file_rights rights;
+  rights allowed;
   std::uint64_t most;
 
-  [[nodiscard]] std::string describe() const {
-    std::string out = "directory " + std::string(At.view()) + ": " + detail::on_one_line(host_path);
-    return out +
-           (rights == read_only ? ", read only" : ", read and write, " + detail::in_bytes(most));
+  [[nodiscard]] std::string describe(std::string_view at) const {
+    return "directory " + on_one_line(at) + ": " + on_one_line(host_path) +
+           (allowed == read_only ? ", read only" : ", read and write, " + in_bytes(most));
   }
-  void add_to(system_calls& of, std::size_t grant) const {
-    of.granted.directories.push_back({.at = At.view(),
+  void add_to(system_calls& of, std::string_view at, std::size_t grant) const {
+    of.granted.directories.push_back({.at = std::string(at),
                                       .root = root,
-                                      .writable = rights == read_write,
+                                      .writable = allowed == read_write,
                                       .most = most,
                                       .grant = grant});
   }
 };
 
-/// How many bytes a call may write below a directory if nothing else is said; each file or
-/// directory that it creates counts as 4096.
-inline constexpr std::uint64_t max_written = 64 << 20;
-
-/// Grants the regular files and directories below `host_path`, which guests have at `At`. No path
-/// leads out of it: symbolic links are not followed, by nobody's files. What is mounted below it is
-/// part of it, as far as the file system is one that holds files; proc, sysfs, cgroup and their
-/// like are refused with EACCES. The directory is opened here, and stays the same even if it is
-/// moved. Fails with errc::os_error if it cannot be opened, is in such a file system, if the kernel
-/// lacks openat2 (Linux 5.6), or if there is no /proc, which is needed as long as the policy is
-/// used.
-template <detail::fixed_path At>
-result<directory_grant<At>> try_directory(const std::string& host_path, file_rights rights,
-                                          std::uint64_t most = max_written) {
+/// Opens a directory to grant it; see try_directory().
+inline result<opened_directory> open_to_grant(const std::string& host_path, rights allowed,
+                                              std::uint64_t most) {
+  if (allowed != read_only && allowed != read_write) {
+    return error{.code = errc::bad_grant,
+                 .operation = "a directory is granted read_only or read_write"};
+  }
+  if (host_path.find('\0') != host_path.npos) {
+    return error{.code = errc::bad_grant,
+                 .operation = "the path of a directory to grant has a zero byte in it"};
+  }
   // Sound: the path ends with a zero byte.
   os::fd root(::open(host_path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!root) {
@@ -192,42 +185,176 @@ result<directory_grant<At>> try_directory(const std::string& host_path, file_rig
                  .os_error = errno,
                  .operation = "a directory that a policy grants cannot be opened"};
   }
-  if (const auto probe = detail::open_beneath(root, ".", O_PATH); !probe.file) {
+  if (const auto probe = open_beneath(root, ".", O_PATH); !probe.file) {
     return error{.code = errc::os_error,
                  .os_error = probe.why,
                  .operation = "openat2, which grants of directories need (Linux 5.6)"};
   }
-  if (const int why = detail::check_file_system(root.get())) {
+  if (const int why = check_file_system(root.get())) {
     return error{.code = errc::os_error,
                  .os_error = why,
                  .operation =
                      "a directory of a file system that is not known to hold files is "
                      "granted to nobody; grant one on a disk, in memory or of a network"};
   }
-  if (const auto probe = detail::open_again(root.get(), O_PATH | O_DIRECTORY); !probe.file) {
+  if (const auto probe = open_again(root.get(), O_PATH | O_DIRECTORY); !probe.file) {
     return error{.code = errc::os_error,
                  .os_error = probe.why,
                  .operation = "/proc, which grants of directories need to be mounted"};
   }
-  return directory_grant<At>{.root = std::make_shared<const os::fd>(std::move(root)),
-                             .host_path = host_path,
-                             .rights = rights,
-                             .most = most};
+  return opened_directory{.root = std::make_shared<const os::fd>(std::move(root)),
+                          .host_path = host_path,
+                          .allowed = allowed,
+                          .most = most};
+}
+
+}  // namespace detail
+
+/// A directory of the host's that guests have at `At`. Made by directory().
+template <detail::fixed_path At>
+struct directory_grant {
+  static_assert(detail::is_normal_path(At.view()),
+                "virtine [V126]: this cannot be where guests have a directory. Write an absolute "
+                "path without a slash at its end and without empty parts, \".\" and \"..\".");
+
+  using system_calls = posix::system_calls;
+  static constexpr std::array things{virtine::detail::granted_thing{At.view()}};
+
+  detail::opened_directory opened;
+
+  [[nodiscard]] std::string describe() const { return opened.describe(At.view()); }
+  void add_to(system_calls& of, std::size_t grant) const { opened.add_to(of, At.view(), grant); }
+};
+
+/// Grants the regular files and directories below `host_path`, which guests have at `At`. Paths
+/// cannot escape it: symbolic links are never followed. What is mounted below it is part of it, as
+/// far as the file system is one that holds files; proc, sysfs, cgroup and their like are refused
+/// with EACCES. The directory is opened here, and stays the same even if it is moved. Fails with
+/// errc::os_error if it cannot be opened, is in such a file system, if the kernel lacks openat2
+/// (Linux 5.6), or if there is no /proc, which is needed as long as the policy is used; with
+/// errc::bad_grant for write_only and for a zero byte in the path.
+template <detail::fixed_path At>
+result<directory_grant<At>> try_directory(const std::string& host_path, rights allowed,
+                                          std::uint64_t most = max_written) {
+  auto opened = detail::open_to_grant(host_path, allowed, most);
+  if (!opened) return opened.error();
+  return directory_grant<At>{*std::move(opened)};
 }
 
 #ifdef __cpp_exceptions
 /// As try_directory(), but throws failure.
 template <detail::fixed_path At>
-directory_grant<At> directory(const std::string& host_path, file_rights rights,
+directory_grant<At> directory(const std::string& host_path, rights allowed,
                               std::uint64_t most = max_written) {
-  return try_directory<At>(host_path, rights, most).value();
+  return try_directory<At>(host_path, allowed, most).value();
 }
 #endif
+
+/// One of directories(): what directory() is told, with the guest's path as a value.
+struct directory_entry {
+  std::string guest_path;  ///< Absolute, without a slash at its end, empty parts, "." and "..".
+  std::string host_path;
+  rights allowed = read_only;
+  std::uint64_t most = max_written;  ///< Bytes that a call may write below it.
+};
+
+/// Directories whose paths are known at run time. Made by directories().
+struct directories_grant {
+  struct one {
+    std::string at;
+    detail::opened_directory opened;
+  };
+
+  using system_calls = posix::system_calls;
+  static constexpr std::array<virtine::detail::granted_thing, 0> things{};
+
+  std::vector<one> entries;
+
+  [[nodiscard]] virtine::detail::granted_thing thing(std::size_t i) const {
+    return {entries[i].at};
+  }
+  [[nodiscard]] std::string describe(std::size_t i) const {
+    return entries[i].opened.describe(entries[i].at);
+  }
+  void add_to(system_calls& of, std::size_t i, std::size_t grant) const {
+    entries[i].opened.add_to(of, entries[i].at, grant);
+  }
+};
+
+/// Grants each of the directories as try_directory() does, for paths that come from configuration.
+/// Fails as that does, and with errc::bad_grant for a guest's path that is not normal;
+/// error::detail is the entry, from 1. try_policy() finds two entries for one path.
+inline result<directories_grant> try_directories(const std::vector<directory_entry>& entries) {
+  directories_grant out;
+  for (const directory_entry& each : entries) {
+    const std::size_t number = out.entries.size() + 1;
+    if (!detail::is_normal_path(each.guest_path)) {
+      return error{.code = errc::bad_grant,
+                   .operation =
+                       "this cannot be where guests have a directory; give an absolute path "
+                       "without a slash at its end and without empty parts, \".\" and \"..\"",
+                   .detail = number};
+    }
+    auto opened = detail::open_to_grant(each.host_path, each.allowed, each.most);
+    if (!opened) {
+      error why = opened.error();
+      why.detail = number;
+      return why;
+    }
+    out.entries.push_back({each.guest_path, *std::move(opened)});
+  }
+  return out;
+}
+
+#ifdef __cpp_exceptions
+/// As try_directories(), but throws failure.
+inline directories_grant directories(const std::vector<directory_entry>& entries) {
+  return try_directories(entries).value();
+}
+#endif
+
+namespace detail {
+
+/// Returns whether guests can have a descriptor of this number.
+constexpr bool is_guest_descriptor(int number) {
+  return number >= 0 && number < static_cast<int>(max_descriptors);
+}
+
+inline std::string describe_descriptor(int number, int file, rights allowed) {
+  return "descriptor " + std::to_string(number) + ": the host's " + std::to_string(file) +
+         (allowed == read_only    ? ", reading"
+          : allowed == write_only ? ", writing"
+                                  : ", reading and writing");
+}
+
+/// Returns whether the host's descriptor `file` can be given to guests; see try_descriptor().
+inline result<void> check_to_grant(int file, rights allowed) {
+  if (allowed != read_only && allowed != write_only && allowed != read_write) {
+    return error{.code = errc::bad_grant,
+                 .operation = "a descriptor is granted read_only, write_only or read_write"};
+  }
+  const int why = check_never_waits(file);
+  if (why == EWOULDBLOCK) {
+    return error{.code = errc::os_error,
+                 .os_error = why,
+                 .operation =
+                     "a descriptor that can make its guest wait for ever is granted only "
+                     "if it has O_NONBLOCK; set that by fcntl(F_SETFL) first"};
+  }
+  if (why != 0) {
+    return error{.code = errc::os_error,
+                 .os_error = why,
+                 .operation = "a descriptor that a policy grants cannot be used"};
+  }
+  return {};
+}
+
+}  // namespace detail
 
 /// A descriptor that guests have from the start. Made by descriptor().
 template <int Number>
 struct descriptor_grant {
-  static_assert(Number >= 0 && Number < static_cast<int>(max_descriptors),
+  static_assert(detail::is_guest_descriptor(Number),
                 "virtine [V127]: this cannot be the number of a guest's descriptor. Write one from "
                 "0 to 63.");
 
@@ -235,13 +362,10 @@ struct descriptor_grant {
   static constexpr std::array things{virtine::detail::granted_thing{"descriptor", Number}};
 
   int file;
-  transfer allowed;
+  rights allowed;
 
   [[nodiscard]] std::string describe() const {
-    return "descriptor " + std::to_string(Number) + ": the host's " + std::to_string(file) +
-           (allowed == reading   ? ", reading"
-            : allowed == writing ? ", writing"
-                                 : ", reading and writing");
+    return detail::describe_descriptor(Number, file, allowed);
   }
   void add_to(system_calls& of, std::size_t grant) const {
     of.granted.descriptors.push_back(
@@ -256,28 +380,72 @@ struct descriptor_grant {
 /// inotify, most devices) only with O_NONBLOCK. Fails with errc::os_error if it is not open or
 /// could make its guest wait.
 template <int Number>
-result<descriptor_grant<Number>> try_descriptor(int file, transfer allowed) {
-  const int why = detail::check_never_waits(file);
-  if (why == EWOULDBLOCK) {
-    return error{.code = errc::os_error,
-                 .os_error = why,
-                 .operation =
-                     "a descriptor that can make its guest wait for ever is granted only "
-                     "if it has O_NONBLOCK; set that by fcntl(F_SETFL) first"};
-  }
-  if (why != 0) {
-    return error{.code = errc::os_error,
-                 .os_error = why,
-                 .operation = "a descriptor that a policy grants cannot be used"};
-  }
+result<descriptor_grant<Number>> try_descriptor(int file, rights allowed) {
+  if (const auto checked = detail::check_to_grant(file, allowed); !checked) return checked.error();
   return descriptor_grant<Number>{.file = file, .allowed = allowed};
 }
 
 #ifdef __cpp_exceptions
 /// As try_descriptor(), but throws failure.
 template <int Number>
-descriptor_grant<Number> descriptor(int file, transfer allowed) {
+descriptor_grant<Number> descriptor(int file, rights allowed) {
   return try_descriptor<Number>(file, allowed).value();
+}
+#endif
+
+/// One of descriptors(): what descriptor() is told, with the guest's number as a value.
+struct descriptor_entry {
+  int number;  ///< The guest's, from 0 to 63.
+  int file;    ///< The host's.
+  rights allowed = read_only;
+};
+
+/// Descriptors whose numbers are known at run time. Made by descriptors().
+struct descriptors_grant {
+  using system_calls = posix::system_calls;
+  static constexpr std::array<virtine::detail::granted_thing, 0> things{};
+
+  std::vector<descriptor_entry> entries;
+
+  [[nodiscard]] virtine::detail::granted_thing thing(std::size_t i) const {
+    return {"descriptor", static_cast<std::uint64_t>(entries[i].number)};
+  }
+  [[nodiscard]] std::string describe(std::size_t i) const {
+    return detail::describe_descriptor(entries[i].number, entries[i].file, entries[i].allowed);
+  }
+  void add_to(system_calls& of, std::size_t i, std::size_t grant) const {
+    of.granted.descriptors.push_back({.number = entries[i].number,
+                                      .file = entries[i].file,
+                                      .allowed = entries[i].allowed,
+                                      .grant = grant});
+  }
+};
+
+/// Gives each of the descriptors as try_descriptor() does, for numbers that come from
+/// configuration. Fails as that does, and with errc::bad_grant for a number beyond 0 to 63;
+/// error::detail is the entry, from 1. try_policy() finds two entries for one number.
+inline result<descriptors_grant> try_descriptors(std::vector<descriptor_entry> entries) {
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    if (!detail::is_guest_descriptor(entries[i].number)) {
+      return error{
+          .code = errc::bad_grant,
+          .operation = "this cannot be the number of a guest's descriptor; give one from 0 to 63",
+          .detail = i + 1};
+    }
+    if (const auto checked = detail::check_to_grant(entries[i].file, entries[i].allowed);
+        !checked) {
+      error why = checked.error();
+      why.detail = i + 1;
+      return why;
+    }
+  }
+  return descriptors_grant{.entries = std::move(entries)};
+}
+
+#ifdef __cpp_exceptions
+/// As try_descriptors(), but throws failure.
+inline descriptors_grant descriptors(std::vector<descriptor_entry> entries) {
+  return try_descriptors(std::move(entries)).value();
 }
 #endif
 
@@ -290,18 +458,6 @@ struct clock_grant {
   static void add_to(system_calls& of, std::size_t grant) { of.granted.clock = grant; }
 };
 inline clock_grant clock() {
-  return {};
-}
-
-/// getrandom(), answered by the kernel's generator. Made by entropy().
-struct entropy_grant {
-  using system_calls = posix::system_calls;
-  static constexpr std::array things{virtine::detail::granted_thing{"entropy"}};
-
-  [[nodiscard]] static std::string describe() { return "entropy: random bytes of the kernel's"; }
-  static void add_to(system_calls& of, std::size_t grant) { of.granted.entropy = grant; }
-};
-inline entropy_grant entropy() {
   return {};
 }
 

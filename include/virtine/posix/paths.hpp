@@ -65,7 +65,7 @@ struct place {
 };
 
 /// Finds the granted directory that is nearest to the file of a normal path.
-inline place find_place(const rights& granted, std::string whole) {
+inline place find_place(const granted_rights& granted, std::string whole) {
   place found;
   for (std::size_t i = 0; i < granted.directories.size(); ++i) {
     const directory_right& each = granted.directories[i];
@@ -83,7 +83,7 @@ inline place find_place(const rights& granted, std::string whole) {
 /// Returns whether a directory is granted at this place or below it. Such an entry is not to be
 /// moved, replaced or removed, as that of a mount point is not: what is granted there to be read
 /// would else be within reach by another path, which may be granted to be written.
-inline bool holds_a_grant(const rights& granted, const place& where) {
+inline bool holds_a_grant(const granted_rights& granted, const place& where) {
   return std::any_of(granted.directories.begin(), granted.directories.end(),
                      [&](const directory_right& each) { return below(each.at, where.whole); });
 }

@@ -49,7 +49,7 @@ inline constexpr answer not_granted{.denied = true};
 
 /// A system call of a guest, with what serving it needs.
 struct request {
-  const rights& granted;
+  const granted_rights& granted;
   call_state& open;
   virtine::detail::guest_access& guest;
   const std::array<std::uint64_t, 6>& arguments;

@@ -18,16 +18,12 @@
 
 namespace virtine::posix {
 
-/// What a guest may do with a directory and all that is below it.
-enum class file_rights : std::uint8_t { read_only, read_write };
-inline constexpr file_rights read_only = file_rights::read_only;
-inline constexpr file_rights read_write = file_rights::read_write;
-
-/// What a guest may do with a descriptor that it is given.
-enum class transfer : std::uint8_t { reading = 1, writing = 2, both = 3 };
-inline constexpr transfer reading = transfer::reading;
-inline constexpr transfer writing = transfer::writing;
-inline constexpr transfer reading_and_writing = transfer::both;
+/// What a guest may do with a descriptor that it is given, or with a directory and all that is
+/// below it. No directory can be write_only.
+enum class rights : std::uint8_t { read_only = 1, write_only = 2, read_write = 3 };
+inline constexpr rights read_only = rights::read_only;
+inline constexpr rights write_only = rights::write_only;
+inline constexpr rights read_write = rights::read_write;
 
 /// How many descriptors a guest can have open, those that it was given included.
 inline constexpr std::size_t max_descriptors = 64;
@@ -47,7 +43,7 @@ struct output_right {
 
 /// A directory of the host's in the guest's tree of files.
 struct directory_right {
-  std::string_view at;  ///< Where the guest has it: "/", or without a slash at its end.
+  std::string at;  ///< Where the guest has it: "/", or without a slash at its end.
   std::shared_ptr<const os::fd> root;
   bool writable = false;
   std::uint64_t most = 0;  ///< Bytes that a call may write below it.
@@ -58,17 +54,16 @@ struct directory_right {
 struct descriptor_right {
   int number = 0;  ///< The guest's.
   int file = -1;   ///< The host's, which stays its owner's.
-  transfer allowed = transfer::reading;
+  rights allowed = read_only;
   std::size_t grant = 0;
 };
 
 /// All of a policy.
-struct rights {
+struct granted_rights {
   std::optional<output_right> output;
   std::vector<directory_right> directories;
   std::vector<descriptor_right> descriptors;
-  std::optional<std::size_t> clock;    ///< Which grant it is.
-  std::optional<std::size_t> entropy;  ///< The same.
+  std::optional<std::size_t> clock;  ///< Which grant it is.
 
   [[nodiscard]] bool any_descriptor() const {
     return output || !directories.empty() || !descriptors.empty();
@@ -86,7 +81,7 @@ struct open_file {
   int flags = 0;              ///< As open() was given them.
   int borrowed = -1;          ///< Of a given one.
   os::fd owned = {};          ///< Of the others.
-  std::size_t directory = 0;  ///< Which of rights::directories it was opened in.
+  std::size_t directory = 0;  ///< Which of granted_rights::directories it was opened in.
   std::size_t grant = 0;      ///< Of the policy.
 
   /// Returns the host's descriptor, -1 if there is none.
@@ -123,7 +118,7 @@ class call_state {
   }
 
   /// Gives a guest that makes its first system call what it has from the start.
-  void begin(const detail::rights& granted) {
+  void begin(const detail::granted_rights& granted) {
     if (begun_) return;
     using kind = detail::open_file::kind;
     // All that can fail comes first, so that a guest which is told so can try again.
@@ -143,15 +138,15 @@ class call_state {
       const auto may = static_cast<std::uint8_t>(each.allowed);
       put(static_cast<std::size_t>(each.number),
           {.what = kind::given,
-           .reads = (may & static_cast<std::uint8_t>(transfer::reading)) != 0,
-           .writes = (may & static_cast<std::uint8_t>(transfer::writing)) != 0,
+           .reads = (may & static_cast<std::uint8_t>(read_only)) != 0,
+           .writes = (may & static_cast<std::uint8_t>(write_only)) != 0,
            .flags = static_cast<int>(may) - 1,  // O_RDONLY, O_WRONLY, O_RDWR
            .borrowed = each.file,
            .grant = each.grant});
     }
   }
 
-  /// Bytes written to the output so far, and below each of rights::directories.
+  /// Bytes written to the output so far, and below each of granted_rights::directories.
   std::uint64_t& output_written() { return output_written_; }
   std::uint64_t& written_below(std::size_t directory) { return written_[directory]; }
 

@@ -19,7 +19,6 @@
 #include <string_view>
 
 #include <virtine/abi/little_endian.hpp>
-#include <virtine/allow_entropy.hpp>
 #include <virtine/machine/system_call.hpp>
 #include <virtine/posix/descriptor_calls.hpp>
 #include <virtine/posix/path_calls.hpp>
@@ -117,19 +116,6 @@ inline answer serve_clock(const request& r, std::uint32_t call, std::size_t gran
   }
 }
 
-inline answer give_entropy(const request& r, std::size_t grant) {
-  constexpr std::uint64_t flags = 7;  // GRND_NONBLOCK, GRND_RANDOM, GRND_INSECURE
-  if ((r.arguments[2] & ~flags) != 0) return failure(grant, EINVAL);
-  std::array<std::byte, 256> bytes;
-  const auto wanted = std::span(bytes).first(std::min<std::uint64_t>(r.arguments[1], bytes.size()));
-  if (!virtine::detail::fill_randomly(wanted)) {
-    if (errno != EAGAIN) return failure(grant, errno);  // Not what another moment would mend.
-    return {.wait = std::chrono::milliseconds(10), .again = true, .grant = grant};
-  }
-  const int why = wanted.empty() ? 0 : r.give(r.address(0), wanted);
-  return why != 0 ? failure(grant, why) : success(grant, static_cast<std::int64_t>(wanted.size()));
-}
-
 /// The system that guests find themselves on.
 inline answer tell_names(const request& r) {
   constexpr std::size_t field = 65;
@@ -156,7 +142,7 @@ class system_calls {
  public:
   using state = call_state;
 
-  detail::rights granted;
+  detail::granted_rights granted;
 
   /// Answers `call` of a guest that has `open` open; with ENOMEM, as a kernel would, if the host
   /// has no memory for it.
@@ -191,9 +177,6 @@ class system_calls {
       case SYS_clock_nanosleep:
         if (!granted.clock) break;
         return detail::serve_clock(r, call.number, *granted.clock);
-      case SYS_getrandom:
-        if (!granted.entropy) break;
-        return detail::give_entropy(r, *granted.entropy);
       case SYS_uname:
         return detail::tell_names(r);
       case SYS_getcwd:
