@@ -1,5 +1,5 @@
-// A bare machine: flat memory and a guest at CPL 0 in any processor mode, for assembly blobs. By
-// hand or from an image. Knows nothing of argument types, policies or pools.
+// A bare machine: flat memory and a guest at CPL 0 in any processor mode, for assembly blobs. Made
+// by hand or from an image.
 // SPDX-License-Identifier: MIT
 #pragma once
 
@@ -37,14 +37,14 @@
 
 namespace virtine {
 
-/// What a bare machine made by hand is.
+/// The mode and the memory of a bare machine that is made by hand.
 struct bare_options {
   x86::cpu_mode mode = x86::cpu_mode::long64;  ///< Any but user64.
   std::uint64_t memory = 1024 * 1024;          ///< Bytes from address 0; a multiple of 4096.
 };
 
 /// A VM with one vCPU at CPL 0 and flat memory from address 0. One thread at a time may use it. The
-/// guest owns all of the machine, so reset() restores all of it: its cost grows with the memory.
+/// guest owns the whole machine, so reset() restores all of it, and its cost grows with the memory.
 /// long64 guests find an identity map in the page tables at `tables`.
 class bare_machine final : public detail::guest_access {
  public:
@@ -59,9 +59,8 @@ class bare_machine final : public detail::guest_access {
     return os::or_out_of_memory([&] { return make(options); });
   }
 
-  /// Creates a machine of a bare image, which must outlive it. Keeps what every call begins with,
-  /// so that the pages of the image take memory twice. Has nothing to wait for that could be
-  /// limited.
+  /// Creates a machine of a bare image, which must outlive it. The machine keeps a copy of what
+  /// every call begins with, so the pages of the image take memory twice.
   template <std::same_as<image_description> Image>  // Not of braces, which are options.
   static result<std::unique_ptr<bare_machine>> create(const Image& image,
                                                       const detail::run_limits& = {}) {
@@ -81,7 +80,7 @@ class bare_machine final : public detail::guest_access {
 
   // By hand.
 
-  /// Copies `from` to `address`. What is loaded before the first run is what reset() returns to.
+  /// Copies `from` to `address`. reset() returns to what was loaded before the first run.
   result<void> load(guest_address address, std::span<const std::byte> from) {
     return memory().write(address, from);
   }
@@ -116,9 +115,9 @@ class bare_machine final : public detail::guest_access {
     return runner_.vcpu().set_regs(regs);
   }
 
-  /// Runs to the next exit. Fails with errc::timed_out after `timeout`; the guest cannot go on
-  /// then, because not every host keeps its place, but a reset() helps. The exit's data is valid
-  /// until the next run.
+  /// Runs to the next exit. Fails with errc::timed_out after `timeout`; then the guest cannot go
+  /// on, because not every host keeps its place, and only reset() helps. The data of the exit is
+  /// valid until the next run.
   result<kvm::exit> run(std::chrono::nanoseconds timeout = std::chrono::seconds(10)) {
     if (auto good = usable(); !good) return good.error();
     if (auto kept = remember(); !kept) return kept.error();
@@ -257,8 +256,9 @@ class bare_machine final : public detail::guest_access {
 
   [[nodiscard]] result<void> usable() const {
     if (!poisoned_) return {};
-    return error{.code = errc::machine_failure,
-                 .operation = "the machine is poisoned by a call or a reset that failed"};
+    return error{
+        .code = errc::machine_failure,
+        .operation = "a call or a reset of this machine has failed; destroy it and create another"};
   }
 
   [[nodiscard]] static kvm_userspace_memory_region slot_of(const os::mapping& memory) {

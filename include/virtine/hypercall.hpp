@@ -8,24 +8,25 @@
 
 namespace virtine {
 
-/// Numbers from here on are for hypercalls that the library declares.
+/// The first number that is kept for hypercalls of the library.
 inline constexpr std::uint32_t first_reserved_hypercall = 0xffff0000;
 
 namespace detail {
-/// What hypercall is, for the library's own, whose numbers are reserved.
+/// The base of all hypercalls; those of the library have reserved numbers.
 template <std::uint32_t Number, class Sig>
 struct declared_hypercall {
   static constexpr std::uint32_t number = Number;
   using signature_type = Sig;
 };
 
-/// Returns `Number` if it is one for users. Not a check of the class that it is for, which would
-/// then be no hypercall, as a second message would say.
+/// Returns `Number`, which must be below the reserved ones. Checks here and not in the class: a
+/// class that fails to compile would bring a second message, that it is no hypercall.
 template <std::uint32_t Number>
 constexpr std::uint32_t users_number() {
-  static_assert(Number < first_reserved_hypercall,
-                "virtine [V128]: a hypercall has a number that is kept for the library. Give it "
-                "one below 0xffff0000.");
+  static_assert(
+      Number < first_reserved_hypercall,
+      "virtine [V128]: a hypercall has a number that is reserved for the library. Give it "
+      "one below 0xffff0000.");
   return Number;
 }
 }  // namespace detail

@@ -1,5 +1,5 @@
-// What a guest may ask of its host: a list of grants; anything else is denied, and all of it is
-// counted. Knows nothing of machines but how to read and write a guest's memory.
+// policy: the list of what a guest may ask of its host. Anything else is denied, and all requests
+// are counted.
 // SPDX-License-Identifier: MIT
 #pragma once
 
@@ -70,7 +70,8 @@ concept others_fail_by = requires {
   requires G::others_fail_with_enosys;
 };
 
-/// Returns whether two of the grants are about one thing: one hypercall, or one of the others.
+/// Returns whether two of the grants are for one thing: the same hypercall, or the same directory,
+/// descriptor and so on.
 template <class... Grants>
 constexpr bool contradict(bool hypercalls) {
   std::array<granted_thing, (Grants::things.size() + ... + 0)> all{};
@@ -99,7 +100,7 @@ inline constexpr bool is_policy = false;
 template <class... Parts>
 inline constexpr bool is_policy<policy<Parts...>> = true;
 
-/// Checks the parts of a policy, up to the first that is none.
+/// Checks the parts of a policy, up to the first that is neither a grant nor a policy.
 template <class... Parts>
 struct check_parts {};
 template <class First, class... Rest>
@@ -115,7 +116,7 @@ struct grant_list<std::tuple<Grants...>> {
                 "virtine [V112]: two hypercalls of a policy have one number. Give each hypercall "
                 "that a policy allows a number of its own.");
   static_assert(!contradict<Grants...>(false),
-                "virtine [V125]: two grants of a policy are about one thing. Leave one out.");
+                "virtine [V125]: a policy grants one thing twice. Leave one grant out.");
 
   using server = typename system_call_server<Grants...>::type;
   static constexpr bool others_fail_with_enosys = (others_fail_by<Grants> || ...);
@@ -142,12 +143,13 @@ inline constexpr auto no_strings = [](guest_buffer<std::byte>) -> std::uint64_t 
 
 }  // namespace detail
 
-/// What guests may ask for: hypercalls (allow<Call>(handler)) and what of a POSIX system they may
-/// use (<virtine/posix.hpp>). `policy{}` grants nothing. A policy may be a part of another, which
-/// then has its grants. All calls of a function share its policy, its handlers included, but each
-/// has system calls of its own: what one has open is closed at its end. Two grants of one thing do
-/// not compile; of things that are known at run time (posix::directories()), the constructor throws
-/// failure, and try_policy() returns errc::bad_grant.
+/// What guests may ask for: hypercalls (allow<Call>(handler)) and parts of a POSIX system
+/// (<virtine/posix.hpp>). `policy{}` grants nothing. A policy may be a part of another, which then
+/// has its grants. All calls of a function share its policy and its handlers. What a call opens by
+/// system calls is its own, and closed at its end.
+///
+/// Two grants of one thing do not compile. For things that are known at run time
+/// (posix::directories()), the constructor throws failure, and try_policy() returns errc::bad_grant.
 template <class... Parts>
 class policy : detail::check_parts<Parts...> {
   using list = typename detail::grants_of<policy>::type;
@@ -174,8 +176,8 @@ class policy : detail::check_parts<Parts...> {
     return asks_for_strings(number) || known::allows(number);
   }
 
-  /// Serves hypercall `number` whose frame is at `at`. Fails, and the call is to end, if it is not
-  /// allowed, its arguments are not acceptable or the handler rejects them.
+  /// Serves hypercall `number` whose frame is at `at`. On failure the call must end: the hypercall
+  /// is not allowed, its arguments are not acceptable, or the handler rejects them.
   result<void> serve(std::uint64_t number, detail::guest_access& guest, guest_address at) {
     return [&]<std::size_t... I>(std::index_sequence<I...>)->result<void> {
       result<void> outcome = error{.code = errc::hypercall_denied, .detail = number};
@@ -189,8 +191,8 @@ class policy : detail::check_parts<Parts...> {
     (std::make_index_sequence<count>{});
   }
 
-  /// Serves a system call of a guest that has `open` open. Fails, and the call is to end, if no
-  /// grant is about it, unless posix::others_fail_with_enosys() is one.
+  /// Serves a system call of a guest that has `open` open. On failure the call must end: no grant
+  /// is about it, and posix::others_fail_with_enosys() is not granted.
   result<detail::system_call_answer> serve(const detail::system_call& call,
                                            detail::guest_access& guest, call_state& open) {
     const detail::system_call_answer given = answer_to(call, guest, open);

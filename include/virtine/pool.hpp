@@ -1,5 +1,4 @@
-// The pool of machines of one image, in whatever process it is used. Knows nothing of how machines
-// are kept.
+// The pool of machines of one image, in the process that made it and in children of fork.
 // SPDX-License-Identifier: MIT
 #pragma once
 
@@ -18,14 +17,15 @@
 
 namespace virtine {
 
-/// A pool of machines of type Machine. Costs, per machine that was ever in use at one time: a VM
-/// and a vCPU of the kernel's (about half a MiB), two descriptors, and the pages that calls have
-/// written. A thread that calls again finds the machine of its last call without a lock. The
-/// destructor waits for calls under way, which end by their own limits (abandon_calls).
+/// A pool of machines of type Machine. Each machine costs a VM and a vCPU of the kernel's (about
+/// half a MiB), two descriptors, and the pages that calls have written. A pool has as many machines
+/// as were ever in use at one time. A thread that calls again finds the machine of its last call
+/// without a lock. The destructor waits for calls under way, which end by their own limits; see
+/// abandon_calls().
 ///
-/// In a child of fork the pool begins empty, with threads of its own. Its parent's idle machines
-/// are closed there when the child first uses the pool; those that were in use keep their
-/// descriptors open until the child ends or executes another program.
+/// In a child of fork the pool begins empty, with threads of its own. It closes the parent's idle
+/// machines when the child first uses it. Machines that were in use keep their descriptors open
+/// until the child ends or executes another program.
 template <detail::machine_like Machine>
 class basic_pool {
   using kept = detail::kept_machines<Machine>;
@@ -41,10 +41,10 @@ class basic_pool {
   basic_pool& operator=(const basic_pool&) = delete;
   ~basic_pool() { static_cast<void>(here()); }  // A child's own, which is destroyed then.
 
-  /// Lends a machine: the one that this thread gave back last, or any other, or a new one. Fails as
+  /// Lends a machine: the one that this thread gave back last, any other, or a new one. Fails as
   /// machine::create does, and as pool_options::when_exhausted says. `timeout`, `stop` and
-  /// `stop_if`, as of call_options, limit waiting for another call to end, and for the image's
-  /// initialiser.
+  /// `stop_if` are those of call_options; they limit the waiting for another call to end, and for
+  /// the image's initialiser.
   [[nodiscard]] result<lease> borrow(
       std::chrono::nanoseconds timeout = std::chrono::nanoseconds::max(),
       const std::stop_token& stop = {}, bool (*stop_if)() = nullptr) {
@@ -54,7 +54,7 @@ class basic_pool {
   /// Makes machines until there are `wanted`, or pool_options::max. Fails as machine::create does.
   result<void> warm_up(std::size_t wanted) { return here().warm_up(wanted); }
 
-  /// Destroys machines that are ready for a call until `keep` of these are left.
+  /// Destroys idle machines until `keep` of them are left.
   void trim(std::size_t keep) { here().trim(keep); }
 
   /// Returns how many machines exist, on loan or idle.
@@ -62,11 +62,11 @@ class basic_pool {
 
   [[nodiscard]] pool_stats stats() const { return here().stats(); }
 
-  /// Has the pool do as `options` say from now on. Machines beyond a lower `max` stay until they
-  /// are discarded, or idle at a trim(); threads beyond fewer `workers` stay.
+  /// Changes the options from now on. With a lower `max`, machines beyond it stay until they are
+  /// discarded, or idle at a trim(). With fewer `workers`, threads beyond them stay.
   void configure(const pool_options& options) { here().configure(options); }
 
-  /// Returns what the pool does.
+  /// Returns the options.
   [[nodiscard]] pool_options options() const { return here().options(); }
 
   /// Returns the threads that run calls made with async().
@@ -81,11 +81,10 @@ class basic_pool {
 /// A pool of machines of one image.
 template <guest_image Image>
 class pool : public basic_pool<detail::machine_of<Image>> {
-  static_assert(
-      Image::description.mode != x86::cpu_mode::user64 ||
-          detail::is_well_formed(Image::description),
-      "virtine [V122]: an image's segments are not as the library relies on. Build it again "
-      "with the virtine-cc of this version.");
+  static_assert(Image::description.mode != x86::cpu_mode::user64 ||
+                    detail::is_well_formed(Image::description),
+                "virtine [V122]: the segments of an image are malformed. Build it again "
+                "with the virtine-cc of this version.");
 
  public:
   explicit pool(pool_options options = {})

@@ -1,5 +1,5 @@
-// Snapshots as files: what an initialiser left is saved, and loaded by a process that then need not
-// run it. Knows nothing of pools.
+// Snapshots as files: one process saves what an initialiser left, and others load it instead of
+// running the initialiser.
 // SPDX-License-Identifier: MIT
 #pragma once
 
@@ -39,6 +39,8 @@
 
 namespace virtine {
 
+namespace detail {
+
 /// The beginning of a snapshot file. The addresses of its pages follow, 8 bytes each, then their
 /// contents. All numbers are little-endian.
 struct saved_header {
@@ -54,8 +56,6 @@ struct saved_header {
   std::uint64_t content = 0;    ///< Digest of the addresses and contents of the pages.
 };
 static_assert(sizeof(saved_header) == 56);
-
-namespace detail {
 
 inline std::uint64_t digest_of(const image_description& image) {
   digest all;
@@ -277,11 +277,11 @@ template <class T>
 concept snapshot_image = guest_image<T> && T::description.mode ==
                          x86::cpu_mode::user64&& detail::is_well_formed(T::description);
 
-/// Writes the process's snapshot of Image to `path`, running the initialiser if no machine holds
-/// one. The file has what the initialiser left in the guest's data, may be read by its owner alone,
-/// and replaces an older one in one step; a symbolic link stays, and leads to the new file. Fails
-/// as creating a machine does, or with errc::os_error if the file cannot be written, as where
-/// something that is not a regular file has the name: a device, a pipe, a directory.
+/// Writes the process's snapshot of Image to `path`. Runs the initialiser if no machine holds a
+/// snapshot. The file has what the initialiser left in the guest's data, and only its owner may
+/// read it. It replaces an older file in one step; a symbolic link stays, and leads to the new
+/// file. Fails as creating a machine does. Also fails with errc::os_error if the file cannot be
+/// written, or `path` leads to something that is not a regular file.
 template <snapshot_image Image>
 result<void> save_snapshot(const std::string& path) {
   return os::or_out_of_memory([&]() -> result<void> {
@@ -293,10 +293,11 @@ result<void> save_snapshot(const std::string& path) {
   });
 }
 
-/// Makes the file at `path` the process's snapshot of Image: machines that are made from now on
+/// Makes the file at `path` the process's snapshot of Image. Machines that are made from now on
 /// begin with it, as long as one of them, their pool or the returned value is kept. Fails with
 /// errc::snapshot_refused if the file was not saved from this very image, by this version of the
-/// library, on such a host, or is not as it was saved; with errc::os_error if it cannot be read.
+/// library, on such a host, or is not as it was saved. Fails with errc::os_error if it cannot be
+/// read.
 template <snapshot_image Image>
 result<std::shared_ptr<const detail::snapshot>> load_snapshot(const std::string& path) {
   return os::or_out_of_memory([&]() -> result<std::shared_ptr<const detail::snapshot>> {

@@ -1,4 +1,4 @@
-// error: virtine \[V122\]: an image's segments are not as the library relies on
+// error: virtine \[V122\]: the segments of an image are malformed
 // Code that can be written is what no guest may have, and virtine-cc makes none.
 // SPDX-License-Identifier: MIT
 #include <array>

@@ -1,4 +1,4 @@
-// error: virtine \[V125\]: two grants of a policy are about one thing
+// error: virtine \[V125\]: a policy grants one thing twice
 // An auditor could not tell which of the two counts.
 // SPDX-License-Identifier: MIT
 #include <virtine/posix.hpp>

@@ -1,4 +1,4 @@
-// error: virtine \[V128\]: a hypercall has a number that is kept for the library
+// error: virtine \[V128\]: a hypercall has a number that is reserved for the library
 // A later version may answer it, whatever the policy says.
 // SPDX-License-Identifier: MIT
 #include <virtine/virtine.hpp>

@@ -98,7 +98,7 @@ std::vector<char> saved_bytes(const std::string& path) {
   return read_file(path);
 }
 
-std::vector<char> with_header(std::vector<char> bytes, const saved_header& header) {
+std::vector<char> with_header(std::vector<char> bytes, const detail::saved_header& header) {
   std::memcpy(bytes.data(), &header, sizeof header);
   return bytes;
 }
@@ -170,7 +170,7 @@ TEST_CASE("a snapshot file belongs to its owner, and is replaced as a whole", "[
   write_file(path, {'o', 'l', 'd'});
   fs::permissions(path, fs::perms::all);
   const auto bytes = saved_bytes<scribbles>(path);
-  CHECK(bytes.size() == sizeof(saved_header) + sizeof(std::uint64_t) + x86::page_size);
+  CHECK(bytes.size() == sizeof(detail::saved_header) + sizeof(std::uint64_t) + x86::page_size);
   CHECK(fs::status(path).permissions() == (fs::perms::owner_read | fs::perms::owner_write));
   CHECK(here.count() == 1);
   CHECK(refusal<scribbles>(path, bytes).empty());
@@ -266,7 +266,7 @@ TEST_CASE("a snapshot that is larger than files may be is an error", "[saved]") 
 TEST_CASE("an image without an initialiser has a snapshot file without pages", "[saved]") {
   const directory here;
   const std::string path = here.file("file");
-  CHECK(saved_bytes<guests::square>(path).size() == sizeof(saved_header));
+  CHECK(saved_bytes<guests::square>(path).size() == sizeof(detail::saved_header));
   const auto loaded = load_snapshot<guests::square>(path);
   REQUIRE(loaded.has_value());
   virtine_fn<int(int), guests::square> square;
@@ -277,31 +277,32 @@ TEST_CASE("each field of the header is held against what it must be", "[saved]")
   const directory here;
   const std::string path = here.file("file");
   const auto bytes = saved_bytes<scribbles>(path);
-  saved_header good;
+  detail::saved_header good;
   std::memcpy(&good, bytes.data(), sizeof good);
-  CHECK(good.magic == saved_header::expected_magic);
+  CHECK(good.magic == detail::saved_header::expected_magic);
   CHECK(std::memcmp(bytes.data(), "VIRTSNAP", 8) == 0);
   CHECK(good.pages == 1);
 
   const auto refused = [&](auto change) {
-    saved_header changed = good;
+    detail::saved_header changed = good;
     change(changed);
     return refusal<scribbles>(path, with_header(bytes, changed));
   };
-  CHECK(refused([](saved_header&) {}).empty());
-  CHECK(refused([](saved_header& h) { h.magic ^= 1; }) == "this is not a snapshot file");
+  CHECK(refused([](detail::saved_header&) {}).empty());
+  CHECK(refused([](detail::saved_header& h) { h.magic ^= 1; }) == "this is not a snapshot file");
   const std::string version = "the snapshot is of another version of the library";
-  CHECK(refused([](saved_header& h) { ++h.format; }) == version);
-  CHECK(refused([](saved_header& h) { ++h.version; }) == version);
-  CHECK(refused([](saved_header& h) { h.image ^= 1; }) == "the snapshot is of another image");
-  CHECK(refused([](saved_header& h) { h.processor ^= 1; }) ==
+  CHECK(refused([](detail::saved_header& h) { ++h.format; }) == version);
+  CHECK(refused([](detail::saved_header& h) { ++h.version; }) == version);
+  CHECK(refused([](detail::saved_header& h) { h.image ^= 1; }) ==
+        "the snapshot is of another image");
+  CHECK(refused([](detail::saved_header& h) { h.processor ^= 1; }) ==
         "the snapshot is of a host with another processor or KVM");
-  CHECK(refused([](saved_header& h) { h.pages = 0; }) == "the snapshot file is too long");
-  CHECK(refused([](saved_header& h) { h.content ^= 1; }) == "the snapshot file is damaged");
+  CHECK(refused([](detail::saved_header& h) { h.pages = 0; }) == "the snapshot file is too long");
+  CHECK(refused([](detail::saved_header& h) { h.content ^= 1; }) == "the snapshot file is damaged");
   // More than the image has, up to what would wrap: nothing may be allocated for it.
   for (const std::uint64_t pages : {std::uint64_t{2}, std::uint64_t{1} << 40, UINT64_MAX / 4104,
                                     UINT64_MAX / 4104 + 1, UINT64_MAX}) {
-    CHECK(refused([&](saved_header& h) { h.pages = pages; }) ==
+    CHECK(refused([&](detail::saved_header& h) { h.pages = pages; }) ==
           "the snapshot file has more pages than the image");
   }
 }
@@ -409,7 +410,7 @@ TEST_CASE("a forged snapshot file reaches nothing but the image's data", "[saved
   const std::string path = here.file("file");
   const auto bytes = saved_bytes<scribbles>(path);
   constexpr layout where = layout_of(scribbles::description);
-  saved_header header;
+  detail::saved_header header;
   std::memcpy(&header, bytes.data(), sizeof header);
   const auto content = std::as_bytes(std::span(bytes)).last(x86::page_size);
   for (const std::uint64_t page :

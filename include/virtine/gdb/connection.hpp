@@ -62,7 +62,7 @@ class connection {
   explicit connection(os::fd socket) : socket_(std::move(socket)) {}
 
   /// Returns the next packet, or request to interrupt the guest. Fails with errc::cancelled if the
-  /// other side is gone or talks nonsense.
+  /// other side is gone or breaks the protocol.
   result<message> next(const virtine::detail::run_limits& limits) {
     for (;;) {
       auto come = glance_at(limits);
@@ -91,7 +91,8 @@ class connection {
             if (auto sent = write(last_, limits); !sent) return sent.error();
             break;
           case message::kind::too_long:
-            return error{.code = errc::cancelled, .operation = "the debugger talks nonsense"};
+            return error{.code = errc::cancelled,
+                         .operation = "the debugger broke the remote protocol"};
         }
         continue;
       }
