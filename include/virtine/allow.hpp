@@ -1,5 +1,5 @@
 // allow<Call>(handler): a hypercall that a guest may make, how its arguments are checked, and what
-// answers it. Knows nothing of machines but how to read and write a guest's memory.
+// answers it.
 // SPDX-License-Identifier: MIT
 #pragma once
 
@@ -64,7 +64,7 @@ class guest_buffer {
   /// Returns how many elements there is room for; that much memory exists.
   [[nodiscard]] std::size_t size() const { return size_; }
 
-  /// Writes the first size() of `from` at most; returns how many.
+  /// Writes `from`, or its first size() elements if there are more. Returns how many it wrote.
   std::size_t fill(std::span<const T> from) {
     const std::size_t count = std::min(size_, from.size());
     if (count == 0) return 0;
@@ -227,8 +227,8 @@ struct allowed {
                 "return its result or virtine::answer of it.");
 };
 
-/// Allows `Call` and says what it does. The handler runs on the thread that made the call, while
-/// the guest is stopped; if calls run on several threads, so does the handler.
+/// Allows `Call`, and answers it by `handler`. The handler runs on the thread that made the call,
+/// while the guest is stopped. If several threads make calls, it runs on several threads at once.
 template <hypercall_type Call, class Handler>
 allowed<Call, Handler> allow(Handler handler) {
   return {std::move(handler)};

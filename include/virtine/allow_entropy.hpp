@@ -1,4 +1,4 @@
-// Grants guests random bytes, from the kernel. Knows nothing of what they are for.
+// allow_entropy(): grants guests random bytes from the kernel.
 // SPDX-License-Identifier: MIT
 #pragma once
 
@@ -23,8 +23,9 @@
 namespace virtine {
 
 namespace detail {
-/// Fills `bytes` from the kernel's generator; returns whether it could, which it cannot before it
-/// is seeded, early in the host's boot. Waiting for that could be longer than a call has time.
+/// Fills `bytes` from the kernel's generator. Returns false if the generator is not yet seeded,
+/// which happens early in the host's boot. Does not wait for it, because that could take longer
+/// than the call may.
 inline bool fill_randomly(std::span<std::byte> bytes) {
   while (!bytes.empty()) {
     constexpr std::size_t uninterrupted = 256;  // So few at a time are never cut short.

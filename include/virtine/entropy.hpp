@@ -1,5 +1,5 @@
-// The hypercall by which a guest gets random bytes that no other call has got. Must not know where
-// they come from. Freestanding: shared by hosts and guests.
+// entropy: the hypercall by which a guest gets random bytes that no other call has got.
+// Freestanding: shared by hosts and guests.
 // SPDX-License-Identifier: MIT
 #pragma once
 
@@ -11,8 +11,8 @@
 namespace virtine {
 
 /// Fills the span with random bytes: `guest::call<entropy>(key)`. The host grants it by
-/// allow_entropy(). A guest needs it for whatever must differ between calls, since all of them
-/// begin with one snapshot, and the state of a generator in it.
+/// allow_entropy(). A guest needs it for whatever must differ between calls: all of them begin with
+/// one snapshot, and so with the same state of any generator in it.
 struct entropy : detail::declared_hypercall<first_reserved_hypercall, void(std::span<std::byte>)> {
 };
 

@@ -1,5 +1,4 @@
 // What can go wrong, as plain values: a closed list of codes, one error record, one exception.
-// Knows nothing of KVM, images or calls.
 // SPDX-License-Identifier: MIT
 #pragma once
 
@@ -48,7 +47,7 @@ enum class errc : std::uint8_t {
   pool_exhausted,   ///< Every machine of the pool is in use.
 };
 
-/// Whose doing a failure is, and so who can mend it.
+/// Whose doing a failure is, and so who can repair it.
 enum class blame : std::uint8_t {
   host,    ///< The machine or the system: no other call would do better here.
   caller,  ///< The program that calls: it asked for what cannot be.
@@ -242,7 +241,7 @@ struct error {
   const char* operation = nullptr;  ///< The ioctl's kernel name, or what was attempted; static.
   std::uint64_t detail = 0;         ///< A number that belongs to the code; see docs/errors.md.
   virtine::fault fault{};           ///< For errc::guest_fault and errc::host_unfit.
-  /// Which job of a batch it was, from 0; while the guest ran only as its memory tells, so a hint.
+  /// The job of a batch that ran, from 0. Only a hint: it is read from the guest's memory.
   std::optional<std::size_t> job = std::nullopt;
 };
 
@@ -382,7 +381,7 @@ class failure : public std::runtime_error {
   /// Returns what went wrong.
   [[nodiscard]] const virtine::error& error() const noexcept { return error_; }
 
-  /// Returns to_string(error()), or less where there was no memory for that.
+  /// Returns to_string(error()), or a shorter text if there was no memory for it.
   [[nodiscard]] const char* what() const noexcept override {
     const char* const text = std::runtime_error::what();
     if (*text != '\0') return text;

@@ -14,7 +14,8 @@
 
 namespace virtine::detail {
 
-/// Formats a T as the text that `T -> text(T)` says, with the options that texts have: `{:>20}`.
+/// Formats a T as the text that `T -> text(T)` returns, with the options of texts, such as
+/// `{:>20}`.
 template <class T, class Text>
 struct text_formatter : fmt::formatter<fmt::string_view> {
   template <class Context>

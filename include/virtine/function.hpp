@@ -1,4 +1,5 @@
-// virtine::function<Sig>: any function that runs in a virtual machine, whatever its image and policy.
+// virtine::function<Sig>: any function that runs in a virtual machine, whatever its image and
+// policy.
 // SPDX-License-Identifier: MIT
 #pragma once
 
@@ -13,10 +14,10 @@
 
 namespace virtine {
 
-/// A function of type Sig that runs in a virtual machine, as a type which names neither its image
-/// nor its policy: for members of classes, containers and interfaces. Made of any virtine_fn of the
-/// same signature, whose calls, pool and policy it shares; copies share them too. A call costs one
-/// indirect call more. each() and together() make one call after the other.
+/// A function of type Sig that runs in a virtual machine. Its type names neither image nor policy,
+/// so it suits members of classes, containers and interfaces. It can be made of any virtine_fn of
+/// the same signature and shares its calls, pool and policy; copies share them too. A call costs
+/// one indirect call more. each() and together() make one call after the other.
 ///
 /// Example: `std::map<std::string, virtine::function<int(int)>> functions{{"square", square}};`
 template <class Sig>

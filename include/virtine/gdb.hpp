@@ -21,14 +21,15 @@ namespace virtine::gdb {
 
 /// How a call is debugged.
 struct options {
-  /// Where gdb connects to: the path of a Unix socket (`target remote /tmp/x.sock`), made with mode
-  /// 0600 when the call waits and removed when gdb has come. Empty: `port`.
+  /// The path of a Unix socket to which gdb connects: `target remote /tmp/x.sock`. It is made with
+  /// mode 0600 when the call waits, and removed when gdb has come. If empty, `port` is used.
   std::string socket = {};
   /// A TCP port of the loopback interface (`target remote :1234`). Every user of the machine can
   /// connect to it.
   std::uint16_t port = 0;
   attach when = attach::at_entry;
-  /// Waiting for gdb, and for whoever uses it, counts; so there is no limit of time by default.
+  /// The limits of the call. They include the time that gdb and its user take, so there is no limit
+  /// of time by default.
   call_options limits = {.timeout = std::chrono::nanoseconds::max()};
 };
 
@@ -68,8 +69,8 @@ class debugged_target final : public virtine::detail::callee<R, A...> {
 }  // namespace detail
 
 /// A function whose calls wait for gdb; see debug(). Each call runs on a machine of its own, which
-/// is destroyed afterwards. Fails as every call does, with errc::cancelled when the debugger ends
-/// the call or hangs up, and with errc::os_error when the place for it to connect to cannot be
+/// is destroyed afterwards. Fails as every call does. Also fails with errc::cancelled when the
+/// debugger ends the call or hangs up, and with errc::os_error when the socket or port cannot be
 /// opened.
 template <class Sig, class Entry, class Policy>
 class debugged_fn;
@@ -95,9 +96,10 @@ class debugged_fn<R(A...), Named, Policy>
   std::shared_ptr<debugged_target> target_;
 };
 
-/// Returns `fn` as a function whose calls gdb can stop and look into, each on a machine of its own:
-/// `gdb::debug(square, {.socket = "/tmp/square.sock"})(3)` waits for `target remote
-/// /tmp/square.sock`. Handlers of the policy run as in any call. There is none for bare images.
+/// Returns `fn` as a function whose calls gdb can stop and look into, each on a machine of its own.
+/// `gdb::debug(square, {.socket = "/tmp/square.sock"})(3)` waits for
+/// `target remote /tmp/square.sock`. Handlers of the policy run as in any call. Bare images have no
+/// debugger.
 template <class R, class... A, class Named, class Policy>
 requires(virtine::detail::entry_or_none<Named>::type::image::description.mode ==
          x86::cpu_mode::user64)

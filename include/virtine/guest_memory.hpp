@@ -1,5 +1,5 @@
-// Guest addresses and bounds-checked views of guest memory: the only place where an address or a
-// length that a guest may have chosen is compared with what exists. Knows nothing of machines.
+// Guest addresses and bounds-checked views of guest memory. Must remain the only place where an
+// address or a length that a guest may have chosen is compared with what exists.
 // SPDX-License-Identifier: MIT
 #pragma once
 
@@ -31,7 +31,8 @@ class guest_memory {
   [[nodiscard]] guest_address begin() const { return begin_; }
   [[nodiscard]] std::size_t size() const { return bytes_.size(); }
 
-  /// Returns the bytes [address, address + length), or errc::out_of_range unless all lie inside.
+  /// Returns the bytes [address, address + length). Fails with errc::out_of_range unless all lie
+  /// inside.
   [[nodiscard]] result<std::span<std::byte>> view(guest_address address,
                                                   std::uint64_t length) const {
     const std::uint64_t at = to_number(address) - to_number(begin_);

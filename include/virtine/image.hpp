@@ -1,5 +1,5 @@
-// What a generated image header says of its image: contents, memory, exports, symbols.
-// Knows nothing of machines; virtine-cc writes the values, the library reads them.
+// What a generated image header says of its image: contents, memory, exports, symbols. virtine-cc
+// writes the values, the library reads them.
 // SPDX-License-Identifier: MIT
 #pragma once
 
@@ -15,7 +15,7 @@ namespace virtine {
 /// The version of the generated headers that this library reads; virtine-cc writes it into each.
 inline constexpr int image_format = 3;
 
-/// A contiguous part of an image in guest memory. What lies beyond its content starts as zeros.
+/// A contiguous part of an image in guest memory. Memory beyond its content starts as zeros.
 struct segment {
   std::uint64_t address = 0;      ///< Guest address; a multiple of 4096 for user64 images.
   std::uint64_t memory_size = 0;  ///< Bytes it occupies, at least content.size().
@@ -31,10 +31,11 @@ struct symbol {
   const char* name = nullptr;
 };
 
-/// Where the code from `address` on, up to the next one's, comes from; images built with -g only.
+/// The source line of the code from `address` up to the address of the next one. Only images built
+/// with -g have them.
 struct source_line {
   std::uint64_t address = 0;
-  const char* file = nullptr;  ///< Null: nobody knows.
+  const char* file = nullptr;  ///< Null: unknown.
   std::uint32_t line = 0;
 };
 
@@ -71,8 +72,8 @@ concept guest_entry = requires {
   { T::name } -> std::convertible_to<const char*>;
 };
 
-/// Returns the numbers of the hypercalls that calls of an entry can come to make; those of the
-/// whole image where the entry does not have its own.
+/// Returns the numbers of the hypercalls that calls of an entry can make. If the entry has no list
+/// of its own, returns those of the whole image.
 template <guest_entry T>
 constexpr std::span<const std::uint32_t> imports_of() {
   if constexpr (requires { T::imports; }) {

@@ -1,4 +1,4 @@
-// The result of a call that runs on another thread. Knows nothing of pools or machines.
+// The result of a call that runs on another thread.
 // SPDX-License-Identifier: MIT
 #pragma once
 
@@ -140,15 +140,17 @@ class pending_call final : public outcome<R>, public os::work {
 
 }  // namespace detail
 
-/// A call that runs, or will, on another thread. Its destructor waits for it: cancel() before if
-/// the result is of no interest. What spans among the arguments refer to must live until the call
-/// is done. One thread at a time may use it. In a child of fork it has the result if the call was
-/// done at the fork; else it is done there with errc::machine_failure, as nobody runs the call.
+/// A call that runs, or will run, on another thread. Its destructor waits for the call; cancel() it
+/// first if the result is of no interest. What spans among the arguments refer to must live until
+/// the call is done. One thread at a time may use it.
+///
+/// In a child of fork it has the result if the call was done at the fork. Otherwise nobody runs the
+/// call there, and the result is errc::machine_failure.
 template <class R>
 class [[nodiscard]] pending {
  public:
-  /// Runs `call`, which takes a stop_token and returns result<R>, on one of `on`. A thread that
-  /// cannot be started makes it fail with errc::os_error, and so does a lack of memory.
+  /// Runs `call`, which takes a stop_token and returns result<R>, on one of the threads of `on`.
+  /// Fails with errc::os_error if no thread can be started or memory is short.
   template <class Call>
   static pending start(os::workers& on, const std::stop_token& stop, Call call) {
     std::shared_ptr<detail::pending_call<R, Call>> made;
@@ -184,8 +186,8 @@ class [[nodiscard]] pending {
   }
 #endif
 
-  /// Waits for the call; returns its result or what went wrong. Throws what a handler threw, once;
-  /// from then on the error is errc::machine_failure.
+  /// Waits for the call and returns its result or error. If a handler threw, throws that once; from
+  /// then on the error is errc::machine_failure.
   [[nodiscard]] result<R> try_get() {
     wait();
     if (!state_) return os::out_of_memory();
@@ -193,26 +195,26 @@ class [[nodiscard]] pending {
     return state_->reply();
   }
 
-  /// Waits until the call is done: it ends by its own limits once a thread has taken it up, and so
-  /// do those before it.
+  /// Waits until the call is done. The call, and those before it, end by their own limits once a
+  /// thread has taken them up.
   void wait() {
     if (!ready()) state_->wait();
   }
 
-  /// Returns whether the call is done, so that nothing here waits.
+  /// Returns whether the call is done. If so, no member of this class waits.
   [[nodiscard]] bool ready() {
     return !state_ || state_->done() || home_.forked();
   }
 
-  /// Makes the call fail with errc::cancelled, unless it is done before; see call_options::stop.
-  /// One that no thread has taken up yet is done when a thread gets to it.
+  /// Makes the call fail with errc::cancelled, unless it is already done; see call_options::stop. A
+  /// call that no thread has taken up yet is done when a thread gets to it.
   void cancel() {
     if (!ready()) state_->cancelling.request_stop();
   }
 
-  /// Returns a descriptor that becomes readable when the call is done, and stays so; for poll and
-  /// epoll. It is closed with this object. Fails with errc::os_error if there can be no more, and
-  /// in a child of fork with errc::machine_failure.
+  /// Returns a descriptor for poll and epoll, which becomes readable when the call is done, and
+  /// stays so. This object closes it. Fails with errc::os_error if there can be no more
+  /// descriptors, and with errc::machine_failure in a child of fork.
   [[nodiscard]] result<int> event_fd() {
     if (!state_) return os::out_of_memory();
     if (home_.forked()) return not_ours();

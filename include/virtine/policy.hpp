@@ -149,7 +149,8 @@ inline constexpr auto no_strings = [](guest_buffer<std::byte>) -> std::uint64_t 
 /// system calls is its own, and closed at its end.
 ///
 /// Two grants of one thing do not compile. For things that are known at run time
-/// (posix::directories()), the constructor throws failure, and try_policy() returns errc::bad_grant.
+/// (posix::directories()), the constructor throws failure, and try_policy() returns
+/// errc::bad_grant.
 template <class... Parts>
 class policy : detail::check_parts<Parts...> {
   using list = typename detail::grants_of<policy>::type;

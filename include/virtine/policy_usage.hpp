@@ -1,5 +1,4 @@
-// What guests have asked of a policy, counted: the numbers, and how a policy keeps them.
-// Knows nothing of policies.
+// What guests have asked of a policy, counted.
 // SPDX-License-Identifier: MIT
 #pragma once
 
@@ -59,8 +58,8 @@ class counter {
   std::atomic<std::uint64_t> value_{0};
 };
 
-/// What was denied, and how often. Any thread may add to it, without a lock or an allocation, which
-/// a guest could make fail; a copy begins empty.
+/// What was denied, and how often. Any thread may add to it, without a lock or an allocation,
+/// because a guest could make an allocation fail. A copy begins empty.
 class denial_log {
  public:
   /// Guests choose numbers freely, so that so many are told apart and the rest are counted as one.

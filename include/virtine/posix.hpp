@@ -1,4 +1,4 @@
-// What of a POSIX system guests may use: the grants, and policies that are made of them.
+// The parts of a POSIX system that guests may use: the grants, and ready-made policies.
 // SPDX-License-Identifier: MIT
 #pragma once
 
@@ -17,14 +17,14 @@
 
 namespace virtine::posix {
 
-/// A policy for code that only computes, but comes with a C library: it may print, which `sink`
-/// gets up to `most` bytes of, and see the time. Nothing else is there, and asking does no harm.
+/// A policy for code that only computes, but comes with a C library. It may print, of which `sink`
+/// gets up to `most` bytes, and read the clock. All other system calls fail with ENOSYS.
 template <class Sink>
 auto minimal(Sink&& sink, std::uint64_t most = 64 << 10) {
   return policy{output(std::forward<Sink>(sink), most), clock(), others_fail_with_enosys()};
 }
 
-/// The same; what is printed is dropped.
+/// The same, but what it prints is dropped.
 template <class Text = std::string_view>  // A template, so that only its users pay for its types.
 auto minimal() {
   return minimal([](Text) {}, UINT64_MAX);
@@ -32,8 +32,8 @@ auto minimal() {
 
 #ifdef __cpp_exceptions
 /// A policy that gives guests the host: every file that the host's process can read or write, at
-/// the host's own paths, its environment, time and random bytes. The machine is then no more than a
-/// machine. Throws failure if "/" cannot be opened.
+/// the host's own paths, its environment, time and random bytes. The machine is then no boundary.
+/// Throws failure if "/" cannot be opened.
 template <std::same_as<std::uint64_t> Count = std::uint64_t>
 auto permissive_exposes_host(Count most = max_written) {
   std::vector<std::string> strings;

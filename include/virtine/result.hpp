@@ -1,5 +1,4 @@
 // A value or an error: std::expected<T, error> for C++20.
-// Knows nothing but error.hpp.
 // SPDX-License-Identifier: MIT
 #pragma once
 
@@ -22,7 +21,7 @@ inline constexpr bool is_result = false;
 template <class T>
 inline constexpr bool is_result<result<T>> = true;
 
-/// Returns what `next` makes of a value, as a result.
+/// Returns the result of `next(value)`, wrapped in a result.
 template <class Next, class... Value>
 auto transformed(Next&& next, Value&&... value) {
   using made = std::remove_cv_t<std::invoke_result_t<Next, Value...>>;
@@ -36,10 +35,11 @@ auto transformed(Next&& next, Value&&... value) {
 }  // namespace detail
 
 /// Holds either a T or an error. Has the members of std::expected<T, error> (P0323), so that it can
-/// become that one day, with two differences. An error converts to a result without
-/// std::unexpected. A result that is a temporary gives its value away by value, because what a
-/// reference into it is bound to would be gone before the body of
-/// `for (int n : fn.together(jobs).value())` begins.
+/// become that one day, with two differences:
+///
+/// - An error converts to a result without std::unexpected.
+/// - A temporary result returns its value by value. A reference into it would dangle before the
+///   body of `for (int n : fn.together(jobs).value())` begins.
 template <class T>
 class [[nodiscard]] result {
   static_assert(!std::is_reference_v<T> && !std::is_same_v<std::remove_cv_t<T>, virtine::error>);

@@ -1,4 +1,4 @@
-// session: calls of one function that cost no exit, because its guest stays and waits for them.
+// session: calls without an exit, answered by a guest that stays in its machine.
 // SPDX-License-Identifier: MIT
 #pragma once
 
@@ -147,19 +147,18 @@ class session_target final : public callee<R, A...> {
 }  // namespace detail
 
 /// A function whose guest stays in its machine: a call is posted in memory and answered by a
-/// processor that is already there. Costs a thread and a second core while calls are made and for
-/// about a tenth of a millisecond after; then the guest sleeps, and the next call pays for waking
-/// it.
+/// processor that is already there. Costs a thread, and a second core while calls are made and for
+/// about a tenth of a millisecond after. Then the guest sleeps, and the next call wakes it.
 ///
-/// The calls of a session share one state, variables of the guest included, until it is closed; a
-/// call can find what an earlier one left and change what a later one sees, and arguments are not
-/// wiped between them. Everything else is as with virtine_fn: the guest reaches nothing of the host
-/// but through the policy, and the machine is restored, or destroyed, when the session is closed.
-/// Hypercalls are served on the session's thread.
+/// The calls of a session share one state, variables of the guest included, until it is closed. A
+/// call can find what an earlier one left and change what a later one sees. Arguments are not wiped
+/// between calls. Everything else is as with virtine_fn: the guest reaches the host only through
+/// the policy, and the machine is restored, or destroyed, when the session is closed. Handlers run
+/// on the session's thread. Calls may come from any thread, but one at a time.
 ///
-/// A call that fails ends the session, and all later ones return the same error, unless the error
-/// is errc::bad_reply for the value of a result, errc::arguments_too_large or
-/// errc::session_in_use: calls may come from any thread, but one at a time.
+/// A call that fails ends the session, and all later calls return the same error. Three errors do
+/// not end it: errc::bad_reply for the value of a result, errc::arguments_too_large and
+/// errc::session_in_use.
 ///
 /// Example: `virtine::session fast(square); int nine = fast(3);`
 template <class Sig, class Entry, class Policy = deny_all>
@@ -173,9 +172,9 @@ class session<R(A...), Named, Policy>
   using session_target = detail::session_target<detail::caller<R(A...), Named, Policy>, R, A...>;
 
  public:
-  /// Opens a session on a machine of `fn`'s pool, with its policy. If that fails, each call says
-  /// why. Its destructor closes the session; that takes as long as a call, or a tenth of a second
-  /// if the guest does not answer.
+  /// Opens a session on a machine of `fn`'s pool, with its policy. If that fails, each call returns
+  /// the error. The destructor closes the session. That takes as long as a call, or a tenth of a
+  /// second if the guest does not answer.
   explicit session(const virtine_fn<R(A...), Named, Policy>& fn) : target_(fn.target()) {}
   session(const session&) = delete;
   session& operator=(const session&) = delete;

@@ -1,7 +1,7 @@
 // VIRTINE: marks a function of an ordinary source file, which then runs in a virtual machine. The
 // file is compiled twice: by virtine-cc, which makes an image of the marked functions and what they
-// call, and by the host's compiler, to which the body is only a type.
-// Knows nothing of how a call is made. docs/guide.md has the build.
+// call, and by the host's compiler, to which the body is only a type. docs/guide.md describes the
+// build.
 // SPDX-License-Identifier: MIT
 #pragma once
 
@@ -33,11 +33,10 @@ struct any_policy {
 };
 }  // namespace detail
 
-/// What VIRTINE declares: a function whose calls run in virtual machines, as those of the
-/// virtine_fn of the same signature that it uses, with a policy that denies all. All uses in the
-/// process share that one, which is made at the first call.
+/// What VIRTINE declares: a function whose calls run in virtual machines, with a policy that denies
+/// all. All its uses in the process share one virtine_fn and its pool, made at the first call.
 ///
-/// For another policy or a pool of your choice make a virtine_fn of it:
+/// For another policy or pool, make a virtine_fn of it:
 /// `virtine::virtine_fn fn{square, policy}; fn(3);`
 template <class Sig, class Entry>
 class virtine_function;
@@ -51,7 +50,7 @@ class virtine_function<R(A...), Entry>
       public detail::callable<virtine_function<R(A...), Entry>,
                               detail::caller<R(A...), Entry, deny_all>, R, A...> {
  public:
-  /// Returns the pool that the calls of this function take their machines from, in all uses.
+  /// Returns the pool of this function, which all its uses in the process share.
   [[nodiscard]] static auto& pool() { return function().pool(); }
 
   // Of callable.
@@ -73,8 +72,8 @@ virtine_fn(const virtine_function<Sig, Entry>&, pool<Image>&, Policy = {})
 
 namespace detail {
 
-/// A marked function whose plain calls run its body right here: within the guest, where marked
-/// functions call each other and themselves, and in programs to be debugged.
+/// A marked function whose plain calls run its body in place: within the guest, where marked
+/// functions call each other and themselves, and in host programs that are built to be debugged.
 template <class Sig, class Entry, auto Body>
 class native;
 
@@ -105,9 +104,9 @@ class native<R(A...), Entry, Body> : public virtine_function<R(A...), Entry> {
 // nothing calls.
 
 /// Marks a function: `VIRTINE(square, (int x) -> int) { return x * x; }` declares `square`, whose
-/// calls run in virtual machines (virtine::virtine_function). The result's type has to be written.
-/// The file includes, before that, the header that virtine-cc makes of it, and does not compile
-/// without. docs/guide.md says how a build keeps the two in step.
+/// calls run in virtual machines (virtine::virtine_function). The result type must be written.
+/// Include the header that virtine-cc makes of the file before the first use; without it the file
+/// does not compile. docs/guide.md says how a build keeps file and header in step.
 #define VIRTINE(function, ...)                                                               \
   [[maybe_unused]] static inline auto virtine_body_##function __VA_ARGS__;                   \
   namespace {                                                                                \

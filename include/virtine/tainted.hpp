@@ -1,5 +1,4 @@
-// tainted<T>: a value that a guest gave, which nothing may use before it was looked at.
-// Knows nothing of where it came from.
+// tainted<T>: a value that a guest gave, which must be checked before use.
 // SPDX-License-Identifier: MIT
 #pragma once
 
@@ -11,21 +10,21 @@
 namespace virtine {
 
 /// Holds a value chosen by a guest. There is no conversion to T: call verify() with a function that
-/// decides what becomes of it. A view into guest memory stays valid, and unchanged by the guest,
-/// until the hypercall handler returns; copy what is to be kept.
+/// checks the value. A view into guest memory stays valid and unchanged until the hypercall handler
+/// returns; copy what you keep.
 template <class T>
 class tainted {
  public:
   explicit tainted(T raw) : raw_(std::move(raw)) {}
 
-  /// Returns `verifier(value)`; what the verifier returns is what the host goes on with.
+  /// Returns `verifier(value)`.
   template <class Verifier>
   auto verify(Verifier&& verifier) const {
     return std::forward<Verifier>(verifier)(raw_);
   }
 
-  /// Returns the value as the guest gave it. `reason` is a literal that tells a reviewer why any
-  /// value is harmless here.
+  /// Returns the value unchecked. `reason` is a literal that tells a reviewer why every value is
+  /// harmless here.
   template <std::size_t N>
   const T& unverified_because(const char (&reason)[N]) const {
     static_assert(N > 8, "Give a reason that a reviewer can check.");

@@ -17,17 +17,21 @@
 
 namespace virtine {
 
-/// Names a function and its entry; virtine_fn can be made of it instead of types.
+/// Names a function's type and its entry, from which a virtine_fn can be made without naming types.
 template <class Sig, class Entry>
 struct function_entry {};
 
-/// A function that runs in a virtual machine. `Sig` is its type, `Entry` a generated entry or an
-/// image with a single one, `Policy` the type of the policy that serves its hypercalls.
+/// A function that runs in a virtual machine. `Sig` is its type. `Entry` is a generated entry, or
+/// an image with a single one. `Policy` is the type of the policy that serves its requests.
 ///
 /// Each call runs on a machine whose state is that of the image's snapshot, whatever earlier calls
-/// did. Calls may be made from any number of threads. The arguments are copied in, outputs (spans
-/// of non-const elements) are copied back when all went well. Costs one KVM_RUN on a machine that
-/// was used before, and the creation of a machine, about twenty times that, if none is idle.
+/// did. Any number of threads may call. Arguments are copied in. Outputs (spans of non-const
+/// elements) are copied back if the call succeeds. A call costs one KVM_RUN on a machine that was
+/// used before. If no machine is idle, it costs the creation of one, which is about twenty times as
+/// much. It ends after ten seconds or a million hypercalls, unless call_options say otherwise.
+///
+/// The first call creates a machine, runs the image's initialiser, and starts a thread that watches
+/// deadlines.
 ///
 /// Example: `virtine::virtine_fn<int(int), guests::square> square; int nine = square(3);`
 template <class Sig, class Entry, class Policy = deny_all>
@@ -37,7 +41,7 @@ class virtine_fn {
                 "Write the result and, in parentheses, the arguments: int(int).");
 };
 
-/// `noexcept` is part of a function's type and says nothing of a call.
+/// The same for a `noexcept` function type, whose `noexcept` says nothing of the call.
 template <class R, class... A, class Entry, class Policy>
 class virtine_fn<R(A...) noexcept, Entry, Policy> : public virtine_fn<R(A...), Entry, Policy> {
   using virtine_fn<R(A...), Entry, Policy>::virtine_fn;
@@ -54,8 +58,8 @@ class virtine_fn<R(A...), Named, Policy>
  public:
   using image = typename caller::image;
 
-  /// Uses a pool of its own, which does as `options` say. Opens nothing yet; the first call may fail
-  /// with errc::no_kvm.
+  /// Uses a pool of its own with these options. Opens nothing yet; the first call may fail with
+  /// errc::no_kvm.
   virtine_fn() requires std::is_default_constructible_v<Policy> : virtine_fn(Policy{}) {}
   explicit virtine_fn(Policy policy, pool_options options = {})
       : caller_(new caller(options, std::move(policy)), unless_abandoned) {}
@@ -64,22 +68,17 @@ class virtine_fn<R(A...), Named, Policy>
   explicit virtine_fn(virtine::pool<image>& pool, Policy policy = {})
       : caller_(new caller(pool, std::move(policy)), unless_abandoned) {}
 
-  explicit virtine_fn(function_entry<R(A...), Named>, Policy policy = {},
-                      pool_options options = {})
+  explicit virtine_fn(function_entry<R(A...), Named>, Policy policy = {}, pool_options options = {})
       : virtine_fn(std::move(policy), options) {}
   virtine_fn(function_entry<R(A...), Named>, virtine::pool<image>& pool, Policy policy = {})
       : virtine_fn(pool, std::move(policy)) {}
 
-  /// Returns how often calls have used the policy, and what it denied them. Copies of the function
-  /// count together.
-  [[nodiscard]] virtine::policy_usage policy_usage() const {
-    return caller_->policy().usage();
-  }
+  /// Returns how often calls have used the policy, and what it denied. Copies of the function count
+  /// together.
+  [[nodiscard]] virtine::policy_usage policy_usage() const { return caller_->policy().usage(); }
 
   /// Returns the pool that calls take their machines from.
-  [[nodiscard]] virtine::pool<image>& pool() const {
-    return caller_->pool();
-  }
+  [[nodiscard]] virtine::pool<image>& pool() const { return caller_->pool(); }
 
   // Of callable, and of sessions and debuggers of this function.
   [[nodiscard]] const std::shared_ptr<caller>& target() const { return caller_; }
