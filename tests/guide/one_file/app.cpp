@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: MIT
 // clang-format off
 #include <iostream>
-#include <virtine/posix.hpp>
+#include <virtine/posix.hpp>     // for posix::minimal()
 #include <virtine/virtine.hpp>
 #include "app.guest.hpp"  // virtine-cc makes it of this file, app.cpp
 
