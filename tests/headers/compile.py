@@ -46,7 +46,7 @@ def main():
                         for path in root.rglob("*.hpp"))
     names, flags = {
         "host": (everything, []),
-        "guest": (layers.RANKS[layers.FREESTANDING].split(), GUEST),
+        "guest": (layers.freestanding(everything), GUEST),
         "no-exceptions": (["virtine"], ["-fno-exceptions"]),
     }[given.how]
     names = [name for name in names if name not in given.without]

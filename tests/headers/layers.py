@@ -35,6 +35,8 @@ LAYERS = [
     "session single_source function snapshot_file",
     "virtine gdb format",
 ]
+# The last line of what guests include.
+LAST_FREESTANDING = "guest"
 # Included by users only.
 LEAVES = {"format", "gdb", "guest", "virtine"}
 
@@ -62,6 +64,13 @@ def cycles(headers):
 
     for name in sorted(headers):
         yield from visit(name, [])
+
+
+def freestanding(headers):
+    """Returns those of the names `headers` that guests include."""
+    last = LAYERS.index(LAST_FREESTANDING)
+    units = {unit for line in LAYERS[:last + 1] for unit in line.split()}
+    return [name for name in headers if unit_of(name) in units]
 
 
 def problems(headers):
