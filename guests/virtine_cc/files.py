@@ -34,6 +34,9 @@ def check_unchanged(paths, since):
     """Fails if a file was changed after the time `since`, in nanoseconds. Asks for the time that no
     program can set."""
     for path in dict.fromkeys(paths):
+        if not os.path.exists(path):  # Clang writes / for \ in names.
+            raise Failure(f"virtine-cc and --depfile cannot name {os.fsdecode(path)!r}, which is not "
+                          "there; if a file has a backslash in its name, rename it")
         if os.stat(path).st_ctime_ns > since:
             raise Failure(f"{path} was changed while it was read; run virtine-cc again")
 

@@ -197,7 +197,7 @@ class Header(Case):
             static_assert(virtine::guest_image<guests::math>);
             static_assert(!virtine::single_entry_image<guests::math>);
             static_assert(guests::math::sum::signature ==
-                          virtine::signature<long(std::span<const int>)>);
+                          virtine::detail::signature<long(std::span<const int>)>);
             static_assert(guests::math::description.imports.size() == 1);
             static_assert(guests::square::description.segments[0].address == 0x20000);
             static_assert(guests::fib::description.memory_size == 65536);

@@ -389,3 +389,30 @@ TEST_CASE("limits are of one call, not of the function", "[calls]") {
   CHECK(limited.try_call(3).value() == 4);
   CHECK(next(4) == 5);
 }
+
+TEST_CASE("a function of any image and policy can be held as one type", "[calls]") {
+  std::vector<function<int(int)>> all;
+  {
+    // What is held shares the calls, pool and policy of what it was made of.
+    const virtine_fn<int(int), guests::square> square;
+    all.emplace_back(square);
+    CHECK(square(2) == 4);
+  }
+  const function<int(int)> held = all.front();
+  CHECK(held(3) == 9);
+  CHECK(*held.try_call(4) == 16);
+  CHECK(held.async(5).get() == 25);
+  const std::array numbers{1, 2, 3};
+  const auto each = held.each(numbers);
+  REQUIRE(each.size() == 3);
+  CHECK(*each[2] == 9);
+  CHECK(held.together(numbers).value() == std::vector{1, 4, 9});
+  const auto limited = held.with({.timeout = 0ns});
+  CHECK(limited.try_call(1).error().code == errc::timed_out);
+  CHECK(limited.together(numbers).error().job == 0);
+}
+
+TEST_CASE("what with() returns can be kept", "[calls]") {
+  const auto kept = virtine_fn<int(int), guests::square>{}.with({.timeout = 10s});
+  CHECK(kept(6) == 36);
+}

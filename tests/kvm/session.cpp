@@ -414,3 +414,18 @@ TEST_CASE("a child of fork closes its parent's session and leaves threads of its
 }
 
 #endif
+
+TEST_CASE("a session takes many jobs as any function does", "[session]") {
+  job_fn<int(int), jobs::exchange> exchange(unasked);
+  {
+    const session s(exchange);
+    const std::array numbers{1, 2, 3};
+    const auto each = s.each(numbers);
+    REQUIRE(each.size() == 3);
+    for (const auto& one : each) CHECK(one.has_value());
+    CHECK(s.together(numbers).has_value());
+    CHECK(s.with({.timeout = 0ns}).try_call(1).error().code == errc::timed_out);
+    CHECK(s.try_call(1).has_value());
+  }
+  CHECK(exchange.pool().size() == 1);
+}
