@@ -7,7 +7,7 @@
 #include <virtine/abi/frame.hpp>
 
 #ifdef VALID
-virtine::frame<std::optional<virtine::bytes<32>>(int)> frame;
+virtine::detail::frame<std::optional<virtine::bytes<32>>(int)> frame;
 #else
-virtine::frame<std::optional<std::string>(int)> frame;
+virtine::detail::frame<std::optional<std::string>(int)> frame;
 #endif

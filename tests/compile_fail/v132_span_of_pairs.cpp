@@ -7,7 +7,7 @@
 #include <virtine/abi/frame.hpp>
 
 #ifdef VALID
-virtine::frame<int(std::pair<int, int>)> frame;
+virtine::detail::frame<int(std::pair<int, int>)> frame;
 #else
-virtine::frame<int(std::span<const std::pair<int, int> >)> frame;
+virtine::detail::frame<int(std::span<const std::pair<int, int> >)> frame;
 #endif

@@ -16,4 +16,4 @@ struct virtine::valid_reply<pixel> {
 };
 #endif
 
-virtine::frame<pixel(int)> frame;
+virtine::detail::frame<pixel(int)> frame;
