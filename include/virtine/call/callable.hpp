@@ -31,6 +31,19 @@ void make_room(std::vector<result<R>>& results, std::size_t count) {
 #endif
 }
 
+/// Returns what `call(arguments...)` returns for each of the jobs of a function of A....
+template <class R, class... A, class Jobs, class Call>
+std::vector<result<R>> for_each_job(Jobs& jobs, const Call& call) {
+  static_cast<void>(check_job<std::ranges::range_reference_t<Jobs>, A...>{});
+  std::vector<result<R>> results;
+  if constexpr (std::ranges::sized_range<Jobs>) make_room(results, std::ranges::size(jobs));
+  for (auto&& job : jobs) {
+    if (results.size() == results.capacity()) make_room(results, 2 * results.size() + 1);
+    results.push_back(with_arguments<A...>(job, call));
+  }
+  return results;
+}
+
 /// What makes calls of one signature, whatever it is.
 template <class R, class... A>
 class callee {
@@ -42,15 +55,8 @@ class callee {
   /// Calls once for each job; one that fails does not stop the others.
   template <class Jobs>
   std::vector<result<R>> call_each(const call_options& options, Jobs& jobs) {
-    static_cast<void>(check_job<std::ranges::range_reference_t<Jobs>, A...>{});
-    std::vector<result<R>> results;
-    if constexpr (std::ranges::sized_range<Jobs>) make_room(results, std::ranges::size(jobs));
-    for (auto&& job : jobs) {
-      if (results.size() == results.capacity()) make_room(results, 2 * results.size() + 1);
-      results.push_back(with_arguments<A...>(
-          job, [&](const A&... arguments) -> result<R> { return call(options, arguments...); }));
-    }
-    return results;
+    return for_each_job<R, A...>(
+        jobs, [&](const A&... arguments) -> result<R> { return call(options, arguments...); });
   }
 
   /// Calls once for each job until one fails.

@@ -77,21 +77,15 @@ class caller<R(A...), Named, Policy> final : public async_callee<R, A...> {
 
   template <class Jobs>
   std::vector<result<R>> call_each(const call_options& options, Jobs& jobs) {
-    static_cast<void>(check_job<std::ranges::range_reference_t<Jobs>, A...>{});
-    std::vector<result<R>> results;
-    if constexpr (std::ranges::sized_range<Jobs>) make_room(results, std::ranges::size(jobs));
     std::optional<lease> lent;
     std::size_t used = 0;
-    for (auto&& job : jobs) {
-      if (results.size() == results.capacity()) make_room(results, 2 * results.size() + 1);
-      results.push_back(with_arguments<A...>(job, [&](const A&... arguments) -> result<R> {
-        const marshaller marshalled(arguments...);
-        auto limits = ready(lent, used, options.timeout, options);
-        if (!limits) return limits.error();
-        used = marshalled.used();
-        return call_on(*lent, marshalled, *limits, options.hypercalls);
-      }));
-    }
+    auto results = for_each_job<R, A...>(jobs, [&](const A&... arguments) -> result<R> {
+      const marshaller marshalled(arguments...);
+      auto limits = ready(lent, used, options.timeout, options);
+      if (!limits) return limits.error();
+      used = marshalled.used();
+      return call_on(*lent, marshalled, *limits, options.hypercalls);
+    });
     if (lent) lent->give_back(used);
     return results;
   }
