@@ -62,9 +62,7 @@ void encode(std::byte* to, const T& value) {
     alignas(T) std::byte copy[sizeof(T)];
     std::memcpy(copy, &value, sizeof(T));
     // Sound: T is trivially copyable, so the memcpy began the lifetime of a T in `copy`.
-    // Else a check has failed already, with a message of its own.
-    if constexpr (std::is_trivially_copyable_v<T>)
-      __builtin_clear_padding(reinterpret_cast<T*>(copy));
+    __builtin_clear_padding(reinterpret_cast<T*>(copy));
     std::memcpy(to, copy, sizeof(T));
 #else
     static_assert(

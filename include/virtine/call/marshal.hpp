@@ -23,8 +23,23 @@ namespace virtine::detail {
 template <class Sig>
 class marshaller;
 
+/// Stands for the marshaller of a signature that check_signature refuses, so that the refusal is
+/// the only message.
+template <class R, class... A>
+requires(!is_acceptable<R(A...)>) class marshaller<R(A...)> {
+ public:
+  explicit marshaller(const A&...) {}
+  [[nodiscard]] static std::size_t used() { return 0; }
+  [[nodiscard]] static std::size_t reply_size() { return 0; }
+  [[nodiscard]] static std::size_t max_reply_size(std::size_t) { return 0; }
+  static result<void> write(std::span<std::byte>, guest_address) { return error{}; }
+  static result<R> read(std::span<const std::byte>) { return error{}; }
+  static result<R> read(std::span<const std::byte>, std::span<const std::byte>) { return error{}; }
+};
+
 /// Holds the arguments of one call while it runs.
 template <class R, class... A>
+requires is_acceptable<R(A...)>
 class marshaller<R(A...)> {
   using layout = frame<R(A...)>;
   using indices = std::index_sequence_for<A...>;
