@@ -157,20 +157,25 @@ class policy : detail::check_parts<Parts...> {
   using known = detail::grant_list<list>;
   using server = typename known::server;
   static constexpr std::size_t count = std::tuple_size_v<list>;
+#ifdef __cpp_exceptions
+  static constexpr bool may_be_constructed = true;
+#else
+  static constexpr bool may_be_constructed = !known::checked_at_run_time;  // Else by try_policy().
+#endif
 
  public:
   /// What a call, session or batch has open. Made anew, and empty, for each.
   using call_state = typename server::state;
 
-  policy() requires std::is_default_constructible_v<list> { add_all(); }
-  explicit policy(Parts... parts) requires(sizeof...(Parts) > 0 && !known::checked_at_run_time)
-      : policy(unchecked{}, std::move(parts)...) {}
-#ifdef __cpp_exceptions
-  explicit policy(Parts... parts) requires(sizeof...(Parts) > 0 && known::checked_at_run_time)
-      : policy(unchecked{}, std::move(parts)...) {
-    check().value();
+  policy() requires std::is_default_constructible_v<list> {
+    add_all();
   }
+  explicit policy(Parts... parts) requires(sizeof...(Parts) > 0 && may_be_constructed)
+      : policy(unchecked{}, std::move(parts)...) {
+#ifdef __cpp_exceptions
+    if constexpr (known::checked_at_run_time) check().value();
 #endif
+  }
 
   /// Returns whether the policy allows the hypercall of this number.
   static constexpr bool allows(std::uint32_t number) {
