@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -11,18 +12,29 @@
 #include <virtine/abi/checks.hpp>
 #include <virtine/abi/frame.hpp>
 #include <virtine/abi/signature.hpp>
+#include <virtine/abi/user64.hpp>
 #include <virtine/image.hpp>
 
 namespace virtine::detail {
 
-/// Stands for an entry that was refused, so that the refusal is the only message.
-struct no_image {
+inline constexpr std::array stand_in_segments{segment{.address = x86::image_base,
+                                                      .memory_size = 4096,
+                                                      .content = {},
+                                                      .writable = false,
+                                                      .executable = true}};
+
+/// An image that nothing can run. It stands for the real one where a file is compiled to make that,
+/// and where there is none, so that this is told in one message.
+struct stand_in_image {
   static constexpr int format = image_format;
-  static constexpr image_description description{.mode = x86::cpu_mode::real16};
+  static constexpr image_description description{
+      .name = "", .segments = stand_in_segments, .arguments_size = 1 << 20, .stack_size = 4096};
 };
+
+/// Stands for an entry that was refused, so that the refusal is the only message.
 struct no_entry {
   using type = no_entry;
-  using image = no_image;
+  using image = stand_in_image;
   static constexpr std::uint64_t address = 0;
   static constexpr std::string_view signature{};
   static constexpr const char* name = "";

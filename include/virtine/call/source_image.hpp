@@ -11,7 +11,7 @@
 #include <utility>
 
 #include <virtine/abi/signature.hpp>
-#include <virtine/abi/user64.hpp>
+#include <virtine/call/entry_checks.hpp>
 #include <virtine/image.hpp>
 #include <virtine/machine/digest.hpp>
 
@@ -54,20 +54,6 @@ constexpr bool can_be_one_file(std::string_view path, std::string_view other) {
   return path.ends_with(other) &&
          (path.size() == other.size() || path[path.size() - other.size() - 1] == '/');
 }
-
-inline constexpr std::array stand_in_segments{segment{.address = x86::image_base,
-                                                      .memory_size = 4096,
-                                                      .content = {},
-                                                      .writable = false,
-                                                      .executable = true}};
-
-/// An image that nothing can run. It stands for the real one where a file is compiled to make that,
-/// and where there is none, so that this is told in one message.
-struct stand_in_image {
-  static constexpr int format = image_format;
-  static constexpr image_description description{
-      .name = "", .segments = stand_in_segments, .arguments_size = 1 << 20, .stack_size = 4096};
-};
 
 template <class Sig, class Image = stand_in_image>
 struct stand_in_entry {
