@@ -44,11 +44,14 @@ class virtine_function;
 template <class R, class... A, class Entry>
 class virtine_function<R(A...), Entry>
     : public function_entry<R(A...), Entry>,
-      detail::check_source<Entry>,
-      detail::check_signature<R(A...)>,
-      detail::check_entry<R(A...), Entry, detail::any_policy>,
       public detail::callable<virtine_function<R(A...), Entry>,
-                              detail::caller<R(A...), Entry, deny_all>, R, A...> {
+                              detail::caller<R(A...), Entry, deny_all>, R, A...>,
+      detail::check_signature<R(A...)>,
+      detail::check_entry<R(A...), Entry, detail::any_policy> {
+  // No base: of a class with a base that fails clang leaves out all bases, and misses their
+  // members.
+  static_assert(sizeof(detail::check_source<Entry>) > 0);
+
  public:
   /// Returns the pool of this function, which all its uses in the process share.
   [[nodiscard]] static auto& pool() { return function().pool(); }
