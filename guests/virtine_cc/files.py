@@ -62,10 +62,6 @@ def quote(path, special):
 def depfile_text(out, dependencies):
     """Returns a rule for make and ninja, as bytes."""
     unique = dict.fromkeys(map(os.fsdecode, dependencies))
-    for path in unique:
-        if not os.path.exists(path):  # Clang writes / for \ in names.
-            raise Failure(f"--depfile cannot name {path!r}, which is not there; if a file has a "
-                          "backslash in its name, rename it")
     words = [quote(out, "%=&"), *(quote(path, "") for path in unique)]
     return os.fsencode(f"{words[0]}: \\\n  " + " \\\n  ".join(words[1:]) + "\n")
 
