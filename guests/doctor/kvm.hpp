@@ -18,11 +18,11 @@
 #include <variant>
 
 #include <guests/square.hpp>
+#include <virtine/bare_machine.hpp>
 #include <virtine/kvm/capability.hpp>
 #include <virtine/kvm/system.hpp>
 #include <virtine/machine/guest_cpu.hpp>
 #include <virtine/os/fd.hpp>
-#include <virtine/bare_machine.hpp>
 #include <virtine/virtine.hpp>
 
 #include "processor.hpp"

@@ -26,7 +26,8 @@ struct small_image {
     static constexpr const char* name = "digest";
     static constexpr std::uint64_t address = 0x20000;
 #ifdef VALID
-    static constexpr std::string_view signature = virtine::detail::signature<int(std::span<const char>)>;
+    static constexpr std::string_view signature =
+        virtine::detail::signature<int(std::span<const char>)>;
 #else
     static constexpr std::string_view signature = virtine::detail::signature<int(block)>;
 #endif

@@ -31,10 +31,10 @@
 #include <guests/predicate/predicate.hpp>
 #include <guests/sieve.hpp>
 #include <guests/sum.hpp>
-#include <virtine/gdb.hpp>
 #include <virtine/bare_machine.hpp>
-#include <virtine/snapshot_file.hpp>
+#include <virtine/gdb.hpp>
 #include <virtine/posix.hpp>
+#include <virtine/snapshot_file.hpp>
 #include <virtine/virtine.hpp>
 #ifdef VIRTINE_GUIDE_RUST
 #include <guests/rust_sum.hpp>

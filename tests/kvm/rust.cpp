@@ -83,7 +83,7 @@ void check_panic(const result<T>& outcome, std::string_view function) {
 
 TEST_CASE("Rust functions take and give values", "[rust]") {
   guest_function<double(std::int8_t, std::uint64_t, float, bool, std::int16_t, double, std::size_t),
-           rusty::all_kinds>
+                 rusty::all_kinds>
       all_kinds;
   CHECK(all_kinds(std::int8_t{-1}, 20U, 0.5F, true, std::int16_t{-300}, 0.25, 4000U).value() ==
         3720.75);

@@ -28,9 +28,9 @@
 #include <guests/jobs.hpp>
 #include <guests/prepared.hpp>
 #include <guests/spins.hpp>
+#include <virtine/bare_machine.hpp>
 #include <virtine/gdb.hpp>
 #include <virtine/posix.hpp>
-#include <virtine/bare_machine.hpp>
 #include <virtine/snapshot_file.hpp>
 #include <virtine/virtine.hpp>
 
