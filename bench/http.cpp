@@ -66,7 +66,7 @@ class served {
  public:
   explicit served(Handler handler)
       : listener_(http::listen_at("127.0.0.1", port_)),
-        loop_(listener_.get(), stop_.get(), std::move(handler), {.backoff = std::chrono::hours(1)}),
+        loop_(listener_.get(), stop_.get(), std::move(handler), {.timeout = std::chrono::hours(1)}),
         thread_([this] { loop_.run(); }) {}
   ~served() {
     const std::uint64_t one = 1;

@@ -22,9 +22,9 @@ __lsan_is_turned_off() {  // NOLINT(bugprone-reserved-identifier)
 }
 
 /// Runs `body` in a child process and returns what it does, 128 + the signal that ended it, or 255
-/// for a child that has not ended after `backoff`.
+/// for a child that has not ended after `limit`.
 template <class Body>
-int in_child(Body body, std::chrono::seconds backoff = std::chrono::seconds(120)) {
+int in_child(Body body, std::chrono::seconds limit = std::chrono::seconds(120)) {
   const pid_t child = ::fork();
   if (child == 0) {
     is_child = true;
@@ -35,7 +35,7 @@ int in_child(Body body, std::chrono::seconds backoff = std::chrono::seconds(120)
     const pid_t ended = ::waitpid(child, &status, WNOHANG);
     REQUIRE(ended >= 0);
     if (ended == child) break;
-    if (std::chrono::steady_clock::now() - begin > backoff) {
+    if (std::chrono::steady_clock::now() - begin > limit) {
       ::kill(child, SIGKILL);
       ::waitpid(child, &status, 0);
       return 255;

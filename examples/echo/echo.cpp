@@ -60,9 +60,9 @@ template <class Image>
       continue;
     }
     // A client that says nothing, or takes nothing, must not keep the others waiting for ever.
-    const timeval backoff{.tv_sec = 5, .tv_usec = 0};
-    ::setsockopt(link.get(), SOL_SOCKET, SO_RCVTIMEO, &backoff, sizeof backoff);
-    ::setsockopt(link.get(), SOL_SOCKET, SO_SNDTIMEO, &backoff, sizeof backoff);
+    const timeval timeout{.tv_sec = 5, .tv_usec = 0};
+    ::setsockopt(link.get(), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
+    ::setsockopt(link.get(), SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
     try {
       for (echo::milestones made = echo(link.get()); made.size > 0; made = echo(link.get())) {
         std::printf(

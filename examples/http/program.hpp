@@ -42,7 +42,7 @@ struct program_options {
 };
 
 inline constexpr const char* usage =
-    "usage: %s [--address IPV4] [--port N] [--threads N] [--backoff MILLISECONDS] DIRECTORY\n";
+    "usage: %s [--address IPV4] [--port N] [--threads N] [--timeout MILLISECONDS] DIRECTORY\n";
 
 /// Returns the number that `text` is, in [least, most]. Throws std::invalid_argument.
 inline unsigned parse_number(std::string_view text, unsigned least, unsigned most) {
@@ -69,8 +69,8 @@ inline program_options parse_options(int argc, char** argv) {
       given.port = static_cast<std::uint16_t>(parse_number(argv[++i], 0, UINT16_MAX));
     } else if (word == "--threads") {
       given.threads = parse_number(argv[++i], 1, 1024);
-    } else if (word == "--backoff") {
-      given.loop.backoff = std::chrono::milliseconds(parse_number(argv[++i], 1, UINT32_MAX));
+    } else if (word == "--timeout") {
+      given.loop.timeout = std::chrono::milliseconds(parse_number(argv[++i], 1, UINT32_MAX));
     } else {
       throw std::invalid_argument(argv[i]);
     }

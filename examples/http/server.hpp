@@ -27,7 +27,7 @@ namespace http {
 struct loop_options {
   /// How long a client may take for a whole request, for taking some of a reply, and between
   /// requests.
-  std::chrono::milliseconds backoff = std::chrono::seconds(10);
+  std::chrono::milliseconds timeout = std::chrono::seconds(10);
   std::size_t connections = 1000;  ///< At one time; others wait to be accepted.
 };
 
@@ -134,7 +134,7 @@ class event_loop {
       }
       client& made = active_.emplace_back(std::move(socket));
       made.self = std::prev(active_.end());
-      made.until = now_ + options_.backoff;
+      made.until = now_ + options_.timeout;
       if (watch(EPOLL_CTL_ADD, made.link.socket(), EPOLLIN, &made)) {
         take_up(made);
       } else {
@@ -209,7 +209,7 @@ class event_loop {
       return false;
     }
     of.attempts = 0;
-    of.until = now_ + options_.backoff;
+    of.until = now_ + options_.timeout;
     active_.splice(active_.end(), active_, of.self);
     const bool blocked = of.link.has_output();
     const std::uint32_t events = blocked ? EPOLLOUT : EPOLLIN;
@@ -256,7 +256,7 @@ class event_loop {
   int listener_;
   Handler handler_;
   loop_options options_;
-  // Both in the order of their deadlines, since all in one list have the same backoff.
+  // Both in the order of their deadlines, since all in one list have the same timeout.
   std::list<client> active_;
   std::list<client> ending_;
   std::vector<epoll_event> events_;

@@ -250,7 +250,7 @@ def check_changes(server):
 
 def check_crowd(program):
     """More connections than there are descriptors for wait until others are closed."""
-    with serving(program, "--threads", "1", "--patience", "1500", limit=200) as server:
+    with serving(program, "--threads", "1", "--timeout", "1500", limit=200) as server:
         fill(server.directory)
         idle = [server.connect() for _ in range(150)]
         try:
@@ -314,7 +314,7 @@ def check_clients(server):
 
 
 def main(program):
-    with serving(program, "--threads", "2", "--patience", "1500") as server:
+    with serving(program, "--threads", "2", "--timeout", "1500") as server:
         fill(server.directory)
         server.wait_for_validators("text.txt")
         for check in (check_files, check_bad, check_kept, check_clients, check_slow, check_changes):
