@@ -82,7 +82,8 @@ def examine(program, capabilities, *arguments):
             assert not missing, f"{title} lacks {missing}"
     texts = [(name, value) for section in told.values() if isinstance(section, dict)
              for name, value in section.items() if isinstance(value, str)]
-    assert not [pair for pair in texts if pair[1].isdecimal()], f"numbers as texts in {texts}"
+    numbers = [pair for pair in texts if re.fullmatch(r"0|[1-9]\d*", pair[1])]  # Not 0666, rights.
+    assert not numbers, f"numbers as texts: {numbers}"
     assert told["works"] is (done.returncode == 0), told["works"]
     assert re.fullmatch(r"\d+\.\d+\.\d+", told["virtine"]), told["virtine"]
 

@@ -18,6 +18,7 @@ int main(int argc, char** argv) {
     }
     const http::directory files(given.directory);
     virtine::pool<guests::http_planted> pool{{.max = given.threads}};
+    pool.warm_up(given.threads).value();
     http::serve(given, [&] { return http::isolated<guests::http_planted>(pool, files); });
   });
 }
