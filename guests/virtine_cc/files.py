@@ -59,6 +59,17 @@ def quote(path, special):
     return re.sub(r"([ #:])", r"\\\1", path.replace("$", "$$"))
 
 
+def check_depfile(depfile, out):
+    """Fails if images of one name in several folders would have one depfile. Meson's generators name
+    it after the source alone; ninja then takes what one image depends on for another's, or finds
+    nothing, and builds no image again."""
+    folder, name = os.path.split(os.path.abspath(depfile))
+    below, made = os.path.split(os.path.abspath(out))
+    if name.split(".")[0] == made.split(".")[0] and below.startswith(os.path.join(folder, "")):
+        raise Failure(f"--depfile {depfile} could be that of each {made} in the folders below; put it "
+                      f"beside {out}: in Meson by a custom_target instead of preserve_path_from")
+
+
 def depfile_text(out, dependencies):
     """Returns a rule for make and ninja, as bytes."""
     unique = dict.fromkeys(map(os.fsdecode, dependencies))

@@ -18,7 +18,7 @@ from .disassemble import disassemble
 from .elf import Object
 from .explain import ARCHIVES, SOURCES, explain, origin_of
 from .failure import Failure
-from .files import check_arguments, check_unchanged, depfile_text
+from .files import check_arguments, check_depfile, check_unchanged, depfile_text
 from .header import render
 from .image import ENTRY_PREFIX, FLUSHING_PREFIX, Image
 from .imports import imports_of
@@ -182,6 +182,8 @@ def run(program, arguments):
     with Outputs(given.sources) as outputs:
         out = outputs.add(given.out)
         depfile = outputs.add(given.depfile) if given.depfile else None
+        if depfile and depfile.is_file:
+            check_depfile(given.depfile, given.out)
         with workspace() as directory:
             compiler = Compiler(options, installation, directory, since)
             status = (compile_only if given.compile_only else build)(compiler, outputs, out, depfile)

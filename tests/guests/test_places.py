@@ -325,6 +325,19 @@ class Names(Case):
             self.assertFalse((self.work / out).exists())
             self.build("--name", "a", "a.cpp", out)  # It is only make that cannot be told.
 
+    def test_images_of_one_name_have_no_depfile_in_common(self):
+        self.write("a.cpp", SQUARE)
+        (self.work / "b" / "c").mkdir(parents=True)
+        for out, depfile in (("b/a.hpp", "a.hpp.d"), ("b/a.hpp", "a.d"), ("b/c/a.hpp", "./b/a.hpp.d"),
+                             ("b/../b/a.hpp", f"{self.work}/a.hpp.d")):
+            done = self.run_cc("a.cpp", "--depfile", depfile, "-o", out)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("could be that of each a.hpp in the folders below", done.stderr)
+            self.assertFalse((self.work / out).exists() or (self.work / depfile).exists())
+        for out, depfile in (("b/a.hpp", "b/a.hpp.d"), ("b/a.hpp", "b.a.hpp.d"), ("a.hpp", "b/a.hpp.d"),
+                             ("b/a.hpp", "/dev/null")):
+            self.build("--depfile", depfile, "a.cpp", out)
+
     def test_control_characters_are_refused(self):
         for name in ("a\nb.cpp", "a\rb.cpp", "a\x1b[31mb.cpp", "a\x7f.cpp", "a\tb.cpp"):
             path = self.write(name, SQUARE)

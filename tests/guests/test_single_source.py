@@ -36,7 +36,7 @@ class SingleSource(Case):
     def image(self, text, *options, name="app.cpp"):
         """Builds <guests/app.hpp> of a file and returns its text."""
         self.write(name, text)
-        return self.build(*options, "--depfile", "app.d", name, "guests/app.hpp")
+        return self.build(*options, "--depfile", "guests/app.d", name, "guests/app.hpp")
 
     def refused(self, text, *says):
         self.write("app.cpp", text)

@@ -118,32 +118,35 @@ def project(work, name):
 
 
 def prove(folder, build, builder):
-    """Builds and runs a project's programs, one with a guest in a file of its own and one with
-    guest and host in one file, twice; returns whether it found KVM."""
+    """Builds and runs a project's programs, then changes the sources of their guests, and builds and
+    runs them again; returns whether it found KVM."""
     must(*builder, cwd=folder)
-    found = [prove_program(folder, build, builder, *names)
-             for names in (("main", "guests/triple.cpp"), ("app", "app.cpp"))]
+    found = [prove_program(folder, build, builder, *names) for names in (
+        ("main", "guests/triple.cpp", "triple.hpp", [["42"], ["154"]]),
+        ("app", "app.cpp", "app.guest.hpp", [["42"], ["154"]]),
+        # Two guests with one name of their source; each has a header of its own.
+        ("two", "a/body.hpp", "a/app.guest.hpp", [["42", "42"], ["154", "42"]]),
+        ("two", "b/body.hpp", "b/app.guest.hpp", [["154", "42"], ["154", "154"]]))]
     if must(*builder, cwd=folder).count("Linking"):
         raise Failure("a build without a change built something")
     return all(found)
 
 
-def prove_program(folder, build, builder, program, source):
+def prove_program(folder, build, builder, program, source, header, answers):
     """Runs a program, changes the source of its guest, builds and runs it again."""
-    status, output = run(build / program, "42")
+    status, output = run(build / program, *answers[0])
     if status not in (0, SKIPPED):
-        raise Failure(f"{program} gave {output}instead of 42")
+        raise Failure(f"{program} gave {output}instead of {answers[0]}")
     guest = folder / source
-    name = guest.stem + (".hpp" if program == "main" else ".guest.hpp")
-    before = [path.read_text(encoding="utf-8") for path in build.rglob(name)]
+    before = [path.read_text(encoding="utf-8") for path in build.rglob(header)]
     guest.write_text(guest.read_text(encoding="utf-8").replace("n * 3", "n * 11"),
                      encoding="utf-8")
     must(*builder, cwd=folder)
-    if not before or [path.read_text(encoding="utf-8") for path in build.rglob(name)] == before:
+    if not before or [path.read_text(encoding="utf-8") for path in build.rglob(header)] == before:
         raise Failure(f"a change of {source} did not build its image again")
-    again, output = run(build / program, "154")
+    again, output = run(build / program, *answers[1])
     if again != status:
-        raise Failure(f"after a change of its guest {program} gave {output}instead of 154")
+        raise Failure(f"after a change of its guest {program} gave {output}instead of {answers[1]}")
     return status == 0
 
 

@@ -1,0 +1,16 @@
+// Marks a function that has the name of the other app.cpp's, and another body.
+// SPDX-License-Identifier: MIT
+#include "../two.hpp"
+
+#include <virtine/virtine.hpp>
+
+#include "b/app.guest.hpp"
+#include "body.hpp"
+
+VIRTINE(multiple, (int n) -> int) {
+  return body(n) + 1000;
+}
+
+virtine::result<int> b(int n) {
+  return multiple.try_call(n);
+}
