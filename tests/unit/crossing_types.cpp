@@ -3,24 +3,31 @@
 // SPDX-License-Identifier: MIT
 #include "catch.hpp"
 
+#include <any>
 #include <array>
 #include <atomic>
 #include <bitset>
+#include <charconv>
 #include <chrono>
 #include <complex>
+#include <coroutine>
 #include <cstddef>
 #include <cstdint>
 #include <ctime>
+#include <exception>
 #include <filesystem>
 #include <functional>
 #include <initializer_list>
 #include <iterator>
 #include <limits>
+#include <list>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <random>
 #include <ratio>
+#include <source_location>
 #include <span>
 #include <string>
 #include <string_view>
@@ -132,6 +139,19 @@ struct enum_behind_others {
 struct enum_of_bools {
   int number;
   verdict value;
+};
+struct enum_before_no_default {
+  loose value{};
+  no_default more;
+};
+struct enum_among_no_defaults {
+  no_default less[2];
+  loose value{};
+  no_default more;
+};
+struct no_defaults {
+  no_default less[2];
+  no_default more;
 };
 struct enum_checked {
   loose value{};
@@ -254,6 +274,70 @@ struct with_owner {
   std::string text;
 };
 
+/// A struct of one T.
+template <class T>
+struct struct_of {
+  T value;
+};
+/// A struct of several.
+template <class T>
+struct array_of {
+  T values[2][3];
+};
+template <class T>
+struct derived_from : T {
+  int more;
+};
+template <class T>
+class private_of {
+ public:
+  constexpr private_of() = default;
+  [[nodiscard]] const T& value() const { return value_; }
+
+ private:
+  T value_{};
+};
+class protected_pointer {
+ protected:
+  int* pointer_ = nullptr;
+};
+class privately_derived : protected_pointer {
+  [[maybe_unused]] int value_ = 0;
+};
+struct virtually_derived : virtual point {};
+struct with_virtual {
+  virtual int call() { return value; }
+  int value = 0;
+};
+class union_without_constexpr {
+ public:
+  union_without_constexpr() {}
+
+ private:
+  union {
+    int number_;
+    void* pointer_;
+  };
+};
+struct behind_others {
+  double numbers[20];
+  char text[30];
+  const char* pointer;
+};
+struct null_pointers {
+  std::nullptr_t nothing[2];
+};
+
+/// Whether each of them is refused alone, as a part, and in a struct, a base and an array.
+template <class... T>
+constexpr bool nowhere() {
+  return (neither<T, struct_of<T>, derived_from<struct_of<T>>, array_of<T>, std::array<T, 2>,
+                  struct_of<std::array<T, 2>>, std::optional<T>, std::variant<int, T>,
+                  std::pair<int, T>, std::tuple<T, int>, struct_of<std::pair<T, int>>,
+                  struct_of<std::optional<T>>>() &&
+          ...);
+}
+
 struct alignas(64) aligned {
   float values[16];
 };
@@ -317,7 +401,9 @@ TEST_CASE("an enum comes from a guest if something says which of its numbers are
 
 TEST_CASE("an enum is found within a struct, too", "[crossing]") {
   STATIC_REQUIRE(only_goes<with_enum, enum_second, enum_deep, enum_in_base, enum_in_array,
-                           enum_behind_others, enum_of_bools, std::array<with_enum, 2>>());
+                           enum_behind_others, enum_of_bools, std::array<with_enum, 2>,
+                           enum_before_no_default, enum_among_no_defaults>());
+  STATIC_REQUIRE(both<no_defaults>());
   // clang does not see into bit-fields.
   STATIC_REQUIRE(!comes<enum_bits>);
   STATIC_REQUIRE(both<enum_checked, std::array<enum_checked, 2>, std::optional<enum_checked>>());
@@ -395,6 +481,48 @@ TEST_CASE("nothing with a pointer in it crosses, wherever it is", "[crossing]") 
   STATIC_REQUIRE(neither<std::span<with_pointer>, std::span<std::error_code>,
                          std::span<std::string_view>, std::span<int*>>());
   STATIC_REQUIRE(!goes<std::span<const with_pointer>> && !goes<std::span<const std::error_code>>);
+}
+
+TEST_CASE("nothing hides a pointer", "[crossing]") {
+  STATIC_REQUIRE(nowhere<int*, const char*, void (*)(), int point::*, void (point::*)(),
+                         with_pointer, hidden_pointer, bare_union, anonymous_union>());
+  STATIC_REQUIRE(
+      nowhere<std::error_code, std::error_condition, std::function<void()>,
+              std::reference_wrapper<int>, std::type_index, std::exception_ptr, std::thread::id>());
+  STATIC_REQUIRE(nowhere<std::vector<int>::iterator, std::list<int>::iterator,
+                         std::map<int, int>::const_iterator, std::reverse_iterator<int*>,
+                         std::move_iterator<int*>, std::span<int>::iterator>());
+  STATIC_REQUIRE(nowhere<std::atomic<int*>, std::coroutine_handle<>, std::from_chars_result,
+                         std::shared_ptr<int>, std::weak_ptr<int>, std::vector<int>, std::string,
+                         std::map<int, int>, std::any, std::filesystem::path>());
+#ifdef __cpp_lib_source_location
+  STATIC_REQUIRE(nowhere<std::source_location>());
+#endif
+  STATIC_REQUIRE(
+      neither<struct_of<std::unique_ptr<int>>, struct_of<std::mutex>, struct_of<std::string_view>,
+              struct_of<std::span<const int>>, array_of<std::string_view>,
+              array_of<std::span<const int>>, std::optional<std::string_view>>());
+  STATIC_REQUIRE(neither<private_of<int*>, private_of<with_pointer>, private_of<std::string_view>,
+                         protected_pointer, privately_derived, union_without_constexpr,
+                         struct_of<union_without_constexpr>>());
+  STATIC_REQUIRE(neither<with_virtual, struct_of<with_virtual>, virtually_derived,
+                         struct_of<virtually_derived>, derived_from<with_virtual>>());
+  STATIC_REQUIRE(neither<behind_others, null_pointers, array_of<behind_others>>());
+#ifdef __clang__
+  // g++ does not see it: neither the pointers of an array nor private members.
+  STATIC_REQUIRE(neither<private_of<std::array<int*, 2>>>());
+#endif
+  int local = 0;
+  const auto copying = [pointer = &local] { return *pointer; };
+  const auto functions = [first = std::plus<int>(), second = &local] { return first(*second, 1); };
+  STATIC_REQUIRE(neither<std::remove_const_t<decltype(copying)>,
+                         struct_of<std::remove_const_t<decltype(functions)>>>());
+  CHECK(copying() + functions() == 1);
+  // The same shapes, without pointers.
+  STATIC_REQUIRE(
+      both<struct_of<int>, derived_from<struct_of<int>>, array_of<int>,
+           struct_of<std::array<point, 2>>, private_of<double>, array_of<hidden>,
+           array_of<std::chrono::seconds>, struct_of<bytes<8>>, struct_of<no_default>>());
 }
 
 TEST_CASE("what cannot be seen into does not cross unless somebody vouches for it", "[crossing]") {

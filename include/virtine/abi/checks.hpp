@@ -23,8 +23,8 @@ namespace virtine::detail {
 /// Says whether the compiler can make a T of bytes before the program runs. It cannot if there is a
 /// pointer, a reference, a union or a volatile member in it, however deep ([bit.cast]), nor if T
 /// has constructors of which none is constexpr; clang cannot either with a bit-field or a vector.
-/// g++ sees no pointer in an array that is a member of a class; the guest's own compiler, clang,
-/// checks the same types.
+/// In an array that is a member of a class g++ sees no pointer, and clang no std::nullptr_t;
+/// has_member finds those of aggregates.
 template <class T>
 concept made_of_bytes =
     std::is_trivially_copyable_v<T> && std::is_move_constructible_v<T> && requires {
@@ -65,30 +65,66 @@ struct any_enum {
   requires(std::is_enum_v<T> && !std::is_same_v<T, std::byte>) operator T() const;
 };
 
-/// Says whether a T can be made of members, one for each index, and a Last.
-template <class T, class Last, std::size_t... I>
-constexpr bool is_made_of(std::index_sequence<I...>) {
+template <class T>
+constexpr bool is_opaque();
+/// Converts to what made_of_bytes overlooks in an array.
+struct any_pointer {
+  template <class T>
+#ifdef __clang__
+  requires(std::is_null_pointer_v<T>)
+#else
+  requires(std::is_pointer_v<T> || std::is_member_pointer_v<T> || std::is_null_pointer_v<T> ||
+           (std::is_class_v<T> && !std::is_aggregate_v<T> && is_opaque<T>()))
+#endif
+  operator T() const;
+};
+
+/// Says whether a T can be made of members, one for each index, a Middle, and members again.
+template <class T, class Middle, std::size_t... I, std::size_t... J>
+constexpr bool is_made_of(std::index_sequence<I...>, std::index_sequence<J...>) {
   return requires {
-    T{(static_cast<void>(I), any_member{})..., Last{}};
+    T{(static_cast<void>(I), any_member{})..., Middle{}, (static_cast<void>(J), any_member{})...};
   };
 }
 
-/// How many members of an aggregate, with theirs, are looked at in search of an enum.
-inline constexpr std::size_t enum_search_limit = 64;
+/// How many members of an aggregate, with theirs, are looked at in search of an enum or a pointer.
+inline constexpr std::size_t member_search_limit = 64;
 
-/// Says whether T is an aggregate that has an enum among its members or theirs, from number `First`
-/// on. Nothing finds one behind a private member, or behind many.
-template <class T, std::size_t First = 0>
-constexpr bool has_enum_member() {
-  if constexpr (!std::is_aggregate_v<T> || std::is_array_v<T> || First == enum_search_limit) {
-    return false;
-  } else if constexpr (is_made_of<T, any_enum>(std::make_index_sequence<First>{})) {
-    return true;
-  } else if constexpr (is_made_of<T, any_member>(std::make_index_sequence<First>{})) {
-    return has_enum_member<T, First + 1>();
+/// How many members must follow member `First` of an aggregate: none, unless there are some that
+/// nothing can stand for.
+template <class T, std::size_t First, std::size_t Last = member_search_limit>
+constexpr std::size_t members_after() {
+  if constexpr (requires { T{}; } || Last <= First) {
+    return 0;
+  } else if constexpr (is_made_of<T, any_member>(std::make_index_sequence<Last - 1>{},
+                                                 std::index_sequence<>{})) {
+    return Last - 1 - First;
   } else {
-    return false;
+    return members_after<T, First, Last - 1>();
   }
+}
+
+/// Says whether T is an aggregate that has a member that a `Wanted` converts to, or one of its
+/// members has, from number `First` on. Nothing finds one behind a private member, or behind many.
+template <class T, class Wanted, std::size_t First = 0>
+constexpr bool has_member() {
+  if constexpr (!std::is_aggregate_v<T> || std::is_array_v<T> || First == member_search_limit) {
+    return false;
+  } else {
+    using before = std::make_index_sequence<First>;
+    using after = std::make_index_sequence<members_after<T, First>()>;
+    if constexpr (is_made_of<T, Wanted>(before{}, after{})) {
+      return true;
+    } else if constexpr (is_made_of<T, any_member>(before{}, after{})) {
+      return has_member<T, Wanted, First + 1>();
+    } else {
+      return false;
+    }
+  }
+}
+template <class T>
+constexpr bool has_enum_member() {
+  return has_member<T, any_enum>();
 }
 
 template <class T>
@@ -114,9 +150,16 @@ template <class T>
 constexpr bool is_opaque() {
   if constexpr (is_array_object<T>) {
     return is_opaque<typename T::value_type>();
+  } else if constexpr (std::is_volatile_v<T>) {
+    return true;
+  } else if constexpr ((std::is_class_v<T> || std::is_union_v<T>)&&!is_complex<T>) {
+    if constexpr (made_of_bytes<T>) {
+      return has_member<T, any_pointer>();
+    } else {
+      return true;
+    }
   } else {
-    return std::is_volatile_v<T> ||
-           ((std::is_class_v<T> || std::is_union_v<T>)&&!is_complex<T> && !made_of_bytes<T>);
+    return false;
   }
 }
 

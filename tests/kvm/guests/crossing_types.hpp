@@ -14,8 +14,8 @@
 #include <utility>
 #include <variant>
 
+#include <virtine/abi/composite.hpp>
 #include <virtine/bytes.hpp>
-#include <virtine/hypercall.hpp>
 #include <virtine/valid_reply.hpp>
 
 namespace crossing {
@@ -118,26 +118,41 @@ using all_at_once = pair<array<optional<int>, 2>, tuple<variant<float, bytes<3>>
   EACH(a_utf16)                                                                              \
   EACH(a_short)                                                                              \
   EACH(an_unsigned)                                                                          \
-  EACH(a_long) EACH(a_float) EACH(a_double) EACH(a_long_double) EACH(a_byte) EACH(a_colour)  \
-      EACH(a_point) EACH(a_flags) EACH(a_pixel) EACH(a_line) EACH(some_bytes) EACH(an_array) \
-          EACH(float_complex) EACH(double_complex) EACH(some_frames) EACH(some_nanoseconds)  \
-              EACH(a_moment) EACH(a_date)
-#define CROSSING_PARTS(EACH)                                                                       \
-  EACH(numbers)                                                                                    \
-  EACH(const_pair)                                                                                 \
-  EACH(no_tuple)                                                                                   \
-  EACH(one_bool)                                                                                   \
-  EACH(tuple_in_tuple)                                                                             \
-  EACH(gaps) EACH(with_line) EACH(times) EACH(points) EACH(maybe_int) EACH(maybe_bool)             \
-      EACH(maybe_point) EACH(maybe_maybe) EACH(maybe_numbers) EACH(maybe_complex)                  \
-          EACH(maybe_bytes) EACH(maybe_colour) EACH(maybe_whole) EACH(maybe_moment) EACH(only_int) \
-              EACH(some_number) EACH(one_of_two) EACH(anything) EACH(nested) EACH(whole_or_float)  \
-                  EACH(three_pairs) EACH(two_maybes) EACH(grid) EACH(all_at_once)
+  EACH(a_long)                                                                               \
+  EACH(a_float)                                                                              \
+  EACH(a_double) EACH(a_long_double) EACH(a_byte) EACH(a_colour) EACH(a_point) EACH(a_flags) \
+      EACH(a_pixel) EACH(a_line) EACH(some_bytes) EACH(an_array) EACH(float_complex)         \
+          EACH(double_complex) EACH(some_frames) EACH(some_nanoseconds) EACH(a_moment)       \
+              EACH(a_date)
+#define CROSSING_PARTS(EACH)                                                                      \
+  EACH(numbers)                                                                                   \
+  EACH(const_pair)                                                                                \
+  EACH(no_tuple)                                                                                  \
+  EACH(one_bool)                                                                                  \
+  EACH(tuple_in_tuple)                                                                            \
+  EACH(gaps)                                                                                      \
+  EACH(with_line)                                                                                 \
+  EACH(times) EACH(points) EACH(maybe_int) EACH(maybe_bool) EACH(maybe_point) EACH(maybe_maybe)   \
+      EACH(maybe_numbers) EACH(maybe_complex) EACH(maybe_bytes) EACH(maybe_colour)                \
+          EACH(maybe_whole) EACH(maybe_moment) EACH(only_int) EACH(some_number) EACH(one_of_two)  \
+              EACH(anything) EACH(nested) EACH(whole_or_float) EACH(three_pairs) EACH(two_maybes) \
+                  EACH(grid) EACH(all_at_once)
 
-/// Exchanges the members of a pair, if the optional has one.
-struct turn : virtine::hypercall<1, maybe_numbers(tuple<double, optional<int>>)> {};
-/// Takes one alternative of a variant for another: the sum of its numbers as a double.
-struct add : virtine::hypercall<2, variant<bool, tuple<double>>(nested)> {};
+// Of what crosses, that of which not every pattern of bytes is one.
+#define CROSSING_FORGED(EACH) \
+  EACH(a_bool)                \
+  EACH(a_colour)              \
+  EACH(a_flags)               \
+  EACH(a_pixel)               \
+  EACH(some_bytes)            \
+  EACH(one_bool)              \
+  EACH(maybe_int)             \
+  EACH(maybe_bool)            \
+  EACH(maybe_maybe) EACH(some_number) EACH(anything) EACH(nested) EACH(two_maybes) EACH(grid)
+
+/// The bytes of a T in a call frame.
+template <class T>
+using bytes_of = array<std::byte, virtine::detail::wire<T>::size>;
 
 }  // namespace crossing
 
