@@ -35,10 +35,42 @@ virtine_flushing_NAME:
 """
 
 # What clang says first of a marked function that has the name of something declared before, such as
-# a function of the C library.
-TAKEN = re.compile(r"""(?P<place>\S[^\n]*:\d+):\d+: error: redefinition of '(?P<name>\w+)' .*
- *VIRTINE\(.*
-(?: *\^.*\n)(?P<owner>\S.*:\d+):\d+: note: previous definition is here""")
+# a function of the C library, or another marked function.
+TAKEN = re.compile(
+    r"(?P<place>\S[^\n]*:\d+):\d+: error: redefinition of '(?:virtine_(?:marked|body)_)?"
+    r"(?P<name>\w+)'.*\n *(?:\w+ +)*VIRTINE(?:_AS)?\(.*\n *\^.*\n"
+    r"(?:(?!.*: error: ).*\n)*?"
+    r"(?P<owner>\S.*:\d+):\d+: note: previous definition is here")
+# What it says first of other wrong uses of VIRTINE, and what to say instead.
+MISUSED = re.compile(r"""(?P<place>\S[^\n]*:\d+):\d+: error: (?P<text>.*)
+(?P<line>.*)
+""")
+MISUSES = {
+    r"missing '}' at end of definition of": "VIRTINE stands in a class; mark functions of namespaces, "
+    "and a static member after the class, by VIRTINE_AS(name, &type::member)",
+    r"use of undeclared identifier 'virtine_body_": "VIRTINE marks a member of a class; mark a static "
+    "one by VIRTINE_AS(name, &type::member), and for others a function that calls it",
+    r"reference to overloaded function could not be resolved": "VIRTINE marks a template; mark an "
+    "instance of it by VIRTINE_AS(name, &largest<int>)",
+    r"variable 'virtine_body_\w+' .*'<overloaded function type>'": "VIRTINE_AS is given more than one "
+    "function; choose one by static_cast<int (*)(int)>(&function), or &function<int>",
+    r"\[V140\]": "VIRTINE_AS takes the address of a function that needs no object; mark a function "
+    "that calls what you have",
+    r"function 'virtine_body_\w+' with deduced return type|virtine_V141_write_|"
+    r"expected ';' after top level declarator": "VIRTINE takes the form "
+    "VIRTINE(name, (parameters) -> result) { ... }, with a result type that is not auto",
+}
+
+
+def misuse(said):
+    """Returns what to say of a wrong use of VIRTINE that is the first error, or None."""
+    first = MISUSED.match(said)
+    if not first or not re.search(r"\bVIRTINE(_AS)?\(", first["line"] + said.split("\n", 4)[-2]):
+        return None
+    for pattern, text in MISUSES.items():
+        if re.search(pattern, first["text"]):
+            return f"{first['place']}: {text}"
+    return None
 
 
 class Compiler:
@@ -150,6 +182,8 @@ class Compiler:
             # One line says it; clang's others follow from it.
             raise Failure(f"{taken['place']}: VIRTINE({taken['name']}, ...) takes a name that "
                           f"{taken['owner']} declares; give the function another name")
+        if done.returncode != 0 and (misused := misuse(said)):
+            raise Failure(misused)
         sys.stderr.write(said)
         if done.returncode == 0:
             return

@@ -60,6 +60,15 @@ class virtine_function<R(A...), Entry>
   [[nodiscard]] static const auto& target() { return function().target(); }
   [[nodiscard]] static const call_options& options() { return detail::default_options; }
 
+#ifndef __cpp_exceptions
+  // For the bodies of marked functions, of which the host makes no code; no other call compiles.
+  [[gnu::noinline,
+    gnu::error("virtine: without exceptions a call by the name cannot fail; use try_call")]] R
+  operator()(A...) const {
+    __builtin_trap();
+  }
+#endif
+
  private:
   static auto& function() {
     static virtine_fn<R(A...), Entry> made;
@@ -110,43 +119,90 @@ class native<R(A...), Entry, Body> : public virtine_function<R(A...), Entry> {
 /// calls run in virtual machines (virtine::virtine_function). The result type must be written.
 /// Include the header that virtine-cc makes of the file before the first use; without it the file
 /// does not compile. docs/guide.md says how a build keeps file and header in step.
-#define VIRTINE(function, ...)                                                               \
-  [[maybe_unused]] static inline auto virtine_body_##function __VA_ARGS__;                   \
+#define VIRTINE(function, ...)                                                       \
+  VIRTINE_SECOND_OF(VIRTINE_IF_PARAMETERS __VA_ARGS__, VIRTINE_WITHOUT_PARAMETERS, ) \
+  (function, __VA_ARGS__)
+
+/// Marks an ordinary function, whose own name stays native: after `int square(int x) {...}`,
+/// `VIRTINE_AS(isolated, &square);` declares `isolated`, which runs it in virtual machines. Takes
+/// what leads to one function: `&names::square`, `&type::static_member`, `&largest<int>`, or
+/// `static_cast<int (*)(int)>(&overloaded)`. Everything else is as for VIRTINE.
+#define VIRTINE_AS(isolated, ...)                                                            \
+  VIRTINE_MARK_POINTER(isolated, VIRTINE_BODY_NAME(isolated), VIRTINE_MARKED_NAME(isolated), \
+                       __VA_ARGS__)
+#define VIRTINE_MARK_POINTER(isolated, plain, marked, ...)                                       \
+  [[maybe_unused]] static constexpr auto plain = __VA_ARGS__;                                    \
+  static_assert(::virtine::detail::is_function_pointer<std::decay_t<decltype(plain)>>,           \
+                "virtine [V140]: VIRTINE_AS takes the address of one function: a function of a " \
+                "namespace, a static member, a template's instance, or an overload that a "      \
+                "static_cast chooses. Write a function that calls what you have.");              \
+  VIRTINE_MARK(isolated, marked, plain)                                                          \
+  static_assert(true)
+
+// VIRTINE takes the form of its arguments apart, so that another form is one error, whose text is a
+// name: a compiler that does not know the class of a member passes over the body [V141].
+#define VIRTINE_SECOND(first, second, ...) second
+#define VIRTINE_SECOND_OF(...) VIRTINE_SECOND(__VA_ARGS__)
+#define VIRTINE_NOTHING(...)
+#define VIRTINE_PLAIN(...) __VA_ARGS__
+#define VIRTINE_IF_PARAMETERS(...) , VIRTINE_WITH_PARAMETERS,
+#define VIRTINE_WITHOUT_PARAMETERS(function, ...) \
+  virtine_V141_write_VIRTINE_name_comma_parameters_in_parentheses_arrow_result::function
+#define VIRTINE_WITH_PARAMETERS(function, ...) \
+  VIRTINE_WITH_REST(function, (__VA_ARGS__), VIRTINE_NOTHING __VA_ARGS__)
+#define VIRTINE_WITH_REST(function, type, ...)                                \
+  VIRTINE_SECOND_OF(__VA_OPT__(, VIRTINE_MARK_BODY, ) VIRTINE_WITHOUT_RESULT, \
+                    VIRTINE_WITHOUT_RESULT, )                                 \
+  (function, type)
+#define VIRTINE_WITHOUT_RESULT(function, type) \
+  virtine_V141_write_an_arrow_and_the_type_of_the_result_after_the_parameters::function
+#define VIRTINE_MARK_BODY(function, type) \
+  VIRTINE_MARK_BODY_AS(function, VIRTINE_BODY_NAME(function), VIRTINE_MARKED_NAME(function), type)
+#define VIRTINE_MARK_BODY_AS(function, body, marked, type)     \
+  [[maybe_unused]] static inline auto body VIRTINE_PLAIN type; \
+  VIRTINE_MARK(function, marked, &body)                        \
+  static inline auto body VIRTINE_PLAIN type
+
+#define VIRTINE_MARK(function, marked, pointer)                                              \
   namespace {                                                                                \
-  struct virtine_marked_##function {                                                         \
-    using signature = ::virtine::detail::plain_signature<decltype(virtine_body_##function)>; \
+  struct marked {                                                                            \
+    using signature = ::virtine::detail::pointed_signature<std::decay_t<decltype(pointer)>>; \
     static constexpr ::std::string_view file{__FILE__};                                      \
     template <class Functions>                                                               \
     using entry = typename Functions::function;                                              \
   };                                                                                         \
   }                                                                                          \
-  VIRTINE_DECLARE_MARKED(function)                                                           \
-  static inline auto virtine_body_##function __VA_ARGS__
+  VIRTINE_DECLARE_MARKED(function, marked, pointer)
+
+#define VIRTINE_JOIN_EXPANDED(first, second) first##second
+#define VIRTINE_JOIN(first, second) VIRTINE_JOIN_EXPANDED(first, second)
 
 #ifdef VIRTINE_GUEST
-#define VIRTINE_DECLARE_MARKED(function)                                                   \
+#define VIRTINE_BODY_NAME(function) virtine_body_##function
+#define VIRTINE_MARKED_NAME(function) virtine_marked_##function
+#define VIRTINE_DECLARE_MARKED(function, marked, pointer)                                  \
   [[maybe_unused]] static constexpr ::virtine::detail::native<                             \
-      virtine_marked_##function::signature,                                                \
-      ::virtine::detail::stand_in_of<virtine_marked_##function>, &virtine_body_##function> \
+      marked::signature, ::virtine::detail::stand_in_of<marked>, pointer>                  \
       function{};                                                                          \
-  VIRTINE_EXPORT_AS(virtine_body_##function, function);                                    \
+  VIRTINE_EXPORT_POINTER(pointer, function);                                               \
   [[gnu::used,                                                                             \
     gnu::section(".virtine.markers")]] static constexpr char virtine_marker_##function[] = \
       #function "\0" __FILE__;
 #else
-#define VIRTINE_MARKED_ENTRY(function) ::virtine::detail::source_entry<virtine_marked_##function>
+// Another name in each line, so that a function that is marked twice is one error.
+#define VIRTINE_BODY_NAME(function) VIRTINE_JOIN(virtine_body_##function##_, __LINE__)
+#define VIRTINE_MARKED_NAME(function) VIRTINE_JOIN(virtine_marked_##function##_, __LINE__)
 #ifdef VIRTINE_RUN_NATIVELY_WITHOUT_ISOLATION
 #pragma GCC warning \
     "functions marked by VIRTINE run natively, WITHOUT ISOLATION: for debugging only"
-#define VIRTINE_DECLARE_MARKED(function)                                    \
-  [[maybe_unused]] static constexpr ::virtine::detail::native<              \
-      virtine_marked_##function::signature, VIRTINE_MARKED_ENTRY(function), \
-      &virtine_body_##function>                                             \
+#define VIRTINE_DECLARE_MARKED(function, marked, pointer)                  \
+  [[maybe_unused]] static constexpr ::virtine::detail::native<             \
+      marked::signature, ::virtine::detail::source_entry<marked>, pointer> \
       function{};
 #else
-#define VIRTINE_DECLARE_MARKED(function)                                    \
-  [[maybe_unused]] static constexpr ::virtine::virtine_function<            \
-      virtine_marked_##function::signature, VIRTINE_MARKED_ENTRY(function)> \
+#define VIRTINE_DECLARE_MARKED(function, marked, pointer)         \
+  [[maybe_unused]] static constexpr ::virtine::virtine_function<  \
+      marked::signature, ::virtine::detail::source_entry<marked>> \
       function{};
 #endif
 #endif

@@ -221,6 +221,43 @@ class SingleSource(Case):
         self.assertEqual(sum(map(int, re.findall(r"(?:direct|preprocessed)_cache_hit\t(\d+)", said))),
                          1, said)
 
+    def test_ordinary_functions(self):
+        text = self.image(SMALL_HEAD + """
+namespace names { static int twice(int n) noexcept { return 2 * n; } }
+struct type { static long half(long n) { return n / 2; } };
+template <class T> T largest(T a, T b) { return a < b ? b : a; }
+int over(int n) { return n; }
+double over(double n) { return n / 2; }
+VIRTINE_AS(isolated_twice, names::twice);
+VIRTINE_AS(half, &type::half);
+VIRTINE_AS(largest_of_ints, &largest<int>);
+VIRTINE_AS(over_double, static_cast<double (*)(double)>(&over));
+VIRTINE(all, (int n) -> int) { return isolated_twice(n) + int(over_double(over(n))); }
+int host() { return names::twice(over(1)) + isolated_twice.try_call(1).value_or(0); }
+""")
+        self.assertRegex(text, "(?s)struct isolated_twice .*struct half .*struct largest_of_ints ")
+        for compiler in COMPILERS:
+            said = self.host(compiler, "-c", "-o", "app.o", "-Wall", "-Wextra", "-Wpedantic", "-Werror")
+            self.assertEqual(said.stdout, "")
+            self.assertRegex(self.symbols_of("app.o"), r" t \w*5twice")
+
+    def test_without_exceptions(self):
+        self.image(SMALL_HEAD + """
+namespace { struct number { int n; }; }
+VIRTINE(next, (number n) -> number) { return {n.n + 1}; }
+VIRTINE(after, (int n) -> int) { return n == 0 ? 0 : next(number{n}).n + after(n - 1); }
+int host() { return after.try_call(1) ? 0 : 1; }
+#ifdef WRONG
+int wrong() { return after(1); }
+#endif
+""")
+        for compiler in COMPILERS:
+            options = ("-fno-exceptions", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-c", "-o", "app.o")
+            self.assertEqual(self.host(compiler, *options).stdout, "")
+            said = self.host(compiler, *options, "-DWRONG")
+            self.assertEqual(said.stdout.count("error: "), 1, said.stdout)
+            self.assertIn("use try_call", said.stdout)
+
     def test_a_const_result_is_its_value(self):
         self.image(HEAD + "struct pair { int a, b; };\n"
                    "VIRTINE(number, (int n) -> const int) { return n; }\n"
@@ -239,6 +276,31 @@ class SingleSource(Case):
                      "give the function another name")
         self.refused("int sum;\n" + HEAD + "VIRTINE(sum, (int a) -> int) { return a; }\n",
                      "app.cpp:7: VIRTINE(sum, ...) takes a name that app.cpp:1 declares")
+
+    def test_wrong_forms_are_one_message(self):
+        square = "VIRTINE(square, (int n) -> int) { return n * n; }\n"
+        for text, says in (
+                (square + square, "takes a name that app.cpp:3 declares; give the function another"),
+                (square + square.replace("int", "long"), "takes a name that app.cpp:3 declares"),
+                ("static int f(int n) { return n; }\nVIRTINE_AS(a, &f);\nVIRTINE_AS(a, &f);\n",
+                 "takes a name that app.cpp:4 declares"),
+                (f"struct s {{ {square} }};\n", "VIRTINE stands in a class"),
+                ("struct s { static int f(int); };\n" + square.replace("square", "s::f"),
+                 "VIRTINE marks a member of a class"),
+                ("template <class T>\n" + square, "VIRTINE marks a template"),
+                (square.replace("int n", "auto n"), "VIRTINE marks a template"),
+                (square.replace(" -> int", ""), "VIRTINE takes the form VIRTINE(name, "),
+                (square.replace("-> int", "-> auto"), "VIRTINE takes the form VIRTINE(name, "),
+                (square.replace(" ->", ""), "VIRTINE takes the form VIRTINE(name, "),
+                ("VIRTINE(f, int(int n)) { return n; }\n", "VIRTINE takes the form VIRTINE(name, "),
+                ("int f(int);\ndouble f(double);\nVIRTINE_AS(a, &f);\n", "more than one function"),
+                ("struct s { int f(); };\nVIRTINE_AS(a, &s::f);\n", "VIRTINE_AS takes the address")):
+            with self.subTest(text):
+                self.write("app.cpp", SMALL_HEAD + text)
+                done = self.run_cc("app.cpp", "-o", "guests/app.hpp")
+                self.assertEqual(done.returncode, 1)
+                self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+                self.assertIn(says, done.stderr)
 
     def test_many_empty_lines(self):
         self.image("\n" * 300000 + HEAD + SQUARE + MAIN)

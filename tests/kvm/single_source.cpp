@@ -154,6 +154,53 @@ VIRTINE(half, (long x) -> long) {
 }
 }  // namespace inner
 
+namespace {
+
+int plain_calls = 0;
+
+// Counts the calls of its process: none in the host's that run in machines.
+int counted(int x) noexcept {
+  ++plain_calls;
+  return 2 * x + plain_calls;
+}
+struct measures {
+  static double area(double width, double height) { return width * height; }
+};
+template <class T>
+T largest(T a, T b) {
+  return a < b ? b : a;
+}
+int over(int x) {
+  return -x;
+}
+std::size_t over(std::string_view text) {
+  return text.size();
+}
+
+}  // namespace
+
+VIRTINE_AS(isolated_count, &counted);
+VIRTINE_AS(area, &measures::area);
+VIRTINE_AS(largest_long, &largest<long>);
+VIRTINE_AS(size_of_text, static_cast<std::size_t (*)(std::string_view)>(&over));
+
+TEST_CASE("functions that keep their names run in machines under another", "[single_source]") {
+  CHECK(isolated_count(10) == 21);
+  CHECK(isolated_count(10) == 21);
+  CHECK(plain_calls == 0);
+  CHECK(counted(10) == 21);
+  CHECK(isolated_count.try_call(0).value() == 1);
+  CHECK(plain_calls == 1);
+  CHECK(area(1.5, 4) == 6);
+  CHECK(largest_long(-5, 3) == largest(-5L, 3L));
+  CHECK(size_of_text("twelve bytes") == 12);
+  CHECK(over(5) == -5);
+  virtine::pool<guests::single_source> machines{{.max = 1}};
+  virtine::virtine_fn shared{largest_long, machines};
+  CHECK(shared(7, 9) == 9);
+  CHECK(size_of_text.async("four").get() == 4);
+}
+
 TEST_CASE("functions marked in a file of the host run in machines", "[single_source]") {
   CHECK(square(12) == 144);
   CHECK(mean(std::array{1.0, 2.0, 6.0}) == 3.0);

@@ -96,8 +96,21 @@ struct plain_signature_of<R(A...)> {
 };
 template <class R, class... A>
 struct plain_signature_of<R(A...) noexcept> : plain_signature_of<R(A...)> {};
+
+template <class Pointer>
+struct pointed_signature_of {
+  using type = void();
+};
 template <class Sig>
-using plain_signature = typename plain_signature_of<Sig>::type;
+requires std::is_function_v<Sig>
+struct pointed_signature_of<Sig*> : plain_signature_of<Sig> {
+};
+template <class Pointer>
+inline constexpr bool is_function_pointer =
+    std::is_pointer_v<Pointer>&& std::is_function_v<std::remove_pointer_t<Pointer>>;
+/// The signature of a function, of the type of a pointer to it.
+template <class Pointer>
+using pointed_signature = typename pointed_signature_of<Pointer>::type;
 
 // `Function` is a type that has the function's signature; `file`, the file that it is marked in;
 // and `entry`, which picks its entry of all those that the image of a file has.

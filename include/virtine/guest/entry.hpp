@@ -89,14 +89,16 @@ consteval auto export_record(const char (&name)[N]) {
 #define VIRTINE_EXPORT(function) VIRTINE_EXPORT_AS(function, function)
 
 /// Exports a function under another name.
-#define VIRTINE_EXPORT_AS(function, exported)                                            \
+#define VIRTINE_EXPORT_AS(function, exported) VIRTINE_EXPORT_POINTER(&function, exported)
+
+#define VIRTINE_EXPORT_POINTER(pointer, exported)                                        \
   extern "C" void virtine_entry_##exported(std::byte* call_frame);                       \
   extern "C" void virtine_entry_##exported(std::byte* call_frame) {                      \
-    ::virtine::detail::entry<&function>::run(call_frame);                                \
+    ::virtine::detail::entry<pointer>::run(call_frame);                                  \
   }                                                                                      \
   [[gnu::used,                                                                           \
     gnu::section(".virtine.exports")]] static constexpr auto virtine_export_##exported = \
-      ::virtine::detail::export_record<&function>(#exported)
+      ::virtine::detail::export_record<pointer>(#exported)
 
 /// Names the function that runs once, before the snapshot that every call of the image begins with,
 /// and after the constructors of static objects: `VIRTINE_INIT(prepare);`. What it leaves in

@@ -12,9 +12,12 @@ VIRTINE(square, (int x) -> int) {
   return twice(x) * x / 2;
 }
 
+VIRTINE_AS(isolated_twice, &twice);  // for a function that is there; twice(4) itself stays native
+
 int main() {
   std::cout << square(3) << '\n';                 // runs in a VM; throws virtine::failure
   if (auto r = square.try_call(4)) std::cout << *r << '\n';  // also with(), async(), each(), together()
+  std::cout << isolated_twice(4) << '\n';
   auto policy = virtine::posix::minimal();        // what it may ask for: see below
   virtine::virtine_fn own{square, policy};        // with a policy, or {square, pool, policy}
 }
@@ -22,3 +25,4 @@ int main() {
 // Output:
 // 9
 // 16
+// 8
