@@ -30,7 +30,7 @@ namespace virtine {
 namespace detail {
 
 template <class Caller, class R, class... A>
-class session_target final : public callee<R, A...> {
+class session_target final : public callee<R, A...>, session_server {
   using entry = typename Caller::entry;
   using marshaller = detail::marshaller<R(A...)>;
   static constexpr std::size_t frame_offset =
@@ -96,10 +96,8 @@ class session_target final : public callee<R, A...> {
     const auto stay = [&]() -> result<void> {
       // What a call copies of its reply, so that no call allocates.
       reply_.reserve(marshaller::max_reply_size((*lent_)->arguments().size()));
-      guest_ = std::make_unique<session_thread>(
-          **lent_, entry::address, frame_offset, [this](machine& stopped, guest_exit why) {
-            return serve(stopped, why, function_->policy(), open_);
-          });
+      session_server& server = *this;
+      guest_ = std::make_unique<session_thread>(**lent_, entry::address, frame_offset, server);
       return {};
     };
 #ifdef __cpp_exceptions
@@ -115,6 +113,10 @@ class session_target final : public callee<R, A...> {
 #else
     return stay();
 #endif
+  }
+
+  result<void> serve(machine& stopped, guest_exit why) override {
+    return detail::serve(stopped, why, function_->policy(), open_);
   }
 
   /// The right to make a call, while no other is under way.

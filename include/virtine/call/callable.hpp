@@ -4,8 +4,8 @@
 #pragma once
 
 #include <concepts>
+#include <iterator>
 #include <memory>
-#include <ranges>
 #include <utility>
 #include <vector>
 
@@ -16,6 +16,21 @@
 #include <virtine/result.hpp>
 
 namespace virtine::detail {
+
+// Without <ranges>, which costs each file that includes this a tenth of a second; what finds the
+// begin of a range is in <iterator>, too.
+template <class Jobs>
+using job_iterator = decltype(std::ranges::begin(std::declval<Jobs&>()));
+template <class Jobs>
+using job_reference = std::iter_reference_t<job_iterator<Jobs>>;
+template <class Jobs>
+concept jobs_once = std::input_iterator<job_iterator<Jobs>>;
+template <class Jobs>
+concept jobs_again = std::forward_iterator<job_iterator<Jobs>>;
+template <class Jobs>
+concept counted_jobs = requires(Jobs& jobs) {
+  std::ranges::size(jobs);
+};
 
 /// Makes room for `count` results in all. There is no result yet in which a lack of memory could be
 /// told, so it is thrown.
@@ -34,9 +49,9 @@ void make_room(std::vector<result<R>>& results, std::size_t count) {
 /// Returns what `call(arguments...)` returns for each of the jobs of a function of A....
 template <class R, class... A, class Jobs, class Call>
 std::vector<result<R>> for_each_job(Jobs& jobs, const Call& call) {
-  static_cast<void>(check_job<std::ranges::range_reference_t<Jobs>, A...>{});
+  static_cast<void>(check_job<job_reference<Jobs>, A...>{});
   std::vector<result<R>> results;
-  if constexpr (std::ranges::sized_range<Jobs>) make_room(results, std::ranges::size(jobs));
+  if constexpr (counted_jobs<Jobs>) make_room(results, std::ranges::size(jobs));
   for (auto&& job : jobs) {
     if (results.size() == results.capacity()) make_room(results, 2 * results.size() + 1);
     results.push_back(with_arguments<A...>(job, call));
@@ -62,9 +77,9 @@ class callee {
   /// Calls once for each job until one fails.
   template <class Jobs>
   result<typename replies<R>::taken> call_together(const call_options& options, Jobs& jobs) {
-    static_cast<void>(check_job<std::ranges::range_reference_t<Jobs>, A...>{});
+    static_cast<void>(check_job<job_reference<Jobs>, A...>{});
     replies<R> all;
-    if constexpr (std::ranges::sized_range<Jobs>) {
+    if constexpr (counted_jobs<Jobs>) {
       if (auto room = all.reserve(std::ranges::size(jobs)); !room) return room.error();
     }
     const auto until = deadline_after(options.timeout);
@@ -124,7 +139,7 @@ class callable {
   /// Each is a call as by try_call; one that fails does not stop the others. Returns their results
   /// in the same order. A virtine_fn holds one machine all the while. Throws failure only if there
   /// is no memory for the results themselves.
-  template <std::ranges::input_range Jobs>
+  template <jobs_once Jobs>
   [[nodiscard]] std::vector<result<R>> each(Jobs&& jobs) const {
     return self().target()->call_each(self().options(), jobs);
   }
@@ -136,7 +151,7 @@ class callable {
   /// order, or what went wrong first and, in error::job, where; spans of jobs before that one may
   /// have been written. The timeout is for all jobs together, the limit of hypercalls for each
   /// batch.
-  template <std::ranges::forward_range Jobs>
+  template <jobs_again Jobs>
   [[nodiscard]] result<typename replies<R>::taken> together(Jobs&& jobs) const {
     return self().target()->call_together(self().options(), jobs);
   }

@@ -6,9 +6,9 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <memory>
 #include <optional>
-#include <ranges>
 #include <stop_token>
 #include <utility>
 #include <vector>
@@ -92,10 +92,10 @@ class caller<R(A...), Named, Policy> final : public async_callee<R, A...> {
 
   template <class Jobs>
   result<batch_results> call_together(const call_options& options, Jobs& jobs) {
-    static_cast<void>(check_job<std::ranges::range_reference_t<Jobs>, A...>{});
+    static_cast<void>(check_job<job_reference<Jobs>, A...>{});
     static_cast<void>(check_loop<image>{});
     replies<R> replies;
-    if constexpr (std::ranges::sized_range<Jobs>) {
+    if constexpr (counted_jobs<Jobs>) {
       if (auto room = replies.reserve(std::ranges::size(jobs)); !room) return room.error();
     }
     const auto until = deadline_after(options.timeout);

@@ -10,7 +10,6 @@
 #include <cstdint>
 #include <cstring>
 #include <exception>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -50,19 +49,26 @@ class backoff {
   int turns_ = 0;
 };
 
+/// Serves the machine of a session when it has stopped before its end, on the guest's thread.
+class session_server {
+ public:
+  virtual result<void> serve(machine& stopped, guest_exit why) = 0;
+
+ protected:
+  ~session_server() = default;
+};
+
 /// Has a function of a machine stay in the guest on a thread of its own and answer calls. One
 /// thread at a time may use it. The guest runs while the host looks at its memory, so
 /// it may change at any time.
 class session_thread {
  public:
-  /// What serves the machine when it has stopped before its end; runs on the guest's thread.
-  using server = std::function<result<void>(machine&, guest_exit)>;
-
-  /// `guest` must be as the snapshot has it, and outlive this. The frames of all calls lie in its
-  /// arguments at `frame_offset`, behind an x86::session_mailbox. Starts a thread; throws what
-  /// std::thread does if it cannot.
-  session_thread(machine& guest, std::uint64_t function, std::size_t frame_offset, server serve)
-      : machine_(guest), serve_(std::move(serve)), frame_offset_(frame_offset) {
+  /// `guest` must be as the snapshot has it. It and `server` must outlive this. The frames of all
+  /// calls lie in its arguments at `frame_offset`, behind an x86::session_mailbox. Starts a thread;
+  /// throws what std::thread does if it cannot.
+  session_thread(machine& guest, std::uint64_t function, std::size_t frame_offset,
+                 session_server& server)
+      : machine_(guest), server_(server), frame_offset_(frame_offset) {
     const x86::session_mailbox mailbox{.function = function, .frame = to_number(frame_address())};
     std::memcpy(machine_.arguments().data(), &mailbox, sizeof mailbox);
     const os::block_signals meanwhile;
@@ -247,18 +253,18 @@ class session_thread {
   result<void> serve_quietly(guest_exit why) {
 #ifdef __cpp_exceptions
     try {
-      return serve_(machine_, why);
+      return server_.serve(machine_, why);
     } catch (...) {
       thrown_ = std::current_exception();
       return error{.code = errc::machine_failure, .operation = "a handler of the session threw"};
     }
 #else
-    return serve_(machine_, why);
+    return server_.serve(machine_, why);
 #endif
   }
 
   machine& machine_;
-  server serve_;
+  session_server& server_;
   const std::size_t frame_offset_;
   std::optional<error> failed_;   // Of the thread that calls.
   std::uint64_t hypercalls_ = 0;  // Written while idle, read while serving.
