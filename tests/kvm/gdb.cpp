@@ -87,7 +87,7 @@ TEST_CASE("a debugger sees a call's registers and steps through it", "[gdb]") {
   auto at = start(triple, {}, 14);
   CHECK(at.client.ask("?") == "T05");
   CHECK(at.client.rip() == debugged::triple::address);
-  CHECK(at.client.ask("g").size() == 2 * gdb::register_file::size);
+  CHECK(at.client.ask("g").size() == 2 * gdb::detail::register_file::size);
   CHECK(at.client.ask("s") == "T05");
   CHECK(at.client.rip() == address_of("triple_second"));
   CHECK(at.client.rax() == 14);
@@ -182,7 +182,7 @@ TEST_CASE("what a hypercall or a policy ends is told to the debugger", "[gdb]") 
   virtine_fn<int(int), debugged::asks, decltype(policy)> asks(policy);
   auto at = start(asks, {}, 0);
   CHECK(at.client.ask("c") == "X09");
-  CHECK(at.client.said.find(gdb::to_hex("hypercall_rejected")) == 0);
+  CHECK(at.client.said.find(gdb::detail::to_hex("hypercall_rejected")) == 0);
   CHECK(at.outcome().error().code == errc::hypercall_rejected);
 }
 
@@ -191,7 +191,7 @@ TEST_CASE("a fault stops for the debugger, which decides how it goes on", "[gdb]
 
   auto ended = start(divides, {}, 0);
   CHECK(ended.client.ask("c") == "T08");
-  CHECK(ended.client.said.find(gdb::to_hex("guest_fault: divide error")) == 0);
+  CHECK(ended.client.said.find(gdb::detail::to_hex("guest_fault: divide error")) == 0);
   CHECK(ended.client.rip() == address_of("divides_here"));
   // Without its signal it meets the same fault again.
   CHECK(ended.client.ask("c") == "T08");
@@ -212,7 +212,8 @@ TEST_CASE("a fault stops for the debugger, which decides how it goes on", "[gdb]
   // One that runs freely until it faults, and one that does not fault.
   auto found = start(divides, {.when = gdb::attach::at_fault}, 0);
   CHECK(found.client.ask("?") == "T08");
-  CHECK(found.client.ask("qRcmd,776879").find(gdb::to_hex("guest_fault: divide error")) == 0);
+  CHECK(found.client.ask("qRcmd,776879").find(gdb::detail::to_hex("guest_fault: divide error")) ==
+        0);
   CHECK(found.client.rip() == address_of("divides_here"));
   CHECK(found.client.ask("D") == "OK");
   CHECK(found.outcome().error().fault.kind == fault_kind::divide_error);
@@ -225,7 +226,7 @@ TEST_CASE("an int3 of the guest's own is not the debugger's", "[gdb]") {
   auto traps = debugged_function<void(), debugged::traps>();
   auto at = start(traps, {});
   CHECK(at.client.ask("c") == "T05");
-  CHECK(at.client.said.find(gdb::to_hex("guest_fault: breakpoint")) == 0);
+  CHECK(at.client.said.find(gdb::detail::to_hex("guest_fault: breakpoint")) == 0);
   CHECK(at.client.rip() == debugged::traps::address + 1);
   CHECK(at.client.ask("c") == "W00");
   CHECK(at.outcome());
@@ -243,7 +244,7 @@ TEST_CASE("a guest cannot write code under a debugger, nor go on from a foul exi
   auto foul = debugged_function<void(), debugged::foul>();
   auto left = start(foul, {});
   CHECK(left.client.ask("c") == "T0b");
-  CHECK(left.client.ask("g").size() == 2 * gdb::register_file::size);
+  CHECK(left.client.ask("g").size() == 2 * gdb::detail::register_file::size);
   CHECK(left.client.ask("c") == "X09");
   CHECK(left.outcome().error().fault.kind == fault_kind::general_protection);
 }
@@ -338,7 +339,7 @@ TEST_CASE("system calls wait under a debugger as long as in any call", "[gdb]") 
   auto at = start(calls, {}, std::span(what.calls), std::span(what.memory));
   at.client.send("c");
   for (int i = 0; i < 2; ++i) {
-    std::this_thread::sleep_for(3 * gdb::glance);
+    std::this_thread::sleep_for(3 * gdb::detail::glance);
     REQUIRE(::write(in.get(), "more", 4) == 4);
   }
   CHECK(at.client.receive() == "W00");
@@ -384,10 +385,11 @@ TEST_CASE("memory that is not the guest's is not the debugger's either", "[gdb]"
   }
   // Up to where it ends, and never more than a packet holds.
   CHECK(at.client.ask("m" + hex(where.stack_top() - 2) + ",8").size() == 4);
-  CHECK(at.client.ask("m" + hex(where.stack) + ",ffffffffffffffff").size() == gdb::max_packet);
+  CHECK(at.client.ask("m" + hex(where.stack) + ",ffffffffffffffff").size() ==
+        gdb::detail::max_packet);
   CHECK(at.client.ask("M" + hex(where.stack_top() - 2) + ",4:00000000") == "E01");
   // Code is in pages, and what follows it is not always there.
-  CHECK(at.client.ask("m" + hex(x86::image_base) + ",ffffffff").size() <= gdb::max_packet);
+  CHECK(at.client.ask("m" + hex(x86::image_base) + ",ffffffff").size() <= gdb::detail::max_packet);
   CHECK(at.client.ask("c") == "W00");
   CHECK(at.outcome().value() == 3);
 }

@@ -66,14 +66,14 @@ class debugger {
       bytes.remove_prefix(static_cast<std::size_t>(count));
     }
   }
-  void send(std::string_view payload) const { write(virtine::gdb::to_packet(payload)); }
+  void send(std::string_view payload) const { write(virtine::gdb::detail::to_packet(payload)); }
   void interrupt() const { write("\x03"); }
 
   /// Returns the next packet; "gone" when the other side has gone.
   std::string receive() {
     for (;;) {
       while (auto come = reader_.next()) {
-        REQUIRE(come->what == virtine::gdb::message::kind::packet);
+        REQUIRE(come->what == virtine::gdb::detail::message::kind::packet);
         if (!come->text.starts_with('O') || come->text == "OK") return come->text;
         said += come->text.substr(1);
       }
@@ -94,7 +94,7 @@ class debugger {
   /// Returns what a register's bytes stand for.
   static std::uint64_t number(const std::string& digits) {
     std::uint64_t value = 0;
-    REQUIRE(virtine::gdb::from_hex(digits, std::as_writable_bytes(std::span(&value, 1))));
+    REQUIRE(virtine::gdb::detail::from_hex(digits, std::as_writable_bytes(std::span(&value, 1))));
     return value;
   }
 
@@ -103,7 +103,7 @@ class debugger {
 
  private:
   virtine::os::fd socket_;
-  virtine::gdb::packet_reader reader_;
+  virtine::gdb::detail::packet_reader reader_;
 };
 
 /// Returns `value` as the protocol has addresses.

@@ -22,14 +22,14 @@
 
 using namespace virtine;
 using namespace virtine::detail;
-using gdb::message;
-using gdb::order;
+using gdb::detail::message;
+using gdb::detail::order;
 
 namespace {
 
 // Has memory from 0x1000 to 0x1010.
-struct fake_target final : gdb::target {
-  gdb::register_file& registers() override { return file; }
+struct fake_target final : gdb::detail::target {
+  gdb::detail::register_file& registers() override { return file; }
   std::vector<std::byte> peek(std::uint64_t address, std::size_t most) override {
     if (address < 0x1000 || address >= 0x1010) return {};
     const auto from = std::span(memory).subspan(address - 0x1000);
@@ -45,7 +45,7 @@ struct fake_target final : gdb::target {
     return address == 0x1004;
   }
 
-  gdb::register_file file;
+  gdb::detail::register_file file;
   std::array<std::byte, 16> memory{};
   int breakpoints = 0;
 };
@@ -67,16 +67,17 @@ struct conversation {
 };
 
 // Has a debugger say all of `said` and leave.
-conversation run_debugger(std::string_view said, fake_target& of, const gdb::standstill& why = {}) {
+conversation run_debugger(std::string_view said, fake_target& of,
+                          const gdb::detail::standstill& why = {}) {
   pair sockets;
   REQUIRE(::send(sockets.theirs.get(), said.data(), said.size(), MSG_NOSIGNAL) ==
           static_cast<ssize_t>(said.size()));
   REQUIRE(::shutdown(sockets.theirs.get(), SHUT_WR) == 0);
-  std::optional<gdb::server> server;
-  server.emplace(gdb::connection(std::move(sockets.ours)));
+  std::optional<gdb::detail::server> server;
+  server.emplace(gdb::detail::connection(std::move(sockets.ours)));
   conversation held{.ended = server->serve(of, why, {}), .heard = {}};
   server.reset();
-  gdb::packet_reader reader;
+  gdb::detail::packet_reader reader;
   std::array<char, 4096> bytes{};
   for (ssize_t count = 0;
        (count = ::recv(sockets.theirs.get(), bytes.data(), bytes.size(), 0)) > 0;) {
@@ -89,7 +90,7 @@ conversation run_debugger(std::string_view said, fake_target& of, const gdb::sta
 }
 
 std::string ask(std::string_view payload, fake_target& of) {
-  auto held = run_debugger(gdb::to_packet(payload), of);
+  auto held = run_debugger(gdb::detail::to_packet(payload), of);
   REQUIRE_FALSE(held.ended);
   CHECK(held.ended.error().code == errc::cancelled);
   REQUIRE_FALSE(held.heard.empty());
@@ -105,13 +106,14 @@ std::string ask(std::string_view payload) {
 }  // namespace
 
 TEST_CASE("packets are framed and taken apart", "[gdb]") {
-  CHECK(gdb::to_packet("") == "$#00");
-  CHECK(gdb::to_packet("OK") == "$OK#9a");
-  CHECK(gdb::to_packet("#") == "$}\x03#80");
-  CHECK(gdb::to_hex(std::string_view("\x01\xfe")) == "01fe");
-  gdb::packet_reader reader;
+  CHECK(gdb::detail::to_packet("") == "$#00");
+  CHECK(gdb::detail::to_packet("OK") == "$OK#9a");
+  CHECK(gdb::detail::to_packet("#") == "$}\x03#80");
+  CHECK(gdb::detail::to_hex(std::string_view("\x01\xfe")) == "01fe");
+  gdb::detail::packet_reader reader;
   CHECK_FALSE(reader.next());
-  const std::string two = "+++" + gdb::to_packet("g") + "\x03-nonsense" + gdb::to_packet("?");
+  const std::string two =
+      "+++" + gdb::detail::to_packet("g") + "\x03-nonsense" + gdb::detail::to_packet("?");
   std::vector<message> come;
   for (const char c : two) {
     reader.feed({&c, 1});
@@ -123,24 +125,24 @@ TEST_CASE("packets are framed and taken apart", "[gdb]") {
   CHECK(come[2].what == message::kind::again);
   CHECK(come[3].text == "?");
   for (const std::string_view damaged : {"$g#00", "$g#6", "$g#zz", "$g#-1"}) {
-    gdb::packet_reader other;
+    gdb::detail::packet_reader other;
     other.feed(damaged);
     other.feed("#00");
     REQUIRE(other.next()->what == message::kind::damaged);
   }
-  gdb::packet_reader full;
-  full.feed("$" + std::string(gdb::max_packet, 'a'));
+  gdb::detail::packet_reader full;
+  full.feed("$" + std::string(gdb::detail::max_packet, 'a'));
   CHECK_FALSE(full.next());
   full.feed("a");
   full.feed("a");
   CHECK(full.next()->what == message::kind::too_long);
-  gdb::packet_reader whole;
-  whole.feed(gdb::to_packet(std::string(gdb::max_packet + 1, 'a')));
+  gdb::detail::packet_reader whole;
+  whole.feed(gdb::detail::to_packet(std::string(gdb::detail::max_packet + 1, 'a')));
   CHECK(whole.next()->what == message::kind::too_long);
 }
 
 TEST_CASE("numbers of packets are taken only if they are ones", "[gdb]") {
-  const auto take = [](std::string_view text) { return gdb::take_number(text); };
+  const auto take = [](std::string_view text) { return gdb::detail::take_number(text); };
   CHECK(take("ff") == 255);
   CHECK(take("ffffffffffffffff") == UINT64_MAX);
   CHECK_FALSE(take("10000000000000000"));
@@ -148,20 +150,20 @@ TEST_CASE("numbers of packets are taken only if they are ones", "[gdb]") {
   CHECK_FALSE(take("-1"));
   CHECK_FALSE(take("x"));
   std::array<std::byte, 2> bytes{};
-  CHECK(gdb::from_hex("01fe", bytes));
+  CHECK(gdb::detail::from_hex("01fe", bytes));
   for (const std::string_view text : {"01f", "01f0a", "01fg", "-1f0", "+101", ""}) {
     CAPTURE(text);
-    CHECK_FALSE(gdb::from_hex(text, bytes));
+    CHECK_FALSE(gdb::detail::from_hex(text, bytes));
   }
 }
 
 TEST_CASE("a debugger reads and writes what a target has", "[gdb]") {
   fake_target of;
   CHECK(ask("?", of) == "T05");
-  CHECK(ask("g", of).size() == 2 * gdb::register_file::size);
+  CHECK(ask("g", of).size() == 2 * gdb::detail::register_file::size);
   CHECK(ask("P1=0100000000000000", of) == "OK");
   CHECK(ask("p1", of) == "0100000000000000");
-  CHECK(ask("G" + std::string(2 * gdb::register_file::size, '7'), of) == "OK");
+  CHECK(ask("G" + std::string(2 * gdb::detail::register_file::size, '7'), of) == "OK");
   CHECK(ask("p3a", of) == "7777777777777777");
   CHECK(ask("M1000,2:abcd", of) == "OK");
   CHECK(ask("m1000,4", of) == "abcd0000");
@@ -221,7 +223,7 @@ TEST_CASE("malformed packets are refused and change nothing", "[gdb]") {
 }
 
 TEST_CASE("the target description comes in pieces", "[gdb]") {
-  const std::string whole = gdb::target_description();
+  const std::string whole = gdb::detail::target_description();
   std::string got;
   char more = 'm';
   while (more == 'm' && got.size() <= whole.size()) {
@@ -238,11 +240,11 @@ TEST_CASE("the target description comes in pieces", "[gdb]") {
   // As many registers as the file has.
   std::size_t count = 0;
   for (std::size_t at = 0; (at = whole.find("<reg ", at)) != std::string::npos; ++at) ++count;
-  gdb::register_file file;
+  gdb::detail::register_file file;
   CHECK(count == 59);
   CHECK(file.at(count - 1).size() == 8);
   CHECK(file.at(count).empty());
-  CHECK(file.at(count - 1).data() + 8 == file.bytes().data() + gdb::register_file::size);
+  CHECK(file.at(count - 1).data() + 8 == file.bytes().data() + gdb::detail::register_file::size);
   CHECK(file.at(16).data() == file.bytes().data() + 128);
   CHECK(file.at(24).size() == 10);
   CHECK(file.at(UINT64_MAX).empty());
@@ -251,7 +253,7 @@ TEST_CASE("the target description comes in pieces", "[gdb]") {
 TEST_CASE("what a debugger orders", "[gdb]") {
   fake_target of;
   const auto ordered = [&](std::string_view packet) {
-    return run_debugger(gdb::to_packet(packet), of).ended.value();
+    return run_debugger(gdb::detail::to_packet(packet), of).ended.value();
   };
   CHECK(ordered("c") == order::go_on);
   CHECK(ordered("s") == order::step);
@@ -269,14 +271,15 @@ TEST_CASE("what a debugger orders", "[gdb]") {
 TEST_CASE("a debugger that garbles, floods or leaves", "[gdb]") {
   fake_target of;
   // Asked to say it again.
-  CHECK(run_debugger("$g#00" + gdb::to_packet("?"), of).heard == "? T05 ");
-  CHECK(run_debugger(gdb::to_packet("?") + "-", of).heard == "T05 T05 ");
-  CHECK(run_debugger("\x03\x03" + gdb::to_packet("?"), of).heard == "T05 ");
-  CHECK(run_debugger(gdb::to_packet("QStartNoAckMode") + "+" + gdb::to_packet("?"), of).heard ==
-        "OK T05 ");
+  CHECK(run_debugger("$g#00" + gdb::detail::to_packet("?"), of).heard == "? T05 ");
+  CHECK(run_debugger(gdb::detail::to_packet("?") + "-", of).heard == "T05 T05 ");
+  CHECK(run_debugger("\x03\x03" + gdb::detail::to_packet("?"), of).heard == "T05 ");
+  CHECK(run_debugger(gdb::detail::to_packet("QStartNoAckMode") + "+" + gdb::detail::to_packet("?"),
+                     of)
+            .heard == "OK T05 ");
   for (const std::string& said :
        {std::string(), std::string("$"), std::string("$g#6"), std::string(100, '#'),
-        "$" + std::string(2 * gdb::max_packet, 'm'), std::string(1000, '\0'),
+        "$" + std::string(2 * gdb::detail::max_packet, 'm'), std::string(1000, '\0'),
         std::string(1000, '-')}) {
     const auto held = run_debugger(said, of);
     REQUIRE_FALSE(held.ended);
@@ -286,7 +289,7 @@ TEST_CASE("a debugger that garbles, floods or leaves", "[gdb]") {
 
 TEST_CASE("a conversation ends at the call's limits", "[gdb]") {
   pair sockets;
-  gdb::connection to(std::move(sockets.ours));
+  gdb::detail::connection to(std::move(sockets.ours));
   CHECK(to.next({.until = interrupter::time_point::min()}).error().code == errc::timed_out);
   std::stop_source stop;
   stop.request_stop();
@@ -310,7 +313,7 @@ TEST_CASE("a conversation ends at the call's limits however much there is to hea
     std::string much;
     for (int i = 0; i < 1000; ++i) much += said;
     REQUIRE(::send(sockets.theirs.get(), much.data(), much.size(), 0) > 0);
-    gdb::connection to(std::move(sockets.ours));
+    gdb::detail::connection to(std::move(sockets.ours));
     CHECK(to.glance_at({.stop = stop.get_token()}).error().code == errc::cancelled);
     CHECK(to.next({.stop = stop.get_token()}).error().code == errc::cancelled);
   }
@@ -331,7 +334,7 @@ TEST_CASE("registers go to the debugger and back", "[gdb]") {
   vectors.bytes[4] = std::byte{1};  // ST0 is in use.
   vectors.bytes[24] = std::byte{0x80};
   vectors.bytes[160 + 15 * 16] = std::byte{7};
-  gdb::register_file file;
+  gdb::detail::register_file file;
   file.load(regs, sregs, vectors);
   CHECK(file.at(0)[0] == std::byte{1});
   CHECK(file.at(1)[0] == std::byte{2});
@@ -343,7 +346,7 @@ TEST_CASE("registers go to the debugger and back", "[gdb]") {
   CHECK(file.at(55)[0] == std::byte{7});
   CHECK(file.at(56)[0] == std::byte{0x80});
   CHECK(file.at(57)[1] == std::byte{0x12});
-  const gdb::register_file before = file;
+  const gdb::detail::register_file before = file;
   kvm_regs back{};
   file.store(back, sregs);
   CHECK(back.rax == 1);

@@ -30,12 +30,10 @@
 #include <virtine/os/fd.hpp>
 #include <virtine/result.hpp>
 
-namespace virtine::gdb {
+namespace virtine::gdb::detail {
 
 /// How often a wait, and a guest that runs, looks whether something else has happened.
 inline constexpr std::chrono::milliseconds glance{50};
-
-namespace detail {
 
 using virtine::detail::check;
 
@@ -54,8 +52,6 @@ inline result<void> wait(const os::fd& file, short events,
   return {};
 }
 
-}  // namespace detail
-
 /// A connection to a debugger. Any failure is final.
 class connection {
  public:
@@ -68,7 +64,7 @@ class connection {
       auto come = glance_at(limits);
       if (!come) return come.error();
       if (*come) return **std::move(come);
-      if (auto more = detail::wait(socket_, POLLIN, limits); !more) return more.error();
+      if (auto more = wait(socket_, POLLIN, limits); !more) return more.error();
     }
   }
 
@@ -127,7 +123,7 @@ class connection {
 
   result<void> write(std::string_view bytes, const virtine::detail::run_limits& limits) {
     while (!bytes.empty()) {
-      if (auto room = detail::wait(socket_, POLLOUT, limits); !room) return room;
+      if (auto room = wait(socket_, POLLOUT, limits); !room) return room;
       const ssize_t count =
           ::send(socket_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
       if (count > 0) {
@@ -191,7 +187,7 @@ class listener {
   /// Waits for a debugger.
   result<connection> accept(const virtine::detail::run_limits& limits) {
     for (;;) {
-      if (auto come = detail::wait(file_, POLLIN, limits); !come) return come.error();
+      if (auto come = wait(file_, POLLIN, limits); !come) return come.error();
       os::fd made(::accept4(file_.get(), nullptr, nullptr, SOCK_CLOEXEC));
       if (made) return connection(std::move(made));
       if (errno != EINTR && errno != ECONNABORTED) return os::explain("accept", errno);
@@ -214,4 +210,4 @@ class listener {
   std::string path_;  // To be removed; empty: nothing.
 };
 
-}  // namespace virtine::gdb
+}  // namespace virtine::gdb::detail

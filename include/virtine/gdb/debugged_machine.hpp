@@ -42,6 +42,10 @@ enum class attach : std::uint8_t {
   at_fault,  ///< When the guest has faulted; until then it runs freely.
 };
 
+}  // namespace virtine::gdb
+
+namespace virtine::gdb::detail {
+
 /// A machine whose call a debugger can stop, look at and change. It is not to be used for another:
 /// what the debugger did to its memory, code included, nothing undoes.
 ///
@@ -400,4 +404,4 @@ class debugged_machine final : public virtine::detail::machine, private target {
   bool released_ = false;   // Whether a debugger was there and has let go.
 };
 
-}  // namespace virtine::gdb
+}  // namespace virtine::gdb::detail

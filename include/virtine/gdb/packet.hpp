@@ -13,12 +13,10 @@
 #include <string_view>
 #include <system_error>
 
-namespace virtine::gdb {
+namespace virtine::gdb::detail {
 
 /// The most bytes that a packet may have, without its frame; gdb is told and keeps to it.
 inline constexpr std::size_t max_packet = 0x4000;
-
-namespace detail {
 
 inline std::uint8_t checksum(std::string_view text) {
   unsigned sum = 0;
@@ -32,13 +30,11 @@ inline void append_byte(std::string& out, std::uint8_t value) {
   out += digits[value & 15];
 }
 
-}  // namespace detail
-
 /// Returns `bytes` with two hexadecimal digits for each.
 inline std::string to_hex(std::span<const std::byte> bytes) {
   std::string out;
   out.reserve(bytes.size() * 2);
-  for (const std::byte b : bytes) detail::append_byte(out, std::to_integer<std::uint8_t>(b));
+  for (const std::byte b : bytes) append_byte(out, std::to_integer<std::uint8_t>(b));
   return out;
 }
 inline std::string to_hex(std::string_view text) {
@@ -87,7 +83,7 @@ inline std::string to_packet(std::string_view payload) {
     }
   }
   std::string out = '$' + body + '#';
-  detail::append_byte(out, detail::checksum(body));
+  append_byte(out, checksum(body));
   return out;
 }
 
@@ -129,7 +125,7 @@ class packet_reader {
     const std::string body = bytes_.substr(1, end - 1);
     std::string_view digits = std::string_view(bytes_).substr(end + 1, 2);
     const auto sum = take_number(digits);
-    const bool whole = sum && digits.empty() && *sum == detail::checksum(body);
+    const bool whole = sum && digits.empty() && *sum == checksum(body);
     bytes_.erase(0, end + 3);
     if (!whole) return message{.what = message::kind::damaged};
     return message{.text = body};
@@ -139,4 +135,4 @@ class packet_reader {
   std::string bytes_;
 };
 
-}  // namespace virtine::gdb
+}  // namespace virtine::gdb::detail

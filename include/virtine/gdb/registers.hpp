@@ -13,7 +13,7 @@
 
 #include <virtine/kvm/uapi.hpp>
 
-namespace virtine::gdb {
+namespace virtine::gdb::detail {
 
 /// All registers, one after the other.
 class register_file {
@@ -168,4 +168,4 @@ inline std::string target_description() {
   return out + "</feature></target>";
 }
 
-}  // namespace virtine::gdb
+}  // namespace virtine::gdb::detail

@@ -21,7 +21,7 @@
 #include <virtine/machine/runner.hpp>
 #include <virtine/result.hpp>
 
-namespace virtine::gdb {
+namespace virtine::gdb::detail {
 
 /// The numbers that the protocol has for signals, by which it says why something stopped.
 enum class signal : std::uint8_t {
@@ -114,7 +114,7 @@ class server {
 
   static std::string stop_reply(const standstill& why) {
     std::string reply = "T";
-    detail::append_byte(reply, static_cast<std::uint8_t>(why.why));
+    append_byte(reply, static_cast<std::uint8_t>(why.why));
     if (why.breakpoint) reply += "swbreak:;";
     return reply;
   }
@@ -264,4 +264,4 @@ class server {
   bool going_ = false;   // Whether the debugger waits for the guest to stop.
 };
 
-}  // namespace virtine::gdb
+}  // namespace virtine::gdb::detail

@@ -107,7 +107,7 @@ struct strings_grant : allowed<Call, packed_strings> {
 
 /// Standard output and standard error, both to one place. Made by output().
 struct output_grant {
-  using system_calls = posix::system_calls;
+  using system_calls = detail::system_calls;
   static constexpr std::array things{virtine::detail::granted_thing{"descriptor", 1},
                                      virtine::detail::granted_thing{"descriptor", 2}};
 
@@ -217,7 +217,7 @@ struct directory_grant {
                 "virtine [V126]: this cannot be where guests have a directory. Write an absolute "
                 "path without a slash at its end and without empty parts, \".\" and \"..\".");
 
-  using system_calls = posix::system_calls;
+  using system_calls = detail::system_calls;
   static constexpr std::array things{virtine::detail::granted_thing{At.view()}};
 
   detail::opened_directory opened;
@@ -265,7 +265,7 @@ struct directories_grant {
     detail::opened_directory opened;
   };
 
-  using system_calls = posix::system_calls;
+  using system_calls = detail::system_calls;
   static constexpr std::array<virtine::detail::granted_thing, 0> things{};
 
   std::vector<one> entries;
@@ -358,7 +358,7 @@ struct descriptor_grant {
                 "virtine [V127]: this cannot be the number of a guest's descriptor. Write one from "
                 "0 to 63.");
 
-  using system_calls = posix::system_calls;
+  using system_calls = detail::system_calls;
   static constexpr std::array things{virtine::detail::granted_thing{"descriptor", Number}};
 
   int file;
@@ -402,7 +402,7 @@ struct descriptor_entry {
 
 /// Descriptors whose numbers are known at run time. Made by descriptors().
 struct descriptors_grant {
-  using system_calls = posix::system_calls;
+  using system_calls = detail::system_calls;
   static constexpr std::array<virtine::detail::granted_thing, 0> things{};
 
   std::vector<descriptor_entry> entries;
@@ -451,7 +451,7 @@ inline descriptors_grant descriptors(std::vector<descriptor_entry> entries) {
 
 /// Clocks, and sleeping until the call's deadline. Made by clock().
 struct clock_grant {
-  using system_calls = posix::system_calls;
+  using system_calls = detail::system_calls;
   static constexpr std::array things{virtine::detail::granted_thing{"clock"}};
 
   [[nodiscard]] static std::string describe() { return "clock: the host's time, and sleeping"; }
@@ -479,7 +479,7 @@ inline auto environment(const std::vector<std::string>& strings) {
 
 /// What is not granted fails with ENOSYS. Made by others_fail_with_enosys().
 struct others_fail_grant {
-  using system_calls = posix::system_calls;
+  using system_calls = detail::system_calls;
   static constexpr std::array things{virtine::detail::granted_thing{"everything else"}};
   static constexpr bool others_fail_with_enosys = true;
 

@@ -88,39 +88,37 @@ struct open_file {
   [[nodiscard]] int file() const { return what == kind::given ? borrowed : owned.get(); }
 };
 
-}  // namespace detail
-
 /// What one call, session or batch has open and has used up. Begins empty; what the guest leaves
 /// open is closed with it.
 class call_state {
  public:
   /// Returns the open descriptor of that number, or null.
-  detail::open_file* find(std::uint64_t number) {
+  open_file* find(std::uint64_t number) {
     const auto index = static_cast<std::uint32_t>(number);  // Linux looks no further either.
     if (index >= files_.size()) return nullptr;
-    return files_[index].what == detail::open_file::kind::closed ? nullptr : &files_[index];
+    return files_[index].what == open_file::kind::closed ? nullptr : &files_[index];
   }
 
   /// Returns whether there is room for another descriptor.
   [[nodiscard]] bool full() const { return open_ >= max_descriptors; }
 
   /// Adds a descriptor and returns its number, the lowest that is free and none of a standard one.
-  std::size_t add(detail::open_file file) {
+  std::size_t add(open_file file) {
     std::size_t number = 3;
     while (find(number) != nullptr) ++number;
     put(number, std::move(file));
     return number;
   }
 
-  void close(detail::open_file& file) {
+  void close(open_file& file) {
     file = {};
     --open_;
   }
 
   /// Gives a guest that makes its first system call what it has from the start.
-  void begin(const detail::granted_rights& granted) {
+  void begin(const granted_rights& granted) {
     if (begun_) return;
-    using kind = detail::open_file::kind;
+    using kind = open_file::kind;
     // All that can fail comes first, so that a guest which is told so can try again.
     written_.resize(granted.directories.size());
     std::size_t numbers = granted.output ? 3 : 0;
@@ -151,7 +149,7 @@ class call_state {
   std::uint64_t& written_below(std::size_t directory) { return written_[directory]; }
 
  private:
-  void put(std::size_t number, detail::open_file file) {
+  void put(std::size_t number, open_file file) {
     if (files_.size() <= number) files_.resize(number + 1);
     files_[number] = std::move(file);
     ++open_;
@@ -161,7 +159,9 @@ class call_state {
   std::size_t open_ = 0;
   std::uint64_t output_written_ = 0;
   std::vector<std::uint64_t> written_;
-  std::vector<detail::open_file> files_;
+  std::vector<open_file> files_;
 };
+
+}  // namespace detail
 
 }  // namespace virtine::posix

@@ -25,9 +25,7 @@
 #include <virtine/posix/request.hpp>
 #include <virtine/posix/rights.hpp>
 
-namespace virtine::posix {
-
-namespace detail {
+namespace virtine::posix::detail {
 
 inline structure<16> timespec_of(const timespec& time) {
   structure<16> out;
@@ -135,14 +133,12 @@ inline answer tell_directory(const request& r) {
   return constant(why != 0 ? -why : std::int64_t{root.size()});
 }
 
-}  // namespace detail
-
 /// What serves the system calls of a policy; each of its grants adds itself to the rights.
 class system_calls {
  public:
   using state = call_state;
 
-  detail::granted_rights granted;
+  granted_rights granted;
 
   /// Answers `call` of a guest that has `open` open; with ENOMEM, as a kernel would, if the host
   /// has no memory for it.
@@ -153,7 +149,7 @@ class system_calls {
     try {
       return serve_with_memory(call, guest, open);
     } catch (const std::bad_alloc&) {
-      return detail::constant(-ENOMEM);
+      return constant(-ENOMEM);
     }
 #else
     return serve_with_memory(call, guest, open);
@@ -165,9 +161,9 @@ class system_calls {
                                                         virtine::detail::guest_access& guest,
                                                         state& open) const {
     open.begin(granted);
-    const detail::request r{granted, open, guest, call.arguments};
-    if (const auto served = detail::serve_descriptor(r, call.number)) return *served;
-    if (const auto served = detail::serve_path(r, call.number)) return *served;
+    const request r{granted, open, guest, call.arguments};
+    if (const auto served = serve_descriptor(r, call.number)) return *served;
+    if (const auto served = serve_path(r, call.number)) return *served;
     switch (call.number) {
       case SYS_clock_gettime:
       case SYS_clock_getres:
@@ -176,28 +172,28 @@ class system_calls {
       case SYS_nanosleep:
       case SYS_clock_nanosleep:
         if (!granted.clock) break;
-        return detail::serve_clock(r, call.number, *granted.clock);
+        return serve_clock(r, call.number, *granted.clock);
       case SYS_uname:
-        return detail::tell_names(r);
+        return tell_names(r);
       case SYS_getcwd:
-        return detail::tell_directory(r);
+        return tell_directory(r);
       case SYS_getpid:
       case SYS_gettid:
       case SYS_set_tid_address:
       case SYS_getpgrp:
-        return detail::constant(1);
+        return constant(1);
       case SYS_getppid:
       case SYS_getuid:
       case SYS_geteuid:
       case SYS_getgid:
       case SYS_getegid:
       case SYS_sched_yield:
-        return detail::constant(0);
+        return constant(0);
       default:
         break;
     }
-    return detail::not_granted;
+    return not_granted;
   }
 };
 
-}  // namespace virtine::posix
+}  // namespace virtine::posix::detail
