@@ -2,9 +2,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#if __cplusplus < 202002L
-#error "virtine needs C++20: compile with -std=c++20"
-#endif
+#include <virtine/cxx20.hpp>
 
 #include <array>
 #include <charconv>

@@ -3,6 +3,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <virtine/cxx20.hpp>
+
 namespace virtine {
 
 /// Specialise this for an enum that a guest may return or pass to a hypercall, and for a struct

@@ -23,11 +23,23 @@ SKIPPED = 77
 def problem_with(compiler, include, names, flags):
     """Returns the messages of a compiler that reads the headers `names` in this order."""
     source = "".join(f"#include <virtine/{name}.hpp>\n" for name in names)
-    command = [compiler, "-std=c++20", "-fsyntax-only", *WARNINGS, *flags, f"-I{include}", "-x",
-               "c++", "-"]
-    done = subprocess.run(command, input=source, stdout=subprocess.DEVNULL,
-                          stderr=subprocess.PIPE, encoding="utf-8", errors="replace", check=False)
+    done = compile_text(compiler, include, source, "-std=c++20", *WARNINGS, *flags)
     return done.stderr or ("failed" if done.returncode != 0 else "")
+
+
+def problem_before_cxx20(compiler, include, name):
+    """Returns what is said of a header in C++17, unless it is that it needs C++20 and no more."""
+    done = compile_text(compiler, include, f"#include <virtine/{name}.hpp>\n", "-std=c++17")
+    errors = [line for line in done.stderr.splitlines() if "error:" in line]
+    if done.returncode != 0 and len(errors) == 1 and "virtine needs C++20" in errors[0]:
+        return ""
+    return done.stderr or "compiles as C++17"
+
+
+def compile_text(compiler, include, source, *flags):
+    command = [compiler, "-fsyntax-only", *flags, f"-I{include}", "-x", "c++", "-"]
+    return subprocess.run(command, input=source, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE, encoding="utf-8", errors="replace", check=False)
 
 
 def main():
@@ -52,8 +64,12 @@ def main():
     names = [name for name in names if name not in given.without]
     assert names
     with concurrent.futures.ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as workers:
-        found = workers.map(lambda name: problem_with(given.compiler, given.include,
-                                                      [name, name], flags), names)
+        found = [*workers.map(lambda name: problem_with(given.compiler, given.include,
+                                                        [name, name], flags), names)]
+        if given.how == "host":
+            older = workers.map(lambda name: problem_before_cxx20(given.compiler, given.include,
+                                                                  name), names)
+            found = [now + before for now, before in zip(found, older)]
         found = {name: problem for name, problem in zip(names, found) if problem}
     for name, problem in found.items():
         print(f"virtine/{name}.hpp with {given.compiler}:\n{problem}")

@@ -14,6 +14,7 @@ import sys
 # what does not include it in turn.
 LAYERS = [
     # Freestanding: guests include these.
+    "cxx20",
     "version hypercall bytes valid_reply",
     "entropy abi/",
     "environment",

@@ -4,6 +4,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <virtine/cxx20.hpp>
+
 #include <algorithm>
 #include <array>
 #include <bit>

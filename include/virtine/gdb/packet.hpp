@@ -3,6 +3,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <virtine/cxx20.hpp>
+
 #include <algorithm>
 #include <charconv>
 #include <cstddef>

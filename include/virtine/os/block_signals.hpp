@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <virtine/cxx20.hpp>
+
 #include <pthread.h>
 #include <signal.h>
 
