@@ -4,6 +4,7 @@
 #include "catch.hpp"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstring>
@@ -142,7 +143,7 @@ TEST_CASE("values of every type cross into a guest and back", "[crossing]") {
 TEST_CASE("bools, enums and lengths that a guest forged are no values", "[crossing]") {
   pool<image> machines({.max = 1});
   CROSSING_FORGED(FORGED)
-  for (unsigned char byte : {2, 3, 128, 255}) {
+  for (const unsigned char byte : std::to_array<unsigned char>({2, 3, 128, 255})) {
     check_refusal(a_bool, true, 0, byte);
     check_refusal(one_bool, crossing::one_bool(false), 0, byte);
     for (std::size_t at = 0; at < 3; ++at) check_refusal(a_flags, crossing::flags(), at, byte);
@@ -156,7 +157,7 @@ TEST_CASE("bools, enums and lengths that a guest forged are no values", "[crossi
     // The length, whose first byte is 5.
     check_refusal(some_bytes, crossing::some_bytes("hello"), 7, byte);
   }
-  for (unsigned char length : {11, 12, 255}) {
+  for (const unsigned char length : std::to_array<unsigned char>({11, 12, 255})) {
     check_refusal(some_bytes, crossing::some_bytes("hello"), 0, length);
   }
 }
@@ -164,7 +165,7 @@ TEST_CASE("bools, enums and lengths that a guest forged are no values", "[crossi
 TEST_CASE("optionals and variants that a guest forged are no values", "[crossing]") {
   pool<image> machines({.max = 1});
   CROSSING_FORGED(FORGED)
-  for (unsigned char byte : {2, 7, 128, 255}) {
+  for (const unsigned char byte : std::to_array<unsigned char>({2, 7, 128, 255})) {
     check_refusal(maybe_int, crossing::maybe_int(), 0, byte);
     check_refusal(maybe_int, crossing::maybe_int(5), 0, byte);
     check_refusal(maybe_bool, crossing::maybe_bool(true), 0, byte);
@@ -179,10 +180,10 @@ TEST_CASE("optionals and variants that a guest forged are no values", "[crossing
   REQUIRE(empty);
   CHECK_FALSE(empty->has_value());
 
-  for (unsigned char index : {3, 4, 127, 255}) {
+  for (const unsigned char index : std::to_array<unsigned char>({3, 4, 127, 255})) {
     check_refusal(some_number, crossing::some_number(2.5), 0, index);
   }
-  for (unsigned char index : {6, 7, 255}) {
+  for (const unsigned char index : std::to_array<unsigned char>({6, 7, 255})) {
     check_refusal(anything, crossing::anything('x'), 0, index);
   }
   using anything_layout = detail::composition<crossing::anything>::type;
