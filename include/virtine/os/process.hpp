@@ -105,7 +105,7 @@ class per_process {
   explicit per_process(const Make& make) : made_in_(this_process()) {
     make(static_cast<void*>(storage_));
   }
-  per_process() { new (static_cast<void*>(storage_)) T; }
+  per_process() : made_in_(this_process()) { new (static_cast<void*>(storage_)) T; }
   /// Makes none before get() is called, which must be the one without arguments.
   explicit constexpr per_process(when_asked) : made_in_(0) {}
   per_process(const per_process&) = delete;
