@@ -93,7 +93,10 @@ TEST_CASE_METHOD(fresh, "a poisoned machine is gone even if it comes back", "[po
     auto lent = pool.borrow();
     REQUIRE(lent);
     (*lent)->abandon();
+    bool restored = false;
+    scripted_machine::when_restored = [&] { restored = true; };
     lent->give_back(0);
+    CHECK_FALSE(restored);  // Which would be work for nothing.
     CHECK(pool.size() == 0);
   }
   CHECK(pool.size() == 0);

@@ -28,7 +28,7 @@
 
 namespace virtine::detail {
 
-/// What a basic_pool has in one process; see there. To be held by a os::per_process.
+/// What a basic_pool has in one process; see there. To be held by an os::per_process.
 template <machine_like Machine>
 class kept_machines {
  public:
@@ -298,10 +298,11 @@ class kept_machines {
 
   /// Makes a machine as its image has it. Returns false if it is not to be used again.
   bool wipe(Machine& machine, std::size_t arguments_used) const {
-    machine.restore(arguments_used);
     // A call that failed, and only such, leaves state that no restore covers.
     if (machine.poisoned()) return false;
-    return machine.write_set().size() <= write_set_max_.load(std::memory_order_relaxed);
+    if (machine.write_set().size() > write_set_max_.load(std::memory_order_relaxed)) return false;
+    machine.restore(arguments_used);
+    return true;
   }
 
   void return_idle(std::unique_ptr<Machine> machine) {
