@@ -22,6 +22,7 @@
 #include <virtine/machine/session_thread.hpp>
 #include <virtine/os/out_of_memory.hpp>
 #include <virtine/result.hpp>
+#include <virtine/single_source.hpp>
 #include <virtine/virtine_fn.hpp>
 #include <virtine/x86/loops.hpp>
 
@@ -60,7 +61,9 @@ class session_target final : public callee<R, A...>, session_server {
     const turn mine(in_use_);
     if (!mine) return error{.code = errc::session_in_use};
     if (auto usable = guest_->check_usable(); !usable) return usable.error();
-    if (options.timeout <= options.timeout.zero()) return error{.code = errc::timed_out};
+    if (auto allowed = Caller::may_begin(options.timeout, options); !allowed) {
+      return allowed.error();
+    }
     const marshaller marshalled(arguments...);
     auto written = marshalled.write(guest_->frame(), guest_->frame_address());
     if (!written) {
@@ -158,9 +161,9 @@ class session_target final : public callee<R, A...>, session_server {
 /// the policy, and the machine is restored, or destroyed, when the session is closed. Handlers run
 /// on the session's thread. Calls may come from any thread, but one at a time.
 ///
-/// A call that fails ends the session, and all later calls return the same error. Three errors do
-/// not end it: errc::bad_reply for the value of a result, errc::arguments_too_large and
-/// errc::session_in_use.
+/// A call that fails ends the session, and all later calls return the same error. What is found
+/// before or after the guest runs does not end it: errc::session_in_use, errc::arguments_too_large,
+/// a deadline or stop request of before the call, and errc::bad_reply for the value of a result.
 ///
 /// Example: `virtine::session fast(square); int nine = fast(3);`
 template <class Sig, class Entry, class Policy = deny_all>
@@ -178,6 +181,8 @@ class session<R(A...), Named, Policy>
   /// the error. The destructor closes the session. That takes as long as a call, or a tenth of a
   /// second if the guest does not answer.
   explicit session(const virtine_fn<R(A...), Named, Policy>& fn) : target_(fn.target()) {}
+  /// The same for a function that VIRTINE has marked.
+  explicit session(const virtine_function<R(A...), Named>& marked) : target_(marked.target()) {}
   session(const session&) = delete;
   session& operator=(const session&) = delete;
 
@@ -193,5 +198,7 @@ class session<R(A...), Named, Policy>
 
 template <class R, class... A, class Named, class Policy>
 session(const virtine_fn<R(A...), Named, Policy>&) -> session<R(A...), Named, Policy>;
+template <class Sig, class Entry>
+session(const virtine_function<Sig, Entry>&) -> session<Sig, Entry>;
 
 }  // namespace virtine

@@ -33,7 +33,8 @@ LAYERS = [
     "call/ allow_entropy",
     "posix/ gdb/",
     "posix virtine_fn",
-    "session single_source function snapshot_file",
+    "single_source",
+    "session function snapshot_file",
     "virtine gdb format",
 ]
 # The last line of what guests include.

@@ -261,6 +261,12 @@ TEST_CASE("a marked function can do what a virtine_fn can", "[single_source]") {
   CHECK(machines.stats().created == 1);
   virtine::virtine_fn own{square, virtine::deny_all{}};
   CHECK(virtine::session(own)(7) == 49);
+  CHECK(virtine::session(square)(8) == 64);
+  const virtine::function<int(int)> held = square;
+  std::map<std::string, virtine::function<int(int)>> functions;
+  functions.insert({"square", square});
+  CHECK(held(9) == 81);
+  CHECK(functions.at("square")(10) == 100);
 }
 
 TEST_CASE("a marked function asks its host under a policy", "[single_source]") {

@@ -121,6 +121,15 @@ class caller<R(A...), Named, Policy> final : public async_callee<R, A...> {
     return std::move(replies).take();
   }
 
+  /// Fails if a call is over before it begins, so that no machine is spent on it.
+  static result<void> may_begin(std::chrono::nanoseconds timeout, const call_options& options) {
+    if (timeout <= timeout.zero()) [[unlikely]]
+      return error{.code = errc::timed_out};
+    if (options.stop.stop_requested()) [[unlikely]]
+      return error{.code = errc::cancelled};
+    return {};
+  }
+
   /// Makes `lent` hold a machine as the snapshot has it: the one it holds, after a run that used
   /// `used_before` bytes of arguments, or another. Returns the limits of the next run.
   result<run_limits> ready(std::optional<lease>& lent, std::size_t used_before,
@@ -187,15 +196,6 @@ class caller<R(A...), Named, Policy> final : public async_callee<R, A...> {
         return ran.error();
       return marshalled.read(machine.arguments());
     });
-  }
-
-  /// Fails if a call is over before it begins, so that no machine is spent on it.
-  static result<void> may_begin(std::chrono::nanoseconds timeout, const call_options& options) {
-    if (timeout <= timeout.zero()) [[unlikely]]
-      return error{.code = errc::timed_out};
-    if (options.stop.stop_requested()) [[unlikely]]
-      return error{.code = errc::cancelled};
-    return {};
   }
 
   /// Borrows a machine for a call that may take `timeout`, from which waiting for it is taken off.
