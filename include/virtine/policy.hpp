@@ -92,8 +92,9 @@ constexpr bool contradict(bool hypercalls) {
 template <class Part>
 struct no_grant {
   static_assert(!std::is_same_v<Part, Part>,
-                "virtine [V129]: a part of a policy is neither a grant nor a policy; a function "
-                "alone does not say what it answers. Write virtine::allow<Call>(handler).");
+                "virtine [V129]: a part of a policy is neither a grant nor a policy. For a "
+                "function, write virtine::allow<Call>(handler). A result, of a try_ function, is "
+                "to be tested first: pass *made.");
 };
 template <class Part>
 inline constexpr bool is_policy = false;

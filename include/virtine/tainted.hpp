@@ -29,7 +29,9 @@ class tainted {
   /// harmless here.
   template <std::size_t N>
   const T& unverified_because(const char (&reason)[N]) const {
-    static_assert(N > 8, "Give a reason that a reviewer can check.");
+    static_assert(N > 8,
+                  "virtine [V142]: unverified_because() takes the reason why every value is "
+                  "harmless, for a reviewer to check. Write at least eight characters.");
     static_cast<void>(reason);
     return raw_;
   }

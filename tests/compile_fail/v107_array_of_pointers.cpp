@@ -1,4 +1,4 @@
-// error: virtine \[V107\]: the library cannot see into a type
+// error: virtine \[V107\]: a type has a pointer or a reference in it
 // Elements are looked at one by one.
 // SPDX-License-Identifier: MIT
 #include <array>

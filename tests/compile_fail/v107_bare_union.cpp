@@ -1,4 +1,4 @@
-// error: virtine \[V107\]: the library cannot see into a type
+// error: virtine \[V107\]: a type has a pointer or a reference in it
 // A union can hold a pointer without being a class.
 // SPDX-License-Identifier: MIT
 #include <virtine/abi/frame.hpp>

@@ -1,4 +1,4 @@
-// error: virtine \[V107\]: the library cannot see into a type
+// error: virtine \[V107\]: a type has a pointer or a reference in it
 // Its message() would make a virtual call through an address that the guest made up.
 // SPDX-License-Identifier: MIT
 #include <system_error>

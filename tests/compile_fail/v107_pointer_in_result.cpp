@@ -1,4 +1,4 @@
-// error: virtine \[V107\]: the library cannot see into a type
+// error: virtine \[V107\]: a type has a pointer or a reference in it
 // A pointer that a guest made up must not become one of the host's.
 // SPDX-License-Identifier: MIT
 #include <virtine/abi/frame.hpp>

@@ -1,4 +1,4 @@
-// error: virtine \[V107\]: the library cannot see into a type
+// error: virtine \[V107\]: a type has a pointer or a reference in it
 // A pointer in a struct would show an address of the host to the guest.
 // SPDX-License-Identifier: MIT
 #include <span>

@@ -1,4 +1,4 @@
-// error: virtine \[V107\]: the library cannot see into a type
+// error: virtine \[V107\]: a type has a pointer or a reference in it
 // What a union holds cannot be seen before the program runs; the user has to vouch for it.
 // SPDX-License-Identifier: MIT
 #include <virtine/abi/frame.hpp>

@@ -275,7 +275,7 @@ template <std::size_t Index, class T>
 struct pointer_member {
   static_assert(
       never<T>,
-      "virtine [V107]: the library cannot see into a type. It has a pointer or a reference in it, "
+      "virtine [V107]: a type has a pointer or a reference in it, "
       "or one could hide behind what it has: a union (as a std::optional or std::variant that is "
       "a member), a volatile member, constructors of which none is constexpr or, for some "
       "compilers, a bit-field or a "

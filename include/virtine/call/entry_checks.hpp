@@ -66,7 +66,8 @@ struct hypercall_not_allowed {
   static_assert(never<Policy>,
                 "virtine [V110]: the function can make a hypercall that the policy does not "
                 "allow. Add virtine::allow<Call>(handler) for the hypercall of this number to the "
-                "policy.");
+                "policy. A function of VIRTINE that is called by its name has none: write "
+                "virtine::virtine_fn fn{name, policy}.");
 };
 
 template <class Entry, class Policy>

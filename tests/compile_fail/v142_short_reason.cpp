@@ -1,4 +1,4 @@
-// error: Give a reason that a reviewer can check
+// error: virtine \[V142\]: unverified_because
 // The reason is what a reviewer greps for.
 // SPDX-License-Identifier: MIT
 #include <virtine/tainted.hpp>
