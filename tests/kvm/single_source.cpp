@@ -180,7 +180,7 @@ std::size_t over(std::string_view text) {
 }  // namespace
 
 VIRTINE_AS(isolated_count, &counted);
-VIRTINE_AS(area, &measures::area);
+VIRTINE_AS(isolated_area, &measures::area);
 VIRTINE_AS(largest_long, &largest<long>);
 VIRTINE_AS(size_of_text, static_cast<std::size_t (*)(std::string_view)>(&over));
 
@@ -191,7 +191,7 @@ TEST_CASE("functions that keep their names run in machines under another", "[sin
   CHECK(counted(10) == 21);
   CHECK(isolated_count.try_call(0).value() == 1);
   CHECK(plain_calls == 1);
-  CHECK(area(1.5, 4) == 6);
+  CHECK(isolated_area(1.5, 4) == 6);
   CHECK(largest_long(-5, 3) == largest(-5L, 3L));
   CHECK(size_of_text("twelve bytes") == 12);
   CHECK(over(5) == -5);
