@@ -64,7 +64,8 @@ class [[nodiscard]] result {
   }
   result& operator=(const result& other) requires std::is_copy_constructible_v<T> {
     result copy(other);
-    return *this = std::move(copy);
+    *this = std::move(copy);
+    return *this;
   }
   result& operator=(result&& other) noexcept(std::is_nothrow_move_constructible_v<T>) {
     if (this == &other) return *this;

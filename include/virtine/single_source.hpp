@@ -50,7 +50,7 @@ class virtine_function<R(A...), Entry>
       detail::check_entry<R(A...), Entry, detail::any_policy> {
   // No base: of a class with a base that fails clang leaves out all bases, and misses their
   // members.
-  static_assert(sizeof(detail::check_source<Entry>) > 0);
+  static_assert(sizeof(detail::check_source<Entry>) > 0);  // NOLINT(bugprone-sizeof-expression)
 
  public:
   /// Returns the pool of this function, which all its uses in the process share.

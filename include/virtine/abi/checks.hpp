@@ -53,6 +53,7 @@ inline constexpr bool has_byte_check = requires(std::span<const std::byte, sizeo
   valid_reply<T>::check(from);
 };
 
+// NOLINTBEGIN(google-explicit-constructor)
 /// Converts to a member of an aggregate, but for arrays and aggregates, whose own members take
 /// their places.
 struct any_member {
@@ -78,6 +79,7 @@ struct any_pointer {
 #endif
   operator T() const;
 };
+// NOLINTEND(google-explicit-constructor)
 
 /// Says whether a T can be made of members, one for each index, a Middle, and members again.
 template <class T, class Middle, std::size_t... I, std::size_t... J>

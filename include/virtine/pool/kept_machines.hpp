@@ -391,7 +391,7 @@ class kept_machines {
 
   /// Makes one more machine if there are fewer than `wanted`. Returns whether it did.
   result<bool> add_if_below(std::size_t wanted) {
-    const auto claimed = os::or_out_of_memory([&]() -> result<bool> {
+    auto claimed = os::or_out_of_memory([&]() -> result<bool> {
       std::lock_guard lock(mutex_);
       if (count_ >= std::min(wanted, options_.max)) return false;
       claim(false);
