@@ -4,24 +4,14 @@
 // SPDX-License-Identifier: MIT
 #include <virtine/virtine.hpp>
 
-// What virtine-cc would write.
-namespace guests {
-struct app : virtine::detail::stand_in_image {
-  using image = app;
-  struct square : virtine::detail::stand_in_entry<int(int), app> {};
-};
-}  // namespace guests
-template <>
-struct virtine::detail::source_image<virtine::detail::this_unit,
-                                     virtine::detail::source_key(__FILE__)> {
-  using image = guests::app;
-  using functions = guests::app;
+#include "image_of_this_file.hpp"
+
+IMAGE_WITH(square, int(int))
 #ifdef VALID
-  static constexpr std::string_view file = "../compile_fail/v117_image_of_another_file.cpp";
+IMAGE_IS_OF("../compile_fail/v117_image_of_another_file.cpp")
 #else
-  static constexpr std::string_view file = "../other/v117_image_of_another_file.cpp";
+IMAGE_IS_OF("../other/v117_image_of_another_file.cpp")
 #endif
-};
 
 VIRTINE(square, (int n)->int) {
   return n * n;

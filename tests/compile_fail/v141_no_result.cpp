@@ -3,20 +3,10 @@
 // SPDX-License-Identifier: MIT
 #include <virtine/virtine.hpp>
 
-// What virtine-cc would write.
-namespace guests {
-struct app : virtine::detail::stand_in_image {
-  using image = app;
-  struct square : virtine::detail::stand_in_entry<int(int), app> {};
-};
-}  // namespace guests
-template <>
-struct virtine::detail::source_image<virtine::detail::this_unit,
-                                     virtine::detail::source_key(__FILE__)> {
-  using image = guests::app;
-  using functions = guests::app;
-  static constexpr std::string_view file{__FILE__};
-};
+#include "image_of_this_file.hpp"
+
+IMAGE_WITH(square, int(int))
+IMAGE_IS_OF(__FILE__)
 
 // clang-format off
 #ifdef VALID
