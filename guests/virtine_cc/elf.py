@@ -166,6 +166,15 @@ class Object:
                 struct.pack_into("<I", data, self.headers + 64 * section.number + 4, 0)
         return bytes(data)
 
+    def only(self, name):
+        """Returns the object with `name` as the one global symbol that it defines."""
+        data = bytearray(self.data)
+        table = next(section for section in self.sections if section.type == 2)
+        for number, symbol in enumerate(self.symbols):
+            if symbol.binding != STB_LOCAL and symbol.name != name:
+                struct.pack_into("<H", data, table.offset + 24 * number + 6, SHN_UNDEF)
+        return Object(self.name, bytes(data))
+
 
 class Archive:
     """An archive with a symbol table, as ar makes it."""

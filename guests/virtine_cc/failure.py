@@ -4,4 +4,5 @@
 
 
 class Failure(Exception):
-    """Anything that keeps the image from being built; its text says what to do about it."""
+    """Anything that keeps the image from being built; its texts, one or more of which each has a line,
+    say what to do about it."""

@@ -32,7 +32,7 @@ from .reach import Reach
 from .single_source import demand, image_macro, marked_names, read_markers
 from .suppliers import Suppliers
 from .tools import printable
-from .unavailable import check_available
+from .unavailable import check_available, stand_ins
 
 
 def write_results(compiler, text, out, depfile):
@@ -135,6 +135,10 @@ def link_user64(compiler, objects, archives, exports, roots, elf):
         image.entry_imports = imports_of(reach, exports)
     if compiler.options.given.explain:
         print(printable(explain(reach, image, compiler.options)), end="")
+        lacking = stand_ins(reach)
+        if lacking:
+            print(printable("\nguests do not have, so that a call of it fails:\n"
+                            + "\n".join(lacking)))
     return image
 
 
@@ -219,15 +223,16 @@ def main(program, arguments):
     try:
         return run(program, arguments)
     except Failure as why:
-        said = str(why)
+        said = why.args
     except OSError as why:
-        said = f"{why.filename or 'what was made'} cannot be read or written: {why.strerror}"
+        said = [f"{why.filename or 'what was made'} cannot be read or written: {why.strerror}"]
     except Exception as why:  # pylint: disable=broad-except
         # Whatever it is, a build has to see one line and a status, and no output.
         at = traceback.extract_tb(why.__traceback__)[-1]
-        said = (f"internal error: {type(why).__name__}: {why} (at {pathlib.Path(at.filename).name}:"
+        said = [f"internal error: {type(why).__name__}: {why} (at {pathlib.Path(at.filename).name}:"
                 f"{at.lineno}); this is a fault of virtine-cc: please report it, with the command "
-                "and its sources")
+                "and its sources"]
     remove_stale(arguments)
-    print("virtine-cc: error:", printable(said, lines=False), file=sys.stderr)
+    for line in said:
+        print("virtine-cc: error:", printable(line, lines=False), file=sys.stderr)
     return 1

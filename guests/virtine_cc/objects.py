@@ -8,6 +8,7 @@ from .elf import SHF_ALLOC, SHF_EXECINSTR, SHF_TLS, SHF_WRITE, SHN_UNDEF
 from .failure import Failure
 from .names import MEMBERS, check_identifier
 
+EXPORTS = ".virtine.exports"  # what a source exports
 INITIALISER = "virtine_initialiser"  # what a source names by VIRTINE_INIT
 
 
@@ -27,7 +28,7 @@ def inspect_object(item, source, options):
     exports, constructs = [], False
     for section in item.sections:
         name, flags = section.name, section.flags
-        if name == ".virtine.exports":
+        if name == EXPORTS:
             exports += parse_exports(item.content(section.number), source)
         if section.size == 0 or not flags & SHF_ALLOC:
             continue

@@ -23,7 +23,15 @@ RUNTIME = {
     "warm.c": r"virtine_warm_heap",
     "glibc.cpp": r"__(mem(cpy|move|pcpy|set)|explicit_bzero|st[rp]n?cpy|strn?cat|v?(s|sn|f|as)?printf"
                r"|fgets|fread|read)_chk|arc4random(_buf|_uniform)?",
+    "unavailable.cpp":
+        r"pthread_(create|join|sigmask|cond_(wait|timedwait|clockwait))|thrd_(create|join)"
+        r"|cnd_(timed)?wait|socket|socketpair|connect|bind|listen|accept4?|getaddrinfo"
+        r"|gethostby(name2?|addr)|v?fork|_Fork|exec(l|le|lp|v|ve|vp|vpe)|fexecve|posix_spawnp?"
+        r"|system|popen|daemon|wait|waitpid|(bsd_|__sysv_)?signal|sigaction|sigprocmask|kill"
+        r"|setitimer|timer_create|alarm|raise|sigwait|sigsuspend|pause",
 }
+# Of which each function is taken by itself: any other can be one of a library's own.
+TAKEN_SINGLY = {"unavailable.cpp"}
 WITHOUT_STREAMS = {"streams.cpp": r"_ZNSt8ios_base4InitC1Ev"}
 WITH_EXCEPTIONS = {
     "exceptions.cpp": r"_dl_find_object|dl_iterate_phdr|_ZN10__cxxabiv119__terminate_handlerE",
@@ -70,6 +78,8 @@ class Suppliers:
         def supply(name):
             for source, names in sources.items():
                 if source not in taken and re.fullmatch(names, name):
+                    if source in TAKEN_SINGLY:
+                        return self.runtime(source).only(name)
                     taken.add(source)
                     return self.runtime(source)
             return None

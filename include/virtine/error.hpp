@@ -151,10 +151,12 @@ enum class fault_kind : std::uint8_t {
   uncaught_exception,  ///< The guest threw an exception that nothing in it catches.
   out_of_memory,       ///< operator new found the heap full, and nothing catches std::bad_alloc.
   pure_virtual_call,
-  memory_corrupted,  ///< A check that the guest's compiler put in found something overwritten.
-  panicked,          ///< A guest in Rust panicked.
-  triple_fault,      ///< A fault that the guest could not take; bare guests have no handlers.
-  other,             ///< Another vector; see fault::vector.
+  memory_corrupted,      ///< A check that the guest's compiler put in found something overwritten.
+  panicked,              ///< A guest in Rust panicked.
+  unavailable_function,  ///< The guest called a function that guests do not have; see
+                         ///< fault::symbol.
+  triple_fault,          ///< A fault that the guest could not take; bare guests have no handlers.
+  other,                 ///< Another vector; see fault::vector.
 };
 
 /// Returns the kind in words, as messages use it.
@@ -206,6 +208,8 @@ constexpr const char* name(fault_kind kind) {
       return "memory corruption found";
     case fault_kind::panicked:
       return "panic";
+    case fault_kind::unavailable_function:
+      return "call of a function that guests do not have";
     case fault_kind::triple_fault:
       return "triple fault";
     case fault_kind::other:
@@ -254,6 +258,10 @@ inline void append_hex(std::string& out, std::uint64_t value) {
 }
 
 inline void append_fault(std::string& out, const fault& f) {
+  if (f.kind == fault_kind::unavailable_function && f.symbol != nullptr) {
+    out += std::string("the guest called ") + f.symbol + ", which guests do not have";
+    return;
+  }
   out += name(f.kind);
   if (f.access != access::none) {
     out += f.access == access::write  ? " writing "

@@ -159,15 +159,16 @@ class Objects(Case):
         source = self.write("speaks.cpp", "#include <iostream>\n"
                             "struct says { says() { std::cout << 3; } } once;\n")
         self.write("a.cpp", SQUARE)
-        wanted = ["a guest cannot have std::cout: ", "the constructors of speaks.", "static variable"]
-        self.fails("a.cpp", source.name, says=wanted)
+        self.fails("a.cpp", source.name, says=[
+            "a guest cannot have std::cout: ", "the constructors of speaks.", "static variable"])
+        # Of others, they run.
         self.assertEqual(self.run_cc("-c", "speaks.cpp", "-o", "speaks.o").returncode, 0)
-        self.fails("a.cpp", "speaks.o", says=wanted)
+        self.build("a.cpp", "speaks.o", "a.hpp")
         self.write("a.cpp", SQUARE.replace("return n * n", "extern int linked; return linked"))
         self.write("speaks.cpp", source.read_text() + "int linked = 2;\n")
         self.assertEqual(self.run_cc("-c", "speaks.cpp", "-o", "speaks.o").returncode, 0)
         subprocess.check_call(["ar", "rcs", "speaks.a", "speaks.o"], cwd=self.work)
-        self.fails("a.cpp", "speaks.a", says=wanted[:1])
+        self.build("a.cpp", "speaks.a", "a.hpp")
 
     def test_a_fault_of_its_own_is_called_so(self):
         program = self.directory / "guests" / "virtine-cc"

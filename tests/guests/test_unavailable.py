@@ -8,9 +8,10 @@ import subprocess
 import sys
 import unittest
 
-from test_virtine_cc import GUESTS, Case
+from test_virtine_cc import GUESTS, INCLUDE, Case
 
 sys.path.insert(0, str(GUESTS))
+from virtine_cc.suppliers import RUNTIME  # pylint: disable=wrong-import-position
 from virtine_cc.unavailable import THINGS  # pylint: disable=wrong-import-position
 
 # What each row of the table says of a function with this body: headers, body, the words.
@@ -89,6 +90,96 @@ class Unavailable(Case):
                 self.write("a.cpp", source(headers, body))
                 self.build("a.cpp", "a.hpp")
 
+    def test_all_that_it_cannot_have_is_said_in_one_run(self):
+        self.write("a.cpp", source("thread iostream cstdlib sys/socket.h",
+                                   'std::thread t([] {}); t.join(); std::cout << system("x") '
+                                   "<< std::system(nullptr); return socket(1, 2, 3);"))
+        said = self.fails("a.cpp", says="a guest cannot have ").splitlines()
+        self.assertEqual(len(said), 4, said)
+        for line, words in zip(sorted(said), ("a socket", "a thread", "another process", "std::cout")):
+            self.assertTrue(line.startswith(f"virtine-cc: error: a guest cannot have {words}: exported "
+                                            "-> deep::ask(int) -> "), line)
+        self.assertIn("; a function socket of your own takes its place", sorted(said)[0])
+
+    # What a library names: of each thing that fails, or ends the call.
+    LIBRARY = """#include <csignal>
+        #include <cstdlib>
+        #include <fstream>
+        #include <iostream>
+        #include <mutex>
+        #include <condition_variable>
+        #include <thread>
+        #include <dlfcn.h>
+        #include <netdb.h>
+        #include <sys/socket.h>
+        #include <unistd.h>
+        int library(int x) {
+          std::thread t([] {});
+          t.join();
+          std::mutex m;
+          std::unique_lock l(m);
+          std::condition_variable c;
+          c.wait(l);
+          std::cout << std::ifstream("x").rdbuf();
+          std::signal(SIGINT, SIG_DFL);
+          return std::raise(x) + fork() + socket(1, 2, 3) + (dlopen("x", 1) != nullptr)
+                 + std::system("x");
+        }"""
+
+    def test_what_libraries_name_is_no_error(self):
+        self.write("lib.cc", self.LIBRARY)
+        subprocess.run(["g++", "-std=c++20", "-c", "lib.cc"], cwd=self.work, check=True)
+        subprocess.run(["ar", "rcs", "lib.a", "lib.o"], cwd=self.work, check=True)
+        self.write("a.cpp", "#include <iostream>\n#include <virtine/guest.hpp>\nint library(int);\n"
+                   "static int f(int x) { return library(x); }\nVIRTINE_EXPORT(f);\n")
+        done = self.run_cc("a.cpp", "lib.o", "--explain", "-o", "a.hpp")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        lacking = done.stdout.partition("\nguests do not have, so that a call of it fails:\n")[2]
+        for name in ("fork", "pthread_cond_wait (ends the call)", "raise (ends the call)",
+                     "signal", "socket", "pthread_create", "system"):
+            self.assertRegex(lacking, rf"(?m)^    {re.escape(name)}: .* -> ")
+        # The same in a source of one's own, or an object with exports, is an error; beside a library too.
+        self.fails("a.cpp", "lib.cc", says="a guest cannot have ")
+        both = self.LIBRARY + "\n#include <virtine/guest.hpp>\nVIRTINE_EXPORT(library);\n"
+        self.write("both.cpp", both)
+        self.assertEqual(self.run_cc("-c", "both.cpp", "-o", "both.o").returncode, 0)
+        self.fails("both.o", says="a guest cannot have ")
+        self.write("a.cpp", "#include <virtine/guest.hpp>\n#include <unistd.h>\nint library(int);\n"
+                   "static int f(int x) { return library(x) + fork(); }\nVIRTINE_EXPORT(f);\n")
+        said = self.fails("a.cpp", "lib.a", says="a guest cannot have another process: f -> fork")
+        self.assertEqual(said.count("\n"), 1)
+
+    def test_a_library_has_its_own_functions_of_such_names(self):
+        self.write("own.c", "int fork(void) { return 3; }\nint raise(int x) { return x; }\n"
+                   "int other(void) { return 5; }\n")
+        self.write("lib.c", "int fork(void), raise(int), socket(int, int, int), other(void);\n"
+                   "int library(int x) { return socket(1, 2, 3) + fork() + raise(x) + other(); }\n")
+        for name in ("own", "lib"):
+            subprocess.run(["gcc", "-fno-builtin", "-c", f"{name}.c"], cwd=self.work, check=True)
+        subprocess.run(["ar", "rcs", "lib.a", "lib.o", "own.o"], cwd=self.work, check=True)
+        self.write("a.cpp", '#include <virtine/guest.hpp>\nextern "C" int library(int);\n'
+                   "static int f(int x) { return library(x); }\nVIRTINE_EXPORT(f);\n")
+        done = self.run_cc("a.cpp", "lib.a", "--explain", "-o", "a.hpp")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertRegex(done.stdout, r"(?m) fork[^,]*, lib.a\(own.o\): f")
+        lacking = done.stdout.partition("\nguests do not have")[2]
+        self.assertIn(" socket: ", lacking)
+        self.assertNotIn("fork", lacking)
+
+    def test_each_name_is_defined_once(self):
+        # The runtime has what its table says, and all functions of C that are errors.
+        done = subprocess.run(["clang", "-std=c++20", "-w", "-c", f"-I{INCLUDE}", "-o", "u.o",
+                               GUESTS / "runtime" / "unavailable.cpp"], cwd=self.work, check=False)
+        self.assertEqual(done.returncode, 0)
+        said = subprocess.run(["nm", "--defined-only", "-g", "u.o"], cwd=self.work, check=True,
+                              stdout=subprocess.PIPE, encoding="utf-8").stdout
+        names = [line.split()[-1] for line in said.splitlines()]
+        for name in names:
+            self.assertRegex(name, rf"\A(?:{RUNTIME['unavailable.cpp']})\Z")
+        for headers, body, _ in sum(ASKING.values(), []):
+            for name in re.findall(r"\b(?:pthread_\w+|socket|getaddrinfo|fork|execl|system)\b(?=\()", body):
+                self.assertIn(name, names)
+
     def test_own_functions_of_such_names(self):
         self.write("b.c", "int connect(int x) { return x; }\nint pause(int x) { return x; }\n")
         body = 'extern "C" int connect(int), pause(int);'
@@ -98,7 +189,8 @@ class Unavailable(Case):
         subprocess.run(["clang", "-c", "b.c"], cwd=self.work, check=True)
         subprocess.run(["ar", "rcs", "libb.a", "b.o"], cwd=self.work, check=True)
         self.build("a.cpp", "libb.a", "a.hpp")
-        self.fails("a.cpp", says="a guest cannot have a socket")
+        said = self.fails("a.cpp", says="a guest cannot have signals")
+        self.assertIn("error: a guest cannot have a socket: ", said)
 
     def test_only_what_is_reached_counts(self):
         text = source("cstdlib", 'return system("x");')

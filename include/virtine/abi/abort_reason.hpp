@@ -22,8 +22,9 @@ enum class abort_reason : std::uint16_t {
   uncaught_exception,  ///< An exception was thrown that nothing catches.
   out_of_memory,       ///< operator new had no more, and nothing catches std::bad_alloc.
   pure_virtual_call,
-  memory_corrupted,  ///< A check that the compiler put in found something overwritten.
-  panicked,          ///< A Rust guest did.
+  memory_corrupted,      ///< A check that the compiler put in found something overwritten.
+  panicked,              ///< A Rust guest did.
+  unavailable_function,  ///< The place is a function that stands for one that no guest has.
 };
 
 inline constexpr std::size_t abort_code_size = 7;
@@ -48,7 +49,7 @@ constexpr std::optional<abort_reason> decode_abort(
       code[0] == std::byte{0x0f} && code[1] == std::byte{0xb9} && code[2] == std::byte{0x80};
   const auto reason = load<std::uint16_t>(code, 3);
   if (!is_ud1 || load<std::uint16_t>(code, 5) != abort_mark) return std::nullopt;
-  if (reason == 0 || reason > static_cast<std::uint16_t>(abort_reason::panicked)) {
+  if (reason == 0 || reason > static_cast<std::uint16_t>(abort_reason::unavailable_function)) {
     return std::nullopt;
   }
   return static_cast<abort_reason>(reason);

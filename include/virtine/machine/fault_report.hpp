@@ -56,6 +56,8 @@ constexpr fault_kind kind_of(x86::abort_reason why) {
       return fault_kind::memory_corrupted;
     case x86::abort_reason::panicked:
       return fault_kind::panicked;
+    case x86::abort_reason::unavailable_function:
+      return fault_kind::unavailable_function;
   }
   return fault_kind::invalid_opcode;
 }
