@@ -14,12 +14,13 @@ if(NOT TARGET virtine::virtine)
   target_link_libraries(virtine::virtine INTERFACE Threads::Threads)
 endif()
 
-# virtine_add_image(TARGET SOURCE... [OUTPUT HEADER] [OPTIONS OPTION...])
+# virtine_add_image(TARGET SOURCE... [OUTPUT HEADER] [OPTIONS OPTION...] [WITHOUT_TARGET])
 #
 # Makes an image of sources, before TARGET is compiled. TARGET finds it as HEADER, whose default is
-# FOLDER/NAME.guest.hpp for a source FOLDER/NAME.cpp. OPTIONS are virtine-cc's.
+# FOLDER/NAME.guest.hpp for a source FOLDER/NAME.cpp. OPTIONS are virtine-cc's. The sources see the
+# include directories and definitions of TARGET, unless WITHOUT_TARGET says that they do not.
 function(virtine_add_image target)
-  cmake_parse_arguments(PARSE_ARGV 1 image "" "OUTPUT" "OPTIONS")
+  cmake_parse_arguments(PARSE_ARGV 1 image "WITHOUT_TARGET" "OUTPUT" "OPTIONS")
   if(NOT image_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "virtine_add_image(${target}) names no source")
   endif()
@@ -38,11 +39,20 @@ function(virtine_add_image target)
   set(header "${CMAKE_CURRENT_BINARY_DIR}/${image_OUTPUT}")
   cmake_path(GET header PARENT_PATH folder)
   file(MAKE_DIRECTORY "${folder}")
+  set(directories "")
+  set(definitions "")
+  if(NOT image_WITHOUT_TARGET)
+    set(directories "$<TARGET_PROPERTY:${target},INCLUDE_DIRECTORIES>")
+    set(directories "$<$<BOOL:${directories}>:-I$<JOIN:${directories},;-I>>")
+    set(definitions "$<TARGET_PROPERTY:${target},COMPILE_DEFINITIONS>")
+    set(definitions "$<$<BOOL:${definitions}>:-D$<JOIN:${definitions},;-D>>")
+  endif()
   add_custom_command(
     OUTPUT "${header}"
-    COMMAND "${VIRTINE_CC}" ${image_OPTIONS} ${sources} -o "${header}" --depfile "${header}.d"
+    COMMAND "${VIRTINE_CC}" "${directories}" "${definitions}" ${image_OPTIONS} ${sources} -o "${header}" --depfile "${header}.d"
     DEPENDS ${sources}
     DEPFILE "${header}.d"
+    COMMAND_EXPAND_LISTS
     VERBATIM)
   target_sources("${target}" PRIVATE "${header}")
   target_include_directories("${target}" PRIVATE "${CMAKE_CURRENT_BINARY_DIR}")

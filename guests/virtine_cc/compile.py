@@ -2,22 +2,27 @@
 # Must not know what is in the objects.
 # SPDX-License-Identifier: MIT
 
+import os
 import pathlib
 import re
 import sys
 
 from .failure import Failure
 from .files import as_argument, check_source, parse_dependencies
+from .options import JOINED
 from .rust import RustCompiler
 from .single_source import stand_in
-from .toolchain import Toolchain
+from .toolchain import HOST_HEADERS, Toolchain
 from .tools import find_tool, printable, run
 
 CLANG_FLAGS = """
-    --target=x86_64-linux-musl -nostdinc -DVIRTINE_GUEST=1 -fno-pic -fno-pie -mcmodel=small
+    --target=x86_64-linux-musl -nostdinc -DVIRTINE_GUEST=1 -mcmodel=small
     -ffunction-sections -fdata-sections -fexceptions -fno-asynchronous-unwind-tables
     -fno-stack-protector -fcf-protection=none -fno-math-errno -fstack-clash-protection -Wall
 """.split()
+# Without which a guest is none: after what the command line says.
+FIXED_FLAGS = "-fno-pic -fno-pie".split()
+CXX_SUFFIXES = (".cpp", ".cc", ".cxx")
 # Destructors of objects that live to the end have nothing to do: the machine is wiped.
 CXX_FLAGS = "-frtti -fno-threadsafe-statics -fno-c++-static-destructors".split()
 
@@ -98,8 +103,11 @@ class Compiler:
         if source.suffix in (".asm", ".nasm"):
             debug = ["-g", "-F", "dwarf"] if given.debug else []
             return self.assemble(source, given.include, [*debug, *defines])
-        if source.suffix not in (".c", ".cpp", ".cc", ".rs"):
-            raise Failure(f"{source} is none of .c .cpp .cc .rs .asm .nasm .o .a")
+        if re.search(r"\.so(\.[0-9.]+)?$", source.name):
+            raise Failure(f"{source} is a shared library, which a guest cannot load; give the static "
+                          f"one, {source.name.partition('.so')[0]}.a")
+        if source.suffix not in (".c", ".rs", *CXX_SUFFIXES):
+            raise Failure(f"{source} is none of .c .cpp .cc .cxx .rs .asm .nasm .o .a")
         if self.options.bare:
             raise Failure(f"{source} is C, C++ or Rust, which needs --mode user64; bare images "
                           "are written in nasm")
@@ -111,11 +119,24 @@ class Compiler:
         standard = self.options.c_standard if source.suffix == ".c" else self.options.cxx_standard
         folder = stand_in(source, self.options, self.directory)
         include = [f"-I{as_argument(path)}" for path in (folder, *given.include) if path]
+        include += [word for option in JOINED for path in getattr(given, f"of{option}")
+                    for word in (option, as_argument(path))
+                    # Where the host's own library is: in front of the guest's, it would be taken.
+                    if os.path.realpath(path) not in HOST_HEADERS]
         debug = ["-gdwarf-4"] if given.debug else []
         # The host's compiler sees all of such a file, too, and warns of what its user wants to know.
         quiet = ["-w"] if folder else []
         return self.compile_c(source, [f"-std={standard}", f"-O{given.optimise}", *debug, *defines,
-                                       *quiet, *include])
+                                       *(f"-U{name}" for name in given.undefine),
+                                       *self.options.flags, *FIXED_FLAGS, *quiet, *include])
+
+    def libraries(self):
+        """Returns the archives that the command line names by -l."""
+        given = self.options.given
+        found = [path for name in given.libraries
+                 for path in [self.toolchain.archive(name, given.library_folders)] if path]
+        self.dependencies += found
+        return found
 
     def runtime(self, source):
         """Returns the object of one of the runtime's own sources."""
@@ -123,7 +144,7 @@ class Compiler:
         if source.suffix == ".asm":
             return self.assemble(source, [], [f"-DVIRTINE_MEMORY={self.options.memory}"])
         return self.compile_c(source, ["-std=gnu17" if source.suffix == ".c" else "-std=c++20",
-                                       "-Os", "-U_GNU_SOURCE", "-D_GNU_SOURCE"])
+                                       "-Os", "-U_GNU_SOURCE", "-D_GNU_SOURCE", *FIXED_FLAGS])
 
     def flushing_entries(self, names):
         """Returns an object with entries that empty the buffers of stdio after the function."""
@@ -148,6 +169,8 @@ class Compiler:
         command += [*(self.toolchain.cxx_headers if cxx else []), *self.toolchain.c_headers]
         command += ["-MD", "-MF", rule, "-MT", "x"]
         self.report(source, run(command + ["-c", as_argument(source), "-o", out]))
+        if not out.exists():
+            raise Failure(f"{source} compiles to nothing; leave out the option that asks for that")
         self.dependencies += [path for path in parse_dependencies(rule.read_bytes())
                               if not path.startswith(f"{self.directory}/")]
         return out

@@ -4,6 +4,7 @@
 # SPDX-License-Identifier: MIT
 
 import contextlib
+import re
 import struct
 
 from .failure import Failure
@@ -66,9 +67,14 @@ class Object:
 
     def read(self):
         data = self.data
+        if data[:4] == b"BC\xc0\xde":
+            raise Failure(f"{self.name} is LLVM's bitcode, as -flto makes it; compile it without -flto")
         if data[:6] != b"\x7fELF\x02\x01":
             raise Failure(f"{self.name} is not an object file for x86-64")
         kind, machine = struct.unpack_from("<HH", data, 16)
+        if kind in (2, 3) and machine == 62:
+            raise Failure(f"{self.name} is a program or a shared library, which cannot be a part of a "
+                          "guest; give its objects or its static library")
         if kind != 1 or machine != 62:
             raise Failure(f"{self.name} is not an x86-64 object file")
         self.headers = struct.unpack_from("<Q", data, 40)[0]
@@ -124,6 +130,9 @@ class Object:
                 section = struct.unpack_from("<I", extended or b"", 4 * number)[0]
             if len(self.sections) <= section < SHN_LORESERVE:
                 raise ValueError("a symbol is in a section that is not there")
+            if text_at(self.data, names + name) == "__gnu_lto_slim":
+                raise Failure(f"{self.name} has no machine code, as -flto makes it; compile it without "
+                              "-flto, or with -ffat-lto-objects")
             symbols.append(Symbol(text_at(self.data, names + name), info, section, value, size))
         return symbols
 
@@ -183,8 +192,10 @@ class Archive:
         self.path, self.is_libc = path, is_libc
         self.data = path.read_bytes()
         if self.data[:8] != b"!<arch>\n":
+            script = self.data.lstrip()[:2] == b"/*" or re.match(rb"(GROUP|INPUT)\b", self.data)
             raise Failure(f"{path} is not an archive of objects"
-                          + ("; thin archives name files that are elsewhere, so make one without T"
+                          + ("; it is a linker's script, so give the archives that it names" if script
+                             else "; thin archives name files that are elsewhere, so make one without T"
                              if self.data[:8] == b"!<thin>\n" else ""))
         self.long_names = b""
         self.index = {}

@@ -57,6 +57,7 @@ def build(compiler, outputs, out, depfile):
     paths = [compiler.compile(source) for source in given.sources]
     sources = [source for source, path in zip(given.sources, paths) if path.suffix != ".a"]
     archives = [path for path in paths if path.suffix == ".a"] + compiler.archives
+    archives += compiler.libraries()
     objects = [Object(source, path.read_bytes())
                for source, path in zip(given.sources, paths) if path.suffix != ".a"]
     markers = read_markers(objects)
@@ -167,7 +168,7 @@ def remove_stale(arguments):
     one whose command line is wrong."""
     given = argparse.Namespace(out=None, depfile=None)
     with contextlib.suppress(Failure):
-        make_parser("").parse_intermixed_args(arguments, given)
+        make_parser("").read(arguments, given)
     words = own_arguments(arguments)
     inputs = [word for before, word in zip(["", *words], words)
               if before not in ("-o", "--depfile")]
@@ -180,7 +181,7 @@ def run(program, arguments):
     """Returns the exit status."""
     since = time.time_ns()
     installation = Installation(program)
-    given = make_parser(installation.version()).parse_intermixed_args(arguments)
+    given = make_parser(installation.version()).read(arguments)
     check_arguments(own_arguments(arguments))
     options = Options(given)
     with Outputs(given.sources) as outputs:

@@ -25,14 +25,44 @@ BARE_ARGUMENTS_MAX = 0x3000
 BARE_MEMORY_MAX = {"real16": 1 << 20, "protected32": 1 << 30, "long64": 1 << 30}
 
 
+# What compilers take and a guest need not be told.
+IGNORED = {"-pthread", "-pipe", "-fPIC", "-fpic", "-fPIE", "-fpie", "-fno-pic", "-fno-pie", "-no-pie",
+           "-m64", "-static", "-g0"}
+JOINED = ("-isystem", "-iquote", "-idirafter", "-include")  # with what follows, or with the next word
+REFUSED = {
+    r"-flto(=.*)?": "a guest is linked from machine code",
+    r"-W[lap],.*": "a guest is linked by virtine-cc itself",
+    r"-m(16|32|x32|cmodel=.*|regparm.*)": "a guest is 64-bit code within 2 GiB",
+    r"-f(syntax-only|plugin.*|pass-plugin.*|modules.*|coverage.*|profile.*)":
+        "it makes something else than a guest",
+}
+
+
 class Parser(argparse.ArgumentParser):
     def error(self, message):
         raise Failure(f"{message}; see virtine-cc --help")
 
+    def read(self, arguments, given=None):
+        """Returns what a command line says, with the options of compilers as they write them."""
+        end = arguments.index("--host") if "--host" in arguments else len(arguments)
+        words = []
+        for word in arguments[:end]:
+            joined = next((option for option in JOINED if word.startswith(option)), None)
+            if joined and word != joined:
+                words += [joined, word[len(joined):]]
+            elif re.fullmatch(r"-g(\d|gdb\d?|dwarf(-\d)?)", word) and word != "-g0":
+                words.append("-g")
+            elif re.fullmatch(r"-(pedantic(-errors)?|Wextra|W)", word):
+                words.append({"-W": "-Wextra"}.get(word, word.replace("-pedantic", "-Wpedantic")))
+            elif word not in IGNORED:
+                words.append(word)
+        return self.parse_intermixed_args(words + arguments[end:], given)
+
 
 def make_parser(version):
     parser = Parser(prog="virtine-cc", description="Compile, link and embed a guest image as a C++ header.", allow_abbrev=False)
-    parser.add_argument("sources", nargs="+", metavar="SOURCE", help=".c .cpp .cc .rs .asm .nasm .o .a")
+    parser.add_argument("sources", nargs="+", metavar="SOURCE",
+                        help=".c .cpp .cc .cxx .rs .asm .nasm .o .a")
     parser.add_argument("-o", dest="out", metavar="OUT", required=True)
     parser.add_argument("-c", dest="compile_only", action="store_true",
                         help="compile one source to the object OUT, from which images can be built")
@@ -50,6 +80,16 @@ def make_parser(version):
                         "bare modes: its memory, default 64K for real16, 1M for the others")
     parser.add_argument("-I", dest="include", metavar="DIR", action="append", default=[])
     parser.add_argument("-D", dest="define", metavar="NAME[=VALUE]", action="append", default=[])
+    parser.add_argument("-U", dest="undefine", metavar="NAME", action="append", default=[])
+    for option in JOINED:
+        parser.add_argument(option, dest=f"of{option}", metavar="FILE" if option == "-include" else "DIR",
+                            action="append", default=[])
+    for letter in "fmW":
+        parser.add_argument(f"-{letter}", metavar="OPTION", action="append", default=[],
+                            help="for the C and C++ sources, as compilers take it")
+    parser.add_argument("-l", dest="libraries", metavar="NAME", action="append", default=[],
+                        help="link what is used of libNAME.a")
+    parser.add_argument("-L", dest="library_folders", metavar="DIR", action="append", default=[])
     parser.add_argument("-O", dest="optimise", metavar="LEVEL", default="2")
     parser.add_argument("-g", dest="debug", action="store_true",
                         help="have faults name source lines, and gdb know the sources")
@@ -79,6 +119,14 @@ def parse_size(option, text, most):
     return (size + PAGE - 1) // PAGE * PAGE
 
 
+def name_of(path):
+    """Returns the name of an image that is to be in a file: that up to its first dot, with a line for
+    what no identifier has."""
+    name = pathlib.Path(path).name.partition(".")[0]
+    name = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")
+    return f"image_{name}" if re.match(r"[0-9]", name) else name
+
+
 class Options:
     """The command line, checked."""
 
@@ -87,7 +135,7 @@ class Options:
         for option in ("out", "depfile", "keep"):
             if getattr(given, option) == "":
                 raise Failure(f"{'-o' if option == 'out' else '--' + option} is given without a name")
-        self.name = given.name or pathlib.Path(given.out).name.partition(".")[0]
+        self.name = given.name or name_of(given.out)
         if given.mode not in MODES:
             raise Failure(f"--mode {given.mode} is unknown; choose one of {', '.join(MODES)}")
         self.mode = given.mode
@@ -124,6 +172,16 @@ class Options:
         for define in given.define:
             if not re.fullmatch(r"[A-Za-z_]\w*(\([^=]*\))?(=.*)?", define, re.ASCII):
                 raise Failure(f"-D {define!r} is not NAME or NAME=VALUE")
+        for name in given.undefine:
+            if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
+                raise Failure(f"-U {name!r} is not a name")
+        # Those of other compilers say nothing to clang.
+        self.flags = ["-Wno-unknown-warning-option"] if given.W else []
+        self.flags += [f"-{letter}{text}" for letter in "fmW" for text in getattr(given, letter)]
+        for flag in self.flags:
+            for pattern, why in REFUSED.items():
+                if re.fullmatch(pattern, flag):
+                    raise Failure(f"{flag} is not for guests: {why}; leave it out")
         self.cxx_standard, self.c_standard = "c++20", "gnu17"
         for standard in given.std:
             if "++" in standard:

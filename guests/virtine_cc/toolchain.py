@@ -11,6 +11,9 @@ from .failure import Failure
 from .tools import find_tool, run, with_versions
 
 MUSL_PLACES = ("/usr/include/x86_64-linux-musl", "/usr/lib/x86_64-linux-musl")
+HOST_HEADERS = ("/usr/include", "/usr/include/x86_64-linux-gnu")
+# What is a part of a guest's C and C++ library.
+OF_LIBC = "c m pthread dl rt util crypt resolv anl stdc++ gcc gcc_eh gcc_s".split()
 HOST = "--target=x86_64-linux-gnu"  # whose libstdc++ guests are linked with
 
 
@@ -55,7 +58,7 @@ class Toolchain:
                           "(Debian: apt install musl-dev), or name its folder by VIRTINE_MUSL")
         own = run([self.clang, "-print-resource-dir"]).stdout.strip()
         return ["-isystem", include, "-isystem", f"{own}/include",
-                "-idirafter", "/usr/include/x86_64-linux-gnu", "-idirafter", "/usr/include"]
+                *(word for path in reversed(HOST_HEADERS) for word in ("-idirafter", path))]
 
     @functools.cached_property
     def cxx_headers(self):
@@ -74,3 +77,18 @@ class Toolchain:
         if not os.path.isfile(said):
             raise Failure(f"{name} was not found (Debian: apt install g++)")
         return pathlib.Path(os.path.normpath(said))
+
+    def archive(self, name, folders):
+        """Returns the path of what -l means by `name`, or None if a guest has it anyway."""
+        if name in OF_LIBC:
+            return None
+        file = name[1:] if name.startswith(":") else f"lib{name}.a"
+        said = run([self.clang, HOST, f"-print-file-name={file}"]).stdout.strip()
+        for path in (*(pathlib.Path(folder) / file for folder in folders), pathlib.Path(said)):
+            if path.is_file() and path.name == file and path != pathlib.Path(file):
+                return pathlib.Path(os.path.normpath(path))
+        shared = run([self.clang, HOST, f"-print-file-name=lib{name}.so"]).stdout.strip()
+        raise Failure(f"-l{name}: {file} was not found" + (
+            f"; there is only {os.path.normpath(shared)}, and a guest cannot load shared libraries"
+            if os.path.isfile(shared) else "") + "; install what has it (Debian: a package "
+            "...-dev), or name its folder by -L")

@@ -620,6 +620,81 @@ class Layout(Case):
             self.assertGreater(address, 0x8000)
 
 
+class CompilersOptions(Case):
+    def test_what_compilers_take(self):
+        self.write("system dir/found.hpp", "inline int signed_one() { int i = 1.5; return i; }\n")
+        self.write("first.hpp", "#define FIRST 1\n")
+        self.write("my-app.1.cxx", SQUARE + """#include <found.hpp>
+            #include <stdio.h>
+            #ifdef GONE
+            #error "-U does nothing"
+            #endif
+            #ifdef __GXX_RTTI
+            #error "-fno-rtti does nothing"
+            #endif
+            #ifndef __SSE4_2__
+            #error "-m does nothing"
+            #endif
+            #ifdef __GLIBC__
+            #error "the host's headers are in front"
+            #endif
+            extern "C" unsigned long crc32(unsigned long, const void*, unsigned);
+            unsigned long sum(int n) { return signed_one() == FIRST ? crc32(0, &n, sizeof n) : 0; }
+            VIRTINE_EXPORT(sum);
+            """)
+        # An archive in a folder of -L, one that the guest has anyway, and words that say nothing here.
+        self.write("sum.c", "unsigned long crc32(unsigned long n, const void* p, unsigned z) {"
+                   " return n + z + (p != 0); }\n")
+        self.assertEqual(self.run_cc("-c", "sum.c", "-o", "sum.o").returncode, 0)
+        self.write("lib/x", "")
+        subprocess.run(["ar", "rcs", "lib/libsum.a", "sum.o"], cwd=self.work, check=True)
+        text = self.build(
+            "-isystem", "system dir", "-isystem/usr/include", "-I/usr/include", "-include", "first.hpp",
+            "-DGONE", "-UGONE", "-fno-rtti", "-fPIC", "-msse4.2", "-Wall", "-Wconversion", "-Werror",
+            "-Wno-such-warning", "-W", "-pedantic", "-pthread", "-pipe", "-ggdb3", "-L", "lib",
+            "-lsum", "-lm", "-lpthread", "--depfile", "a.d", "my-app.1.cxx", "my-app.1.hpp")
+        self.assertIn("struct my_app {", text)
+        self.assertIn("source_line lines[]", text)
+        rule = (self.work / "a.d").read_text()
+        for path in ("system\\ dir/found.hpp", "first.hpp", "lib/libsum.a", "linux-musl/stdio.h"):
+            self.assertIn(path, rule)
+        self.write("bad.cpp", SQUARE + "int f() { int unused; return 1; }\n")
+        self.fails("-Werror", "bad.cpp", says="bad.cpp does not compile")
+        self.build("-Werror", "-Wno-unused", "bad.cpp", "2nd.hpp")
+        self.assertIn("struct image_2nd {", (self.work / "2nd.hpp").read_text())
+
+    def test_what_is_not_for_guests(self):
+        self.write("square.cpp", SQUARE)
+        for option in ("-flto", "-flto=thin", "-Wl,-x", "-m32", "-mcmodel=large", "-fprofile-generate",
+                       "-fsyntax-only"):
+            self.fails(option, "square.cpp", says=[f"{option} is not for guests: ", "leave it out"])
+        self.fails("-U", "1x", "square.cpp", says="-U '1x' is not a name")
+        self.fails("-lnowhere", "square.cpp", says=["-lnowhere: libnowhere.a was not found; install",
+                                                    "-L"])
+        self.write("lib/libonly.so", "")
+        self.write("liba.a", "/* GNU ld script */ GROUP ( b.a )\n")
+        self.fails("square.cpp", "liba.a", says=["a linker's script", "give the archives"])
+        self.write("libz.so.1", "")
+        self.fails("square.cpp", "libz.so.1", says=["a shared library", "give the static one, libz.a"])
+        self.write("a.c", "int f(void) { return 1; }\n")
+        for command, words in ((["gcc", "-flto", "-c"], "no machine code, as -flto makes it"),
+                               (["clang", "-flto", "-c"], "LLVM's bitcode, as -flto makes it"),
+                               (["gcc", "-shared", "-fPIC"], "a program or a shared library")):
+            subprocess.run([*command, "a.c", "-o", "a.o"], cwd=self.work, check=True)
+            self.fails("square.cpp", "a.o", says=["a.o", words])
+
+    def test_each_clang_that_is_here(self):
+        self.write("a.cpp", SQUARE + "#include <map>\n#include <string>\n#include <stdexcept>\n"
+                   "static std::map<std::string, int> table{{\"a\", 1}};\n"
+                   "int look(std::string_view s) { try { return table.at(std::string(s)); }"
+                   " catch (const std::out_of_range&) { return -1; } }\nVIRTINE_EXPORT(look);\n")
+        found = [path for version in range(14, 25) if (path := shutil.which(f"clang-{version}"))]
+        for clang in found:
+            with self.subTest(clang):
+                self.build("a.cpp", "a.hpp", VIRTINE_CLANG=clang)
+                self.build("-O0", "a.cpp", "a.hpp", VIRTINE_CLANG=clang)
+
+
 class Failures(Case):
     def setUp(self):
         super().setUp()
