@@ -7,7 +7,7 @@ import re
 import shutil
 import tempfile
 
-from .constructors import is_constructor
+from .constructors import is_constructor, made_by
 from .reach import owner
 from .tools import readable, run
 
@@ -90,7 +90,9 @@ def constructor_advice(reach, why):
                         "first call, so make what they construct static variables of functions, or "
                         "leave the file out")
             variable, = readable([owner(made.object, made.section)])
-            return (f"; the constructors of {pathlib.Path(step.object.name).name} run in the guest "
-                    f"because it uses {variable}, so make that constinit or a static variable of a "
-                    "function, or move it to a file of its own")
+            said = f"; the constructors of {pathlib.Path(step.object.name).name} run in the guest because "
+            if made.object is step.object and made.section in made_by(step.object, step.section):
+                return (f"{said}it uses {variable}, so make that constinit or a static variable of a "
+                        "function, or move it to a file of its own")
+            return f"{said}they change {variable}, which it uses, so give one of the two a file of its own"
     return ""

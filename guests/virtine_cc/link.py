@@ -5,7 +5,7 @@
 import re
 import sys
 
-from .chains import chain
+from .chains import chain, constructor_advice
 from .constructors import is_constructor
 from .failure import Failure
 from .rewrite import rewrite
@@ -53,7 +53,8 @@ def check_missing(reach, script):
         way = chain(reach, reach.missing[name])
         said.append(f"{plain} (by {way})" if way else plain)
     raise Failure(f"these functions or variables are used but not defined: {', '.join(said)}; "
-                  "neither the sources of the image nor its C and C++ library have them")
+                  "neither the sources of the image nor its C and C++ library have them"
+                  + constructor_advice(reach, reach.missing[names[0]]))
 
 
 def link(lld, objects, roots, script, out, base, symbols=()):

@@ -43,7 +43,7 @@ def choose(objects, roots, suppliers):
         for name in roots:
             reach.need(name)
         reach.run()
-        while reach.construct() or add_hooks(reach):
+        while reach.construct(objects) or add_hooks(reach):
             reach.run()
         now = unwinding or catches(reach), streams or any(map(reach.is_live, STREAMS))
         if now == (unwinding, streams):

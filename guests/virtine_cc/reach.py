@@ -7,7 +7,7 @@
 import collections
 
 from . import elf
-from .constructors import is_constructor, made_by
+from .constructors import changed_by, is_constructor, made_by
 
 # A reference: the section that makes it, the name that it goes by, and where in the section it is.
 # Of what is reached by itself the section is None.
@@ -32,6 +32,7 @@ class Reach:
         self.groups = set()
         self.dropped = set()   # sections of COMDAT groups that another object has
         self.pending = collections.deque()
+        self.touched = {}      # (object, table of constructors): what these make or change
 
     def add(self, item):
         """Takes in an object, and what of it is alive by itself."""
@@ -122,17 +123,20 @@ class Reach:
             for _, symbol, offset, _ in item.relocations(number):
                 self.follow(item, symbol, Reference(item, number, symbol.name, offset))
 
-    def construct(self):
-        """Makes alive the constructors of host files that make a variable which is; returns whether
-        there were any. What the others do is the host's affair."""
+    def construct(self, sources):
+        """Makes alive the constructors of host files that make or change a variable which is, of the
+        objects `sources`; returns whether there were any. What the others do is the host's affair."""
         before = len(self.live)
         for item in self.objects:
             for section in item.sections if item.is_host_file else ():
                 if is_constructor(section) and (item, section.number) not in self.live:
-                    used = next((number for number in made_by(item, section.number)
-                                 if (item, number) in self.live), None)
+                    key = item, section.number
+                    if key not in self.touched:
+                        self.touched[key] = [(item, number) for number in made_by(*key)] + changed_by(
+                            *key, self.definitions, sources)
+                    used = next((one for one in self.touched[key] if one in self.live), None)
                     if used is not None:
-                        self.mark(item, section.number, Reference(item, used, section.name))
+                        self.mark(item, section.number, Reference(*used, section.name))
         return len(self.live) != before
 
     def sections(self):

@@ -80,7 +80,7 @@ class OwnWalk:
             entered = {item for item, _ in self.live}
             for item, number, why in constructors:
                 if (item in entered or is_own(item, sources)) and (
-                        why.section is None or (item, why.section) in self.live):
+                        why.section is None or (why.object, why.section) in self.live):
                     self.enter(item, number, why)
 
     def enter(self, item, number, why):

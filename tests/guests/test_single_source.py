@@ -7,10 +7,19 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import unittest
 
-from test_virtine_cc import INCLUDE, VIRTINE_CC, Case
+from test_virtine_cc import GUESTS, INCLUDE, VIRTINE_CC, Case
+
+sys.path.insert(0, str(GUESTS))
+# pylint: disable=wrong-import-position
+from virtine_cc.compile import CLANG_FLAGS
+from virtine_cc.constructors import changed_by, is_constructor, made_by
+from virtine_cc.elf import Object
+from virtine_cc.reach import Definition, owner
+from virtine_cc.toolchain import Toolchain
 
 HEAD = """#include <iostream>
 #include <map>
@@ -90,6 +99,32 @@ class SingleSource(Case):
                           "int main() { return count.try_call().value_or(0); }\n")
         self.assertNotIn(".init = 0x0,", text)
         self.assertIn("std::_Rb_tree_insert_and_rebalance", text)
+
+    def test_what_constructors_make_and_change(self):
+        text = """int level = 3, changed, *kept;
+            struct host_only { host_only(int n); ~host_only(); int here; };
+            [[gnu::noinline]] void store(int* p) { asm("" : "+r"(p)); PLACE; }
+            host_only::host_only(int n) : here(n) { store(&here); }
+            host_only::~host_only() {}
+            host_only once(level);
+            """
+        for place, others in (("kept = p", {"kept"}), ("changed += *p", {"changed"}),
+                              ("++*&changed", {"changed"}), ("*p = level", set()),
+                              ("*p += level * changed", set()), ("*p = level > 2", set()),
+                              ("*(kept ? kept : &changed) = 1", {"changed"}),
+                              ("*p = double(level)", set()), ("level = changed", {"level"})):
+            self.write("a.cpp", text.replace("PLACE", place))
+            for level in ("-O0", "-O2"):
+                subprocess.run([Toolchain().clang, "-c", *CLANG_FLAGS, "-fno-pic", level, "-w",
+                                "-fno-c++-static-destructors", "a.cpp"], cwd=self.work, check=True)
+                item = Object("a.o", (self.work / "a.o").read_bytes())
+                definitions = {symbol.name: Definition(item, symbol) for symbol in item.symbols
+                               if symbol.binding and symbol.section}
+                table, = (each.number for each in item.sections if is_constructor(each))
+                found = {owner(item, number) for number in made_by(item, table)}
+                self.assertEqual(found, {"once"})
+                found |= {owner(*key) for key in changed_by(item, table, definitions, {item})}
+                self.assertEqual(found, {"once", *others}, place + level)
 
     def test_constructors_that_no_guest_can_have(self):
         said = self.refused(HEAD + "static int first = [] { std::cout << 1; return 1; }();\n"

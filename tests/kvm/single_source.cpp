@@ -23,6 +23,7 @@
 #include <virtine/virtine.hpp>
 
 #include "guests/single_helper.hpp"
+#include "registers_itself.hpp"
 #include "single_source.guest.hpp"
 
 namespace {
@@ -278,4 +279,11 @@ TEST_CASE("a marked function asks its host under a policy", "[single_source]") {
       })}};
   CHECK(asking(1) == 17);
   CHECK(said == "positive");
+}
+
+TEST_CASE("objects that enter themselves in a registry are in the guest's too", "[single_source]") {
+  CHECK(registers_itself::operated("twice", 4) == 8);
+  CHECK(registers_itself::operated("thrice", 4) == 12);
+  CHECK(registers_itself::operated("never", 4) == -1);
+  CHECK(registers_itself::summed() == 11);
 }
