@@ -20,7 +20,9 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 LIST = ROOT / "tests" / "mutations.txt"
 SECURITY = ROOT / "docs" / "threat-model.md"
 TABLE_HEAD = "| bug | invariant | where | without it | found by |"
-TEST_TIMEOUT = 60  # seconds; a test that hangs has failed
+HOSTS = ROOT / "tests" / "hosts" / "run"
+# Seconds; a test that hangs has failed. Emulated hosts run guests ten times slower, or more.
+TEST_TIMEOUT = {None: 60, "svm": 200, "vmx": 900}
 
 
 @dataclasses.dataclass
@@ -158,8 +160,9 @@ def lint(mutations):
 class Workshop:
     """A directory with copies of the headers, where test programs of one source each are built."""
 
-    def __init__(self, build, compiler, directory):
+    def __init__(self, build, compiler, directory, host):
         self.build = build
+        self.host = host
         self.compiler = compiler
         self.directory = pathlib.Path(directory)
         # Copied once, so that all of a run is about the same headers.
@@ -210,11 +213,16 @@ def run(command, **options):
                           **options)
 
 
-def run_test(binary, title):
+def run_test(workshop, binary, title):
     """Returns "passed", "skipped", or how the test failed."""
     pattern = re.sub(r"([\\,\[\]*])", r"\\\1", title) + "*"
+    command = [binary, pattern, "--abort"]
+    limit = TEST_TIMEOUT[workshop.host]
+    if workshop.host:
+        command = [HOSTS, workshop.host, "--timeout", limit, "--", *command]
     try:
-        done = run([binary, pattern, "--abort"], timeout=TEST_TIMEOUT)
+        # The emulated host has a limit of its own, which says so.
+        done = run(command, timeout=None if workshop.host else limit)
     except subprocess.TimeoutExpired:
         return "hung"
     if done.returncode == 77:
@@ -223,6 +231,8 @@ def run_test(binary, title):
         raise Bad(f"{binary.name} has no test \"{title}\"")
     if done.returncode == 0:
         return "passed"
+    if workshop.host and done.returncode in (124, 125):
+        return "hung" if done.returncode == 124 else "took the host with it"
     return f"died of signal {-done.returncode}" if done.returncode < 0 else "failed"
 
 
@@ -243,8 +253,8 @@ def judge(workshop, mutation, useless):
         binary, errors = workshop.make(include, program, source)
         if binary is None:
             return "broken", f"it does not compile: {errors[:600]}"
-        end = run_test(binary, title)
-        return ("survived" if end == "passed" else "killed"), f"{source} \"{title}\" {end}"
+        end = run_test(workshop, binary, title)
+        return ("survived" if end in ("passed", "skipped") else "killed"), f"{source} \"{title}\" {end}"
     finally:
         shutil.rmtree(include.parent, ignore_errors=True)
 
@@ -255,16 +265,16 @@ def useless_tests(workshop, tests):
     for program, source in sorted({(p, s) for p, s, _ in tests}):
         binary, errors = workshop.make(workshop.original, program, source)
         for test in sorted(each for each in tests if each[:2] == (program, source)):
-            end = run_test(binary, test[2]) if binary else f"does not compile: {errors[:600]}"
+            end = run_test(workshop, binary, test[2]) if binary else f"does not compile: {errors[:600]}"
             if end != "passed":
                 useless[test] = f"{source} \"{test[2]}\" {end} without any bug"
     return useless
 
 
-def test_all(mutations, build, compiler, jobs):
+def test_all(mutations, build, compiler, jobs, host):
     counts = {"killed": 0, "survived": 0, "broken": 0, "unseen": 0}
     with tempfile.TemporaryDirectory(prefix="virtine-mutation-") as directory:
-        workshop = Workshop(build, compiler, directory)
+        workshop = Workshop(build, compiler, directory, host)
         tests = {each.test() for each in mutations if not each.unseen} - {None}
         useless = useless_tests(workshop, tests)
         with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
@@ -285,6 +295,8 @@ def main():
     parser.add_argument("--only", metavar="REGEX", default="", help="these names alone")
     parser.add_argument("--build", type=pathlib.Path, help="where Meson built the guest images")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--host", choices=["svm", "vmx"],
+                        help="run each test in this emulated host, where there is no KVM here")
     given = parser.parse_args()
     try:
         mutations = read_list()
@@ -300,7 +312,8 @@ def main():
             parser.error("--build is needed")
         chosen = [each for each in mutations if re.search(given.only, each.name)]
         compiler = shlex.split(os.environ.get("CXX", "g++"))
-        return test_all(chosen, given.build.resolve(), compiler, given.jobs)
+        return test_all(chosen, given.build.resolve(), compiler, given.jobs,
+                        given.host)
     except Bad as why:
         print(f"mutation.py: {why}", file=sys.stderr)
         return 2
