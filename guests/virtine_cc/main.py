@@ -1,4 +1,4 @@
-# The steps from a command line to an image's header.
+# The steps from a command line to an image's header or file.
 # Must not know how any of them is done.
 # SPDX-License-Identifier: MIT
 
@@ -21,6 +21,7 @@ from .failure import Failure
 from .files import check_arguments, check_depfile, check_unchanged, depfile_text
 from .header import render
 from .image import ENTRY_PREFIX, FLUSHING_PREFIX, Image
+from .image_file import image_file
 from .imports import imports_of
 from .installation import Installation
 from .link import check_missing, link, write_objects
@@ -35,11 +36,11 @@ from .tools import printable
 from .unavailable import check_available, stand_ins
 
 
-def write_results(compiler, text, out, depfile):
+def write_results(compiler, content, out, depfile):
     check_unchanged(compiler.dependencies, compiler.since)
     if depfile:
         depfile.write(depfile_text(out.path, compiler.dependencies))
-    out.write(text)
+    out.write(content)
 
 
 def compile_only(compiler, _outputs, out, depfile):
@@ -68,14 +69,18 @@ def build(compiler, outputs, out, depfile):
     else:
         roots = [INITIALISER] if has_initialiser else []
         image = link_user64(compiler, objects, archives, exports, roots, elf)
-    text = render(image, exports, markers, options, compiler.installation.version())
-    macro = image_macro(text)
-    if markers and not given.depfile:
-        text += demand(macro)
+    if options.writes_file:
+        content = image_file(elf.read_bytes(), image, exports, options)
+    else:
+        text = render(image, exports, markers, options, compiler.installation.version())
+        macro = image_macro(text)
+        if markers and not given.depfile:
+            text += demand(macro)
+        content = text.encode()
     if given.keep:
         made = [path for path in paths if compiler.directory in path.parents]
         keep(given.keep, [elf, elf.with_suffix(".map"), *made], outputs)
-    write_results(compiler, text.encode(), out, depfile)
+    write_results(compiler, content, out, depfile)
     if given.disassemble:
         disassemble(compiler.toolchain.objdump, elf, options)
     return compile_host(compiler, macro) if given.host else 0

@@ -11,6 +11,7 @@ from .failure import Failure
 from .names import check_identifier
 
 PAGE = 4096
+SUFFIX = ".virtine"  # of image files
 
 Mode = collections.namedtuple("Mode", "bits base script memory arguments stack heap")
 # In bare modes the call frame is at 0x1000 and the stack ends at 0x8000; long64's page tables,
@@ -60,10 +61,12 @@ class Parser(argparse.ArgumentParser):
 
 
 def make_parser(version):
-    parser = Parser(prog="virtine-cc", description="Compile, link and embed a guest image as a C++ header.", allow_abbrev=False)
+    parser = Parser(prog="virtine-cc", allow_abbrev=False, description="Compile and link a guest image, and "
+                    "write it as a C++ header or an image file.")
     parser.add_argument("sources", nargs="+", metavar="SOURCE",
                         help=".c .cpp .cc .cxx .rs .asm .nasm .o .a")
-    parser.add_argument("-o", dest="out", metavar="OUT", required=True)
+    parser.add_argument("-o", dest="out", metavar="OUT", required=True,
+                        help=f"a C++ header, or an image file if its name ends in {SUFFIX}")
     parser.add_argument("-c", dest="compile_only", action="store_true",
                         help="compile one source to the object OUT, from which images can be built")
     parser.add_argument("--name", help="of the type guests::NAME; default: that of OUT up to its first dot")
@@ -141,6 +144,10 @@ class Options:
         self.mode = given.mode
         self.bare = given.mode != "user64"
         self.mode_traits = MODES[given.mode]
+        self.writes_file = given.out.endswith(SUFFIX) and not given.compile_only
+        if self.writes_file and given.host is not None:
+            raise Failure(f"--host is for images that are compiled in; an image file ({SUFFIX}) is "
+                          "loaded at run time")
         if given.host is not None and (given.compile_only or not given.host):
             raise Failure("--host is the last option, before the command that compiles the host"
                           + (", and does not go with -c" if given.compile_only else ""))
@@ -148,7 +155,8 @@ class Options:
             if not self.name:
                 raise Failure(f"-o {given.out} does not say what the image is called; give the name "
                               "of a file, such as square.hpp")
-            check_identifier(self.name, "the image name")
+            if not self.writes_file:
+                check_identifier(self.name, "the image name")
 
         if given.boot and self.mode not in ("protected32", "long64"):
             raise Failure(f"--boot does not go with --mode {self.mode}: the boot code leads from "

@@ -28,6 +28,7 @@
 #include <virtine/machine/fault_report.hpp>
 #include <virtine/machine/guest_access.hpp>
 #include <virtine/machine/guest_exit.hpp>
+#include <virtine/machine/layout.hpp>
 #include <virtine/machine/runner.hpp>
 #include <virtine/os/error_text.hpp>
 #include <virtine/os/fd.hpp>
@@ -49,10 +50,10 @@ struct bare_options {
 class bare_machine final : public detail::guest_access {
  public:
   // The map of bare images; docs/guest-abi.md. By hand, only `tables` is taken.
-  static constexpr std::uint64_t frame = 0x1000;
-  static constexpr std::uint64_t tables = 0x4000;
-  static constexpr std::uint64_t stack_top = 0x8000;
-  static constexpr std::uint64_t load_address = 0x8000;
+  static constexpr std::uint64_t frame = detail::bare_layout::frame;
+  static constexpr std::uint64_t tables = detail::bare_layout::tables;
+  static constexpr std::uint64_t stack_top = detail::bare_layout::stack_top;
+  static constexpr std::uint64_t load_address = detail::bare_layout::load_address;
 
   /// Creates a machine by hand: zeroed memory, RIP 0. Load something, set_registers(), run().
   static result<std::unique_ptr<bare_machine>> create(const bare_options& options) {
@@ -321,7 +322,7 @@ class bare_machine final : public detail::guest_access {
     } else {
       out.code = errc::machine_failure;
     }
-    detail::locate(out.fault, *image_);
+    detail::locate(out, *image_);
     return out;
   }
 

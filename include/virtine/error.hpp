@@ -5,6 +5,7 @@
 #include <virtine/cxx20.hpp>
 
 #include <array>
+#include <atomic>
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
@@ -14,7 +15,9 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <type_traits>
+#include <utility>
+
+#include <virtine/fault.hpp>
 
 namespace virtine {
 
@@ -30,6 +33,7 @@ enum class errc : std::uint8_t {
   out_of_range,         ///< An address range lies outside the guest's memory.
   session_in_use,       ///< A session was called while another call of it was under way.
   snapshot_refused,     ///< A saved snapshot is damaged, or of another image, version or host.
+  image_refused,        ///< An image file is damaged, too large, or has no such function.
   bad_grant,            ///< A policy cannot have this grant, or not beside another of its grants.
   // The guest did.
   guest_fault,         ///< The guest raised a processor exception; see error::fault.
@@ -65,6 +69,7 @@ constexpr blame blame_of(errc code) {
     case errc::out_of_range:
     case errc::session_in_use:
     case errc::snapshot_refused:
+    case errc::image_refused:
     case errc::bad_grant:
       return blame::caller;
     case errc::guest_fault:
@@ -102,6 +107,8 @@ constexpr const char* name(errc code) {
       return "session_in_use";
     case errc::snapshot_refused:
       return "snapshot_refused";
+    case errc::image_refused:
+      return "image_refused";
     case errc::bad_grant:
       return "bad_grant";
     case errc::guest_fault:
@@ -128,128 +135,79 @@ constexpr const char* name(errc code) {
   return "unknown";
 }
 
-/// Says what a guest did to raise errc::guest_fault.
-enum class fault_kind : std::uint8_t {
-  none = 0,
-  divide_error,
-  debug,
-  breakpoint,
-  invalid_opcode,
-  system_call,         ///< A `syscall` instruction; there is no kernel in the guest.
-  null_access,         ///< A page fault in the unmapped first 64 KiB.
-  stack_overflow,      ///< A page fault in the guard page below the stack.
-  unmapped_access,     ///< A page fault at an address where the guest has no memory.
-  protection,          ///< A write to read-only memory or a touch of supervisor memory.
-  execute_data,        ///< An instruction fetch from memory that is not code.
-  general_protection,  ///< A privileged instruction, a foreign port, a non-canonical address...
-  stack_segment,
-  alignment,
-  floating_point,      ///< An unmasked x87 or SSE exception.
-  aborted,             ///< The guest called abort().
-  assertion_failed,    ///< An assert() did not hold, or one of the C++ library's.
-  terminated,          ///< The guest called std::terminate(), or left a noexcept by an exception.
-  uncaught_exception,  ///< The guest threw an exception that nothing in it catches.
-  out_of_memory,       ///< operator new found the heap full, and nothing catches std::bad_alloc.
-  pure_virtual_call,
-  memory_corrupted,      ///< A check that the guest's compiler put in found something overwritten.
-  panicked,              ///< A guest in Rust panicked.
-  unavailable_function,  ///< The guest called a function that guests do not have; see
-                         ///< fault::symbol.
-  triple_fault,          ///< A fault that the guest could not take; bare guests have no handlers.
-  other,                 ///< Another vector; see fault::vector.
+namespace detail {
+
+/// Something that is kept as long as a `keeper` of it exists.
+class kept {
+ public:
+  kept(const kept&) = delete;
+  kept& operator=(const kept&) = delete;
+  virtual ~kept() = default;
+
+ protected:
+  kept() = default;
+
+ private:
+  friend class keeper;
+  std::atomic<std::size_t> keepers_{0};
 };
 
-/// Returns the kind in words, as messages use it.
-constexpr const char* name(fault_kind kind) {
-  switch (kind) {
-    case fault_kind::none:
-      return "no fault";
-    case fault_kind::divide_error:
-      return "divide error";
-    case fault_kind::debug:
-      return "debug exception";
-    case fault_kind::breakpoint:
-      return "breakpoint";
-    case fault_kind::invalid_opcode:
-      return "invalid opcode";
-    case fault_kind::system_call:
-      return "syscall instruction";
-    case fault_kind::null_access:
-      return "null pointer access";
-    case fault_kind::stack_overflow:
-      return "stack overflow";
-    case fault_kind::unmapped_access:
-      return "access to unmapped memory";
-    case fault_kind::protection:
-      return "access to protected memory";
-    case fault_kind::execute_data:
-      return "jump into memory that is not code";
-    case fault_kind::general_protection:
-      return "general protection fault";
-    case fault_kind::stack_segment:
-      return "stack segment fault";
-    case fault_kind::alignment:
-      return "alignment check";
-    case fault_kind::floating_point:
-      return "floating-point exception";
-    case fault_kind::aborted:
-      return "abort() called";
-    case fault_kind::assertion_failed:
-      return "failed assertion";
-    case fault_kind::terminated:
-      return "std::terminate() called";
-    case fault_kind::uncaught_exception:
-      return "uncaught exception";
-    case fault_kind::out_of_memory:
-      return "out of memory";
-    case fault_kind::pure_virtual_call:
-      return "call of a pure virtual function";
-    case fault_kind::memory_corrupted:
-      return "memory corruption found";
-    case fault_kind::panicked:
-      return "panic";
-    case fault_kind::unavailable_function:
-      return "call of a function that guests do not have";
-    case fault_kind::triple_fault:
-      return "triple fault";
-    case fault_kind::other:
-      return "processor exception";
+/// Keeps what the texts of an error belong to; nothing, if they are static. Not a shared_ptr, which
+/// no constant expression can have.
+class keeper {
+ public:
+  constexpr keeper() noexcept = default;
+  constexpr explicit keeper(kept* what) noexcept : what_(what) {
+    if (what_ != nullptr) what_->keepers_.fetch_add(1, std::memory_order_relaxed);
   }
-  return "unknown fault";
-}
+  constexpr keeper(const keeper& other) noexcept : keeper(other.what_) {}
+  constexpr keeper(keeper&& other) noexcept : what_(std::exchange(other.what_, nullptr)) {}
+  constexpr keeper& operator=(keeper other) noexcept {
+    std::swap(what_, other.what_);
+    return *this;
+  }
+  constexpr ~keeper() {
+    if (what_ == nullptr || what_->keepers_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+    delete what_;
+  }
 
-/// What the guest was doing to the address of a page fault.
-enum class access : std::uint8_t { none, read, write, execute };
+  [[nodiscard]] constexpr kept* get() const noexcept { return what_; }
 
-/// Where and how a guest faulted. All addresses are guest addresses.
-struct fault {
-  fault_kind kind = fault_kind::none;
-  virtine::access access = access::none;  ///< For page faults.
-  std::uint8_t vector = 0;                ///< The x86 exception vector.
-  std::uint32_t error_code = 0;           ///< As the processor pushed it; 0 if it pushes none.
-  std::uint64_t address = 0;              ///< CR2 of a page fault, else 0.
-  std::uint64_t instruction = 0;          ///< The instruction that faulted.
-  const char* symbol = nullptr;           ///< The guest function it is in; static, or null.
-  std::uint64_t offset = 0;               ///< The instruction's offset from `symbol`.
-  const char* file = nullptr;             ///< The instruction's source, of an image built with -g;
-  std::uint32_t line = 0;                 ///< static, or null.
+ private:
+  kept* what_ = nullptr;
 };
 
-/// One failure: its code and what is known of it. Trivially copyable and free of allocation, so
-/// that it can be returned from the hot path.
+}  // namespace detail
+
+/// One failure: its code and what is known of it. Copying it allocates nothing, so that it can be
+/// returned from the hot path.
 struct error {
   errc code{};
   int os_error = 0;                 ///< errno of a failed system call, else 0.
-  const char* operation = nullptr;  ///< The ioctl's kernel name, or what was attempted; static.
+  const char* operation = nullptr;  ///< The ioctl's kernel name, or what was attempted.
   std::uint64_t detail = 0;         ///< A number that belongs to the code; see docs/errors.md.
   virtine::fault fault{};           ///< For errc::guest_fault and errc::host_unfit.
   /// The job of a batch that ran, from 0. Only a hint: it is read from the guest's memory.
   std::optional<std::size_t> job = std::nullopt;
+  detail::keeper texts = {};  ///< Keeps the texts above, which live as long as a copy of this does.
 };
 
-static_assert(std::is_trivially_copyable_v<error>);
-
 namespace detail {
+
+/// A text that an error keeps.
+struct kept_text final : kept {
+  explicit kept_text(std::string its) : text(std::move(its)) {}
+  const std::string text;
+};
+
+/// Returns `why` with `text` for its operation.
+inline error told(error why, std::string text) {
+  auto* const made = new kept_text(std::move(text));
+  why.texts = keeper(made);
+  why.operation = made->text.c_str();
+  return why;
+}
+
 inline void append_hex(std::string& out, std::uint64_t value) {
   std::array<char, 16> digits{};
   auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value, 16).ptr;
@@ -353,6 +311,7 @@ inline std::string to_string(const error& e) {
     case errc::machine_failure:
     case errc::out_of_range:
     case errc::snapshot_refused:
+    case errc::image_refused:
     case errc::hypercall_rejected:
     case errc::bad_reply:
       described = false;

@@ -47,13 +47,13 @@ class debugged_target final : public virtine::detail::callee<R, A...> {
   result<R> call(const call_options& options, const A&... arguments) override {
     const virtine::detail::marshaller<R(A...)> marshalled(arguments...);
     const virtine::detail::run_limits limits = virtine::detail::limits_of(options, options.timeout);
-    auto made = debugged_machine::create(Caller::image::description, limits);
+    auto made = debugged_machine::create(function_->pool().image(), limits);
     if (!made) return made.error();
     debugged_machine& guest = **made;
     guest.debug(how_.when, [this] { return listener::open(how_.socket, how_.port); });
     auto ran = marshalled.write(guest.arguments(), guest.arguments_address());
     if (ran) {
-      ran = virtine::detail::execute(guest, Caller::entry::address, limits, options.hypercalls,
+      ran = virtine::detail::execute(guest, function_->address(), limits, options.hypercalls,
                                      function_->policy());
     }
     guest.tell_end(ran ? nullptr : &ran.error());
@@ -101,8 +101,7 @@ class debugged_fn<R(A...), Named, Policy>
 /// `target remote /tmp/square.sock`. Handlers of the policy run as in any call. Bare images have no
 /// debugger.
 template <class R, class... A, class Named, class Policy>
-requires(virtine::detail::entry_or_none<Named>::type::image::description.mode ==
-         x86::cpu_mode::user64)
+requires(virtine::detail::has_loops<typename virtine::detail::entry_or_none<Named>::type::image>)
     [[nodiscard]] debugged_fn<R(A...), Named, Policy> debug(
         const virtine_fn<R(A...), Named, Policy>& fn, options how) {
   return {fn, std::move(how)};

@@ -12,6 +12,11 @@
 
 namespace virtine {
 
+namespace detail {
+class kept;
+struct snapshot_place;
+}  // namespace detail
+
 /// The version of the generated headers that this library reads; virtine-cc writes it into each.
 inline constexpr int image_format = 3;
 
@@ -54,6 +59,10 @@ struct image_description {
       0;  ///< Bare modes: where the image's boot code starts in real mode; 0: none.
   std::uint64_t init = 0;  ///< user64: what runs once, before the snapshot; 0: nothing does.
   std::uint64_t thread_pointer = 0;  ///< user64: the base of FS at each entry; 0: none.
+  /// Of a loaded image: what all texts here belong to, and where its snapshot is found. Null for
+  /// one that is compiled in, whose texts are static.
+  detail::kept* owner = nullptr;
+  detail::snapshot_place* place = nullptr;
 };
 
 /// A generated image type: `guests::NAME`.

@@ -34,7 +34,7 @@ class basic_pool {
   using lease = typename kept::lease;
 
   explicit basic_pool(const image_description& image, pool_options options = {})
-      : kept_([&](void* place) { new (place) kept(image, options); }) {
+      : image_(image), kept_([&](void* place) { new (place) kept(image, options); }) {
     here().keep();
   }
   basic_pool(const basic_pool&) = delete;
@@ -72,17 +72,19 @@ class basic_pool {
   /// Returns the threads that run calls made with async().
   [[nodiscard]] os::workers& callers() { return here().callers(); }
 
+  [[nodiscard]] const image_description& image() const { return image_; }
+
  private:
   [[nodiscard]] kept& here() const { return kept_.get(kept::begin_anew); }
 
+  const image_description& image_;
   mutable os::per_process<kept> kept_;
 };
 
 /// A pool of machines of one image.
 template <guest_image Image>
 class pool : public basic_pool<detail::machine_of<Image>> {
-  static_assert(Image::description.mode != x86::cpu_mode::user64 ||
-                    detail::is_well_formed(Image::description),
+  static_assert(detail::is_well_formed(Image::description),
                 "virtine [V122]: the segments of an image are malformed. Build it again "
                 "with the virtine-cc of this version.");
 
@@ -90,5 +92,15 @@ class pool : public basic_pool<detail::machine_of<Image>> {
   explicit pool(pool_options options = {})
       : basic_pool<detail::machine_of<Image>>(Image::description, options) {}
 };
+
+namespace detail {
+template <class Image>
+struct pool_for {
+  using type = pool<Image>;
+};
+/// The type of the pool of an image.
+template <class Image>
+using pool_of = typename pool_for<Image>::type;
+}  // namespace detail
 
 }  // namespace virtine

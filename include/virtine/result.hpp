@@ -51,8 +51,8 @@ class [[nodiscard]] result {
   result(T value)  // NOLINT(google-explicit*)
       noexcept(std::is_nothrow_move_constructible_v<T>)
       : has_value_(true), value_(std::move(value)) {}
-  result(const virtine::error& why) noexcept  // NOLINT(google-explicit*)
-      : has_value_(false), error_(why) {}
+  result(virtine::error why) noexcept  // NOLINT(google-explicit*)
+      : has_value_(false), error_(std::move(why)) {}
 
   result(const result& other) requires std::is_copy_constructible_v<T>
       : has_value_(other.has_value_) {
@@ -70,19 +70,26 @@ class [[nodiscard]] result {
   result& operator=(result&& other) noexcept(std::is_nothrow_move_constructible_v<T>) {
     if (this == &other) return *this;
     // An error takes the value's place first: a T whose move throws leaves that behind.
-    if (has_value_) value_.~T();
-    has_value_ = false;
-    std::construct_at(&error_);
+    if (has_value_) {
+      value_.~T();
+      has_value_ = false;
+      std::construct_at(&error_);
+    }
     if (other.has_value_) {
+      const error_unless_value in_place(*this);
       std::construct_at(&value_, std::move(other.value_));
       has_value_ = true;
     } else {
-      error_ = other.error_;
+      error_ = std::move(other.error_);
     }
     return *this;
   }
   ~result() {
-    if (has_value_) value_.~T();
+    if (has_value_) {
+      value_.~T();
+    } else {
+      error_.~error_type();
+    }
   }
 
   /// Returns whether there is a value.
@@ -182,12 +189,23 @@ class [[nodiscard]] result {
   }
 #endif
 
+  /// Has no error while a value is made in its place, and an empty one if that throws.
+  struct error_unless_value {
+    explicit error_unless_value(result& its) : owner(its) { owner.error_.~error_type(); }
+    error_unless_value(const error_unless_value&) = delete;
+    error_unless_value& operator=(const error_unless_value&) = delete;
+    ~error_unless_value() {
+      if (!owner.has_value_) std::construct_at(&owner.error_);
+    }
+    result& owner;
+  };
+
   template <class Other>
   void take(Other&& other) {
     if (has_value_) {
       std::construct_at(&value_, std::forward<Other>(other).value_);
     } else {
-      std::construct_at(&error_, other.error_);
+      std::construct_at(&error_, std::forward<Other>(other).error_);
     }
   }
 
@@ -207,7 +225,7 @@ class [[nodiscard]] result<void> {
   using error_type = virtine::error;
 
   result() noexcept = default;
-  result(const virtine::error& why) noexcept : error_(why) {}  // NOLINT(google-explicit*)
+  result(virtine::error why) noexcept : error_(std::move(why)) {}  // NOLINT(google-explicit*)
 
   [[nodiscard]] bool has_value() const noexcept { return !error_; }
   explicit operator bool() const noexcept { return has_value(); }

@@ -32,7 +32,6 @@ namespace detail {
 
 template <class Caller, class R, class... A>
 class session_target final : public callee<R, A...>, session_server {
-  using entry = typename Caller::entry;
   using marshaller = detail::marshaller<R(A...)>;
   static constexpr std::size_t frame_offset =
       align_up(sizeof(x86::session_mailbox), batch<R(A...)>::alignment);
@@ -100,7 +99,8 @@ class session_target final : public callee<R, A...>, session_server {
       // What a call copies of its reply, so that no call allocates.
       reply_.reserve(marshaller::max_reply_size((*lent_)->arguments().size()));
       session_server& server = *this;
-      guest_ = std::make_unique<session_thread>(**lent_, entry::address, frame_offset, server);
+      guest_ =
+          std::make_unique<session_thread>(**lent_, function_->address(), frame_offset, server);
       return {};
     };
 #ifdef __cpp_exceptions

@@ -23,6 +23,7 @@
 #include <virtine/abi/user64.hpp>
 #include <virtine/image.hpp>
 #include <virtine/kvm/uapi.hpp>
+#include <virtine/loaded_image.hpp>
 #include <virtine/machine/digest.hpp>
 #include <virtine/machine/guest_cpu.hpp>
 #include <virtine/machine/image_snapshots.hpp>
@@ -272,6 +273,36 @@ inline result<std::uint64_t> processor_digest() {
 
 }  // namespace detail
 
+namespace detail {
+
+inline result<void> save_snapshot_of(const image_description& image, const std::string& path) {
+  return os::or_out_of_memory([&]() -> result<void> {
+    auto processor = processor_digest();
+    if (!processor) return processor.error();
+    auto from = shared_snapshot<machine>(image);
+    if (!from) return from.error();
+    return write_snapshot(**from, *processor, path);
+  });
+}
+
+inline result<std::shared_ptr<const snapshot>> load_snapshot_of(const image_description& image,
+                                                                const std::string& path) {
+  return os::or_out_of_memory([&]() -> result<std::shared_ptr<const snapshot>> {
+    auto processor = processor_digest();
+    if (!processor) return processor.error();
+    auto data = read_snapshot(image, *processor, path);
+    if (!data) return data.error();
+    auto made = snapshot::create(image, *data);
+    if (!made) return made;
+    held_snapshot& held = place_of(image).held();
+    std::lock_guard lock(held.guard);
+    held.set(*made);
+    return made;
+  });
+}
+
+}  // namespace detail
+
 /// An image whose snapshot can be saved.
 template <class T>
 concept snapshot_image = guest_image<T> && T::description.mode ==
@@ -284,13 +315,11 @@ concept snapshot_image = guest_image<T> && T::description.mode ==
 /// written, or `path` leads to something that is not a regular file.
 template <snapshot_image Image>
 result<void> save_snapshot(const std::string& path) {
-  return os::or_out_of_memory([&]() -> result<void> {
-    auto processor = detail::processor_digest();
-    if (!processor) return processor.error();
-    auto from = detail::shared_snapshot<detail::machine>(Image::description);
-    if (!from) return from.error();
-    return detail::write_snapshot(**from, *processor, path);
-  });
+  return detail::save_snapshot_of(Image::description, path);
+}
+/// The same of a loaded image.
+inline result<void> save_snapshot(const loaded_image& image, const std::string& path) {
+  return detail::save_snapshot_of(image.description(), path);
 }
 
 /// Makes the file at `path` the process's snapshot of Image. Machines that are made from now on
@@ -300,18 +329,12 @@ result<void> save_snapshot(const std::string& path) {
 /// read.
 template <snapshot_image Image>
 result<std::shared_ptr<const detail::snapshot>> load_snapshot(const std::string& path) {
-  return os::or_out_of_memory([&]() -> result<std::shared_ptr<const detail::snapshot>> {
-    auto processor = detail::processor_digest();
-    if (!processor) return processor.error();
-    auto data = detail::read_snapshot(Image::description, *processor, path);
-    if (!data) return data.error();
-    auto made = detail::snapshot::create(Image::description, *data);
-    if (!made) return made;
-    detail::held_snapshot& held = detail::place_of(Image::description).held();
-    std::lock_guard lock(held.guard);
-    held.set(*made);
-    return made;
-  });
+  return detail::load_snapshot_of(Image::description, path);
+}
+/// The same of a loaded image.
+inline result<std::shared_ptr<const detail::snapshot>> load_snapshot(const loaded_image& image,
+                                                                     const std::string& path) {
+  return detail::load_snapshot_of(image.description(), path);
 }
 
 }  // namespace virtine

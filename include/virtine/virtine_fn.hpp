@@ -54,23 +54,25 @@ class virtine_fn<R(A...), Named, Policy>
       public detail::callable<virtine_fn<R(A...), Named, Policy>,
                               detail::caller<R(A...), Named, Policy>, R, A...> {
   using caller = detail::caller<R(A...), Named, Policy>;
+  using entry = typename caller::entry;
 
  public:
   using image = typename caller::image;
+  using pool_type = typename caller::pool_type;
 
   /// Uses a pool of its own with these options. Opens nothing yet; the first call may fail with
   /// errc::no_kvm.
   virtine_fn() requires std::is_default_constructible_v<Policy> : virtine_fn(Policy{}) {}
   explicit virtine_fn(Policy policy, pool_options options = {})
-      : caller_(new caller(options, std::move(policy)), unless_abandoned) {}
+      : virtine_fn(of_entry(), entry{}, std::move(policy), std::in_place, options) {}
 
   /// Uses `pool`, which must outlive this.
-  explicit virtine_fn(virtine::pool<image>& pool, Policy policy = {})
-      : caller_(new caller(pool, std::move(policy)), unless_abandoned) {}
+  explicit virtine_fn(pool_type& pool, Policy policy = {})
+      : virtine_fn(of_entry(), entry{}, std::move(policy), pool) {}
 
   explicit virtine_fn(function_entry<R(A...), Named>, Policy policy = {}, pool_options options = {})
       : virtine_fn(std::move(policy), options) {}
-  virtine_fn(function_entry<R(A...), Named>, virtine::pool<image>& pool, Policy policy = {})
+  virtine_fn(function_entry<R(A...), Named>, pool_type& pool, Policy policy = {})
       : virtine_fn(pool, std::move(policy)) {}
 
   /// Returns how often calls have used the policy, and what it denied. Copies of the function count
@@ -78,13 +80,24 @@ class virtine_fn<R(A...), Named, Policy>
   [[nodiscard]] virtine::policy_usage policy_usage() const { return caller_->policy().usage(); }
 
   /// Returns the pool that calls take their machines from.
-  [[nodiscard]] virtine::pool<image>& pool() const { return caller_->pool(); }
+  [[nodiscard]] pool_type& pool() const { return caller_->pool(); }
 
   // Of callable, and of sessions and debuggers of this function.
   [[nodiscard]] const std::shared_ptr<caller>& target() const { return caller_; }
   [[nodiscard]] static const call_options& options() { return detail::default_options; }
 
  private:
+  template <class Machine>
+  friend class basic_loaded_image;
+
+  struct of_entry {
+    explicit of_entry() = default;  // So that no {} is one.
+  };
+  template <class... Pool>
+  virtine_fn(of_entry, entry function, Policy policy, Pool&&... pool)
+      : caller_(new caller(function, std::move(policy), std::forward<Pool>(pool)...),
+                unless_abandoned) {}
+
   /// See abandon_calls().
   static void unless_abandoned(caller* last) {
     if (!os::abandoned()) delete last;

@@ -21,12 +21,14 @@ LAYERS = [
     "guest/",
     "guest",
     # The host's.
+    "fault",
     "error",
     "result",
     "os/",
     "kvm/ x86/",
     "image guest_memory tainted",
     "machine/",
+    "loader/",
     "bare_machine call_options pool_options policy/",
     "pool/ policy_usage allow",
     "pool pending policy",
@@ -34,7 +36,8 @@ LAYERS = [
     "posix/ gdb/",
     "posix virtine_fn",
     "single_source",
-    "session function snapshot_file",
+    "session function loaded_image",
+    "snapshot_file",
     "virtine gdb format",
 ]
 # The last line of what guests include.

@@ -37,7 +37,7 @@ def check_codes(headers, errors_md, mistakes):
     for code in sorted(codes - tested):
         yield f"code {code} has no file in tests/compile_fail"
     for kind in ("errc", "fault_kind"):
-        values = {f"{kind}::{name}" for name in enumerators(headers["error.hpp"], kind)}
+        values = {f"{kind}::{name}" for name in enumerators(text, kind)}
         found = {match[0] for match in (re.match(rf"{kind}::\w+", line) for line in headings)
                  if match}
         yield from compare("value", values, found, "docs/errors.md")

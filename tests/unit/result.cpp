@@ -17,7 +17,6 @@ namespace {
 
 constexpr error no_room{.code = errc::arguments_too_large, .detail = 7};
 
-static_assert(std::is_trivially_copyable_v<error>);
 static_assert(!std::is_convertible_v<result<int>, int>);
 static_assert(!std::is_convertible_v<result<int>, bool>, "if (r) must be meant");
 static_assert(!std::is_constructible_v<result<int>>, "there is no result without an outcome");

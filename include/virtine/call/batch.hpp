@@ -1,6 +1,6 @@
 // Many calls of one function in one stay in the guest: how the elements of a range become
 // arguments, and how their frames lie in argument memory, linked for the loop of x86/loops.hpp.
-// Knows nothing of machines or pools.
+// Knows nothing of how a machine runs.
 // SPDX-License-Identifier: MIT
 #pragma once
 
@@ -21,6 +21,7 @@
 #include <virtine/guest_memory.hpp>
 #include <virtine/image.hpp>
 #include <virtine/os/out_of_memory.hpp>
+#include <virtine/pool/machine_like.hpp>
 #include <virtine/result.hpp>
 #include <virtine/x86/loops.hpp>
 
@@ -134,7 +135,10 @@ class replies<void> {
   std::size_t count_ = 0;
 };
 
-/// What together() needs: the loop, which only user64 guests have.
+/// Says whether guests of Image find the loops in the trampoline's page, as all but bare ones do.
+template <class Image>
+inline constexpr bool has_loops = std::is_same_v<machine_of<Image>, machine>;
+
 template <class Image>
 struct bare_image {
   static_assert(never<Image>,
@@ -142,8 +146,7 @@ struct bare_image {
                 "the image without --mode, or use each().");
 };
 template <class Image>
-struct check_loop : std::conditional_t<Image::description.mode == x86::cpu_mode::user64,
-                                       std::type_identity<accepted>,
+struct check_loop : std::conditional_t<has_loops<Image>, std::type_identity<accepted>,
                                        std::type_identity<bare_image<Image>>>::type {};
 
 template <class Sig>

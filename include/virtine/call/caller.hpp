@@ -33,7 +33,9 @@ class caller;
 
 /// Calls `Entry`, of type R(A...), on machines of a pool, and serves them by a policy. Thread-safe.
 template <class R, class... A, class Named, class Policy>
-class caller<R(A...), Named, Policy> final : public async_callee<R, A...> {
+class caller<R(A...), Named, Policy> final
+    : public async_callee<R, A...>,
+      public std::enable_shared_from_this<caller<R(A...), Named, Policy>> {
   using marshaller = detail::marshaller<R(A...)>;
   using batch_results = typename replies<R>::taken;
 
@@ -41,16 +43,23 @@ class caller<R(A...), Named, Policy> final : public async_callee<R, A...> {
   using entry = typename entry_or_none<Named>::type;
   using image = typename entry::image;
   using machine_type = machine_of<image>;
-  using lease = typename virtine::pool<image>::lease;
+  using pool_type = pool_of<image>;
+  using lease = typename pool_type::lease;
   using policy_type = std::remove_const_t<Policy>;
 
-  /// With a pool of its own.
-  caller(pool_options options, Policy policy)
-      : policy_(std::move(policy)), own_(std::in_place, options), pool_(*own_) {}
+  /// With a pool of its own, which is made of `its`.
+  template <class... Its>
+  caller(entry function, Policy policy, std::in_place_t, Its&&... its)
+      : function_(function),
+        policy_(std::move(policy)),
+        own_(std::in_place, std::forward<Its>(its)...),
+        pool_(*own_) {}
   /// `pool` must outlive this.
-  caller(virtine::pool<image>& pool, Policy policy) : policy_(std::move(policy)), pool_(pool) {}
+  caller(entry function, Policy policy, pool_type& pool)
+      : function_(function), policy_(std::move(policy)), pool_(pool) {}
 
-  [[nodiscard]] virtine::pool<image>& pool() { return pool_; }
+  [[nodiscard]] std::uint64_t address() const { return function_.address; }
+  [[nodiscard]] pool_type& pool() { return pool_; }
   [[nodiscard]] policy_type& policy() { return policy_; }
 
   result<R> call(const call_options& options, const A&... arguments) override {
@@ -66,8 +75,10 @@ class caller<R(A...), Named, Policy> final : public async_callee<R, A...> {
   }
 
   pending<R> start(const call_options& options, const A&... arguments) override {
+    // A pool of its own waits for this call, and must not be destroyed by it. Another's does not.
+    std::shared_ptr<caller> kept = own_ ? nullptr : this->shared_from_this();
     return pending<R>::start(pool_.callers(), options.stop,
-                             [this, options, arguments...](std::stop_token stop) {
+                             [this, kept, options, arguments...](std::stop_token stop) {
                                call_options limits = options;
                                limits.stop = std::move(stop);
                                limits.stop_if = nullptr;
@@ -163,7 +174,7 @@ class caller<R(A...), Named, Policy> final : public async_callee<R, A...> {
   template <class Next, class End>
   result<void> run_batch(machine_type& machine, Next& next, const End& end, replies<R>& replies,
                          std::size_t& used, const run_limits& limits, std::uint64_t hypercalls) {
-    batch<R(A...)> batch(machine.arguments(), machine.arguments_address(), entry::address);
+    batch<R(A...)> batch(machine.arguments(), machine.arguments_address(), address());
     Next last = next;
     for (result<void> added; last != end; ++last) {
       added = with_arguments<A...>(*last, [&](const A&... arguments) {
@@ -191,7 +202,7 @@ class caller<R(A...), Named, Policy> final : public async_callee<R, A...> {
       auto written = marshalled.write(machine.arguments(), machine.arguments_address());
       if (!written) [[unlikely]]
         return written.error();
-      auto ran = execute(machine, entry::address, limits, hypercalls, policy_);
+      auto ran = execute(machine, address(), limits, hypercalls, policy_);
       if (!ran) [[unlikely]]
         return ran.error();
       return marshalled.read(machine.arguments());
@@ -215,9 +226,10 @@ class caller<R(A...), Named, Policy> final : public async_callee<R, A...> {
     return run(*lent);
   }
 
+  [[no_unique_address]] const entry function_;
   [[no_unique_address]] policy_type policy_;
-  std::optional<virtine::pool<image>> own_;  // After the policy: it waits for calls, which use it.
-  virtine::pool<image>& pool_;
+  std::optional<pool_type> own_;  // After the policy: it waits for calls, which use it.
+  pool_type& pool_;
 };
 
 }  // namespace virtine::detail

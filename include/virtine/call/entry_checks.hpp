@@ -14,6 +14,7 @@
 #include <virtine/abi/signature.hpp>
 #include <virtine/abi/user64.hpp>
 #include <virtine/image.hpp>
+#include <virtine/pool/machine_like.hpp>
 
 namespace virtine::detail {
 
@@ -93,9 +94,24 @@ constexpr auto first_entry_mistake() {
   }
 }
 
+/// A function of a loaded image; whoever made it has checked what is checked here of others.
+template <class Machine>
+struct loaded_entry {
+  using image = loaded_type<Machine>;
+  std::uint64_t address = 0;
+};
+template <class Entry>
+inline constexpr bool is_loaded = false;
+template <class Machine>
+inline constexpr bool is_loaded<loaded_entry<Machine>> = true;
+
 /// The entry that `Named` names, or no_entry.
 template <class Named>
 struct entry_or_none : no_entry {};
+template <class Machine>
+struct entry_or_none<loaded_entry<Machine>> {
+  using type = loaded_entry<Machine>;
+};
 template <class Named>
 requires guest_entry<typename entry_of<Named>::type>
 struct entry_or_none<Named> {
@@ -107,7 +123,7 @@ struct entry_or_none<Named> {
 template <class Sig, class Named, class Policy>
 constexpr auto entry_mistake() {
   using entry = typename entry_or_none<Named>::type;
-  if constexpr (!is_acceptable<Sig>) {
+  if constexpr (!is_acceptable<Sig> || is_loaded<entry>) {
     return std::type_identity<accepted>{};
   } else if constexpr (std::is_same_v<entry, no_entry>) {
     return std::type_identity<not_an_entry<Named>>{};

@@ -102,8 +102,11 @@ inline void describe_page_fault(fault& out, const trap& t, const layout& where,
   }
 }
 
-/// Says in which function and source line of `image` the fault's instruction is.
-inline void locate(fault& f, const image_description& image) {
+/// Says in which function and source line of `image` the instruction of a fault is.
+inline void locate(error& out, const image_description& image) {
+  fault& f = out.fault;
+  // Without this the texts of an image that is unloaded would be read when the error is printed.
+  out.texts = keeper(image.owner);
   if (const symbol* found = find_symbol(image.symbols, f.instruction)) {
     f.symbol = found->name;
     f.offset = f.instruction - found->address;
@@ -167,7 +170,7 @@ inline error report(const trap& t, const image_description& image, const layout&
       f.kind = fault_kind::other;
       break;
   }
-  locate(f, image);
+  locate(out, image);
   return out;
 }
 

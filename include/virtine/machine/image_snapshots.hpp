@@ -38,6 +38,68 @@ inline constexpr std::chrono::seconds initialiser_timeout{10};
 /// errc::hypercall_limit.
 inline constexpr std::uint64_t initialiser_system_calls = 1'000;
 
+/// One making of a snapshot, for all who want it meanwhile.
+struct snapshot_attempt {
+  std::optional<result<std::shared_ptr<const snapshot>>> outcome = {};
+  bool cut_short = false;  ///< Whether who makes it had to leave it, and others may succeed.
+};
+
+/// The snapshot of an image, as long as somebody holds it.
+struct held_snapshot {
+  std::mutex guard;  // Never held while a guest runs.
+  std::condition_variable changed;
+  std::shared_ptr<snapshot_attempt> running;  // Guarded by `guard`, as what it refers to.
+  std::weak_ptr<const snapshot> made;         // Guarded by `guard`.
+  std::atomic<bool> settled{true};            // False while `made` changes.
+
+  /// What a child of fork has: its parent's, which takes the child nothing to share.
+  static void begin_anew(void* place, held_snapshot& inherited, bool is_whole) {
+    std::weak_ptr<const snapshot> made;
+    // Not looked at if another thread was changing it.
+    if (is_whole && inherited.settled.load()) made = inherited.made;
+    (new (place) held_snapshot)->made = std::move(made);
+  }
+
+  void set(const std::shared_ptr<const snapshot>& to) {
+    settled.store(false);
+    made = to;
+    settled.store(true);
+  }
+};
+
+/// Where the snapshot of an image is found.
+struct snapshot_place {
+  explicit snapshot_place(const image_description& of) : image(&of) {}
+
+  held_snapshot& held() { return held_.get(held_snapshot::begin_anew); }
+
+  const image_description* const image;
+  std::chrono::nanoseconds timeout = initialiser_timeout;  ///< Of the image's initialiser.
+  snapshot_place* next = nullptr;
+
+ private:
+  os::per_process<held_snapshot> held_;
+};
+
+/// Returns the process's place for the snapshot of `image`.
+inline snapshot_place& place_of(const image_description& image) {
+  if (image.place != nullptr) return *image.place;
+  // Never destroyed, because machines in static storage may be made until the process ends. Without
+  // a lock, which a thread that is gone could hold in a child of fork.
+  static constinit std::atomic<snapshot_place*> all{nullptr};
+  std::unique_ptr<snapshot_place> added;
+  for (;;) {
+    snapshot_place* const first = all.load(std::memory_order_acquire);
+    for (snapshot_place* each = first; each != nullptr; each = each->next) {
+      if (each->image == &image) return *each;
+    }
+    if (!added) added = std::make_unique<snapshot_place>(image);
+    added->next = first;
+    snapshot_place* expected = first;
+    if (all.compare_exchange_strong(expected, added.get())) return *added.release();
+  }
+}
+
 /// Runs the initialiser of the image of `base` on a machine made from it, at CPL 3 and without any
 /// hypercall; system calls fail with ENOSYS. Returns a snapshot of what it left in the image's
 /// data. Everything else of the machine is forgotten. Fails as a call does, after
@@ -45,8 +107,8 @@ inline constexpr std::uint64_t initialiser_system_calls = 1'000;
 template <class Machine>
 result<std::shared_ptr<const snapshot>> run_initialiser(const std::shared_ptr<const snapshot>& base,
                                                         run_limits limits = {}) {
-  limits.until = std::min(limits.until, deadline_after(initialiser_timeout));
   const image_description& image = base->image();
+  limits.until = std::min(limits.until, deadline_after(place_of(image).timeout));
   auto made = Machine::create(base);
   if (!made) return made.error();
   Machine& guest = **made;
@@ -89,66 +151,6 @@ result<std::shared_ptr<const snapshot>> run_initialiser(const std::shared_ptr<co
   return snapshot::create(image, left);
 }
 
-/// One making of a snapshot, for all who want it meanwhile.
-struct snapshot_attempt {
-  std::optional<result<std::shared_ptr<const snapshot>>> outcome = {};
-  bool cut_short = false;  ///< Whether who makes it had to leave it, and others may succeed.
-};
-
-/// The snapshot of an image, as long as somebody holds it.
-struct held_snapshot {
-  std::mutex guard;  // Never held while a guest runs.
-  std::condition_variable changed;
-  std::shared_ptr<snapshot_attempt> running;  // Guarded by `guard`, as what it refers to.
-  std::weak_ptr<const snapshot> made;         // Guarded by `guard`.
-  std::atomic<bool> settled{true};            // False while `made` changes.
-
-  /// What a child of fork has: its parent's, which takes the child nothing to share.
-  static void begin_anew(void* place, held_snapshot& inherited, bool is_whole) {
-    std::weak_ptr<const snapshot> made;
-    // Not looked at if another thread was changing it.
-    if (is_whole && inherited.settled.load()) made = inherited.made;
-    (new (place) held_snapshot)->made = std::move(made);
-  }
-
-  void set(const std::shared_ptr<const snapshot>& to) {
-    settled.store(false);
-    made = to;
-    settled.store(true);
-  }
-};
-
-/// Where the snapshot of an image is found.
-struct snapshot_place {
-  explicit snapshot_place(const image_description& of) : image(&of) {}
-
-  held_snapshot& held() { return held_.get(held_snapshot::begin_anew); }
-
-  const image_description* const image;
-  snapshot_place* next = nullptr;
-
- private:
-  os::per_process<held_snapshot> held_;
-};
-
-/// Returns the process's place for the snapshot of `image`.
-inline snapshot_place& place_of(const image_description& image) {
-  // Never destroyed, because machines in static storage may be made until the process ends. Without
-  // a lock, which a thread that is gone could hold in a child of fork.
-  static constinit std::atomic<snapshot_place*> all{nullptr};
-  std::unique_ptr<snapshot_place> added;
-  for (;;) {
-    snapshot_place* const first = all.load(std::memory_order_acquire);
-    for (snapshot_place* each = first; each != nullptr; each = each->next) {
-      if (each->image == &image) return *each;
-    }
-    if (!added) added = std::make_unique<snapshot_place>(image);
-    added->next = first;
-    snapshot_place* expected = first;
-    if (all.compare_exchange_strong(expected, added.get())) return *added.release();
-  }
-}
-
 /// Returns the process's snapshot of `image`. If no machine holds one it is made, by running the
 /// initialiser if there is one; who asks for it meanwhile waits, and gets what comes of it. A
 /// failure is not remembered. `limits` bound all of that: an initialiser that has not ended at the
@@ -173,7 +175,7 @@ result<std::shared_ptr<const snapshot>> shared_snapshot(const image_description&
     const auto mine = std::make_shared<snapshot_attempt>();
     held.running = mine;
     lock.unlock();
-    const auto longest = deadline_after(initialiser_timeout);
+    const auto longest = deadline_after(place_of(image).timeout);
     auto made = os::or_out_of_memory([&] {
       auto base = snapshot::create(image);
       return base && image.init != 0 ? run_initialiser<Machine>(*base, limits) : base;

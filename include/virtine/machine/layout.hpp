@@ -77,10 +77,34 @@ struct layout {
   }
 };
 
+/// The memory map of bare images.
+struct bare_layout {
+  static constexpr std::uint64_t frame = 0x1000;
+  static constexpr std::uint64_t tables = 0x4000;  ///< Of long64, and the end of the arguments.
+  static constexpr std::uint64_t stack_top = 0x8000;
+  static constexpr std::uint64_t load_address = 0x8000;
+};
+
+/// Returns whether a bare image's segments are ascending and in its memory, which is whole pages,
+/// and its arguments in the room that there is for them.
+constexpr bool is_well_formed_bare(const image_description& image) {
+  if (image.memory_size > layout::max_size || image.memory_size % x86::page_size != 0) return false;
+  if (image.arguments_size > bare_layout::tables - bare_layout::frame) return false;
+  std::uint64_t at = bare_layout::load_address;
+  for (const segment& s : image.segments) {
+    if (s.address < at || s.address > image.memory_size) return false;
+    if (s.memory_size > image.memory_size - s.address) return false;
+    if (s.content.size() > s.memory_size) return false;
+    at = s.address + s.memory_size;
+  }
+  return !image.segments.empty();
+}
+
 /// Returns whether an image's segments are as the library relies on: whole pages, ascending, never
 /// both writable and executable, constants before data, and no larger than layout::max_size
-/// together with arguments and stack.
+/// together with arguments and stack. Bare images have other rules; see is_well_formed_bare().
 constexpr bool is_well_formed(const image_description& image) {
+  if (image.mode != x86::cpu_mode::user64) return is_well_formed_bare(image);
   if (image.segments.empty() || image.segments.size() > layout::max_segments) return false;
   if (image.arguments_size > layout::max_size || image.stack_size > layout::max_size) return false;
   if (image.stack_size == 0 || image.stack_size % x86::page_size != 0) return false;

@@ -41,9 +41,9 @@ class snapshot {
     return {where.arguments, where.user_end - x86::page_size};
   }
 
-  /// Makes a snapshot of `image`, which must outlive it: its segments, with `data` in place of what
-  /// it covers; all else is the library's own or zeros. Costs a copy of both. Fails with
-  /// errc::snapshot_refused if `data` is not of the image's writable pages.
+  /// Makes a snapshot of `image`, which must outlive it, or else be a loaded one: its segments,
+  /// with `data` in place of what it covers; all else is the library's own or zeros. Costs a copy
+  /// of both. Fails with errc::snapshot_refused if `data` is not of the image's writable pages.
   static result<std::shared_ptr<const snapshot>> create(const image_description& image,
                                                         const initialised_data& data = {}) {
     if (!is_well_formed(image)) {
@@ -91,7 +91,8 @@ class snapshot {
  private:
   snapshot(const image_description& image, const detail::layout& where,
            std::vector<std::uint64_t> initialised, os::fd file, os::mapping pristine)
-      : image_(image),
+      : owner_(image.owner),
+        image_(image),
         layout_(where),
         initialised_(std::move(initialised)),
         file_(std::move(file)),
@@ -145,6 +146,7 @@ class snapshot {
     return written;
   }
 
+  const keeper owner_;  // First: it has what image_ refers to.
   const image_description& image_;
   const detail::layout layout_;
   const std::vector<std::uint64_t> initialised_;

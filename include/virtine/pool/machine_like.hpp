@@ -52,9 +52,24 @@ concept makes_system_calls = machine_like<M> && requires(M& machine, std::int64_
   { machine.guest_runner().pause(std::chrono::nanoseconds{}) } -> std::same_as<bool>;
 };
 
+/// The type of an image that is loaded at run time, for a kind of machine.
+template <class Machine>
+struct loaded_type {
+  using machine = Machine;
+};
+
+template <class Image>
+struct machine_for {
+  using type =
+      std::conditional_t<Image::description.mode == x86::cpu_mode::user64, machine, bare_machine>;
+};
+template <class Machine>
+struct machine_for<loaded_type<Machine>> {
+  using type = Machine;
+};
+
 /// The kind of machine that runs an image.
-template <guest_image Image>
-using machine_of =
-    std::conditional_t<Image::description.mode == x86::cpu_mode::user64, machine, bare_machine>;
+template <class Image>
+using machine_of = typename machine_for<Image>::type;
 
 }  // namespace virtine::detail

@@ -1,0 +1,156 @@
+// Images that are known at run time only: loading image files, and the functions of these.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <virtine/abi/frame.hpp>
+#include <virtine/abi/signature.hpp>
+#include <virtine/bare_machine.hpp>
+#include <virtine/call/entry_checks.hpp>
+#include <virtine/image.hpp>
+#include <virtine/loader/file_bytes.hpp>
+#include <virtine/loader/loaded_data.hpp>
+#include <virtine/os/out_of_memory.hpp>
+#include <virtine/policy.hpp>
+#include <virtine/pool.hpp>
+#include <virtine/result.hpp>
+#include <virtine/virtine_fn.hpp>
+
+namespace virtine {
+
+template <class Machine>
+class loaded_pool;
+
+/// A function of a loaded image: a virtine_fn like any other.
+template <class Sig, class Policy = deny_all, class Machine = detail::machine>
+using loaded_fn = virtine_fn<Sig, detail::loaded_entry<Machine>, Policy>;
+
+/// An image that was loaded, by load_image() or load_bare_image(). This is a handle: copies are
+/// cheap and share the image, which is gone when the last of them and of its functions, pools and
+/// errors is destroyed. Any number of threads may use it.
+template <class Machine>
+class basic_loaded_image {
+ public:
+  /// Loads what `from` has; see load_image().
+  static result<basic_loaded_image> load(const detail::file_bytes& from,
+                                         const load_options& options) {
+    constexpr bool is_bare = std::is_same_v<Machine, bare_machine>;
+    return os::or_out_of_memory([&]() -> result<basic_loaded_image> {
+      auto data = detail::loaded_data::read(from, options, is_bare);
+      if (!data) return data.error();
+      return basic_loaded_image(*std::move(data));
+    });
+  }
+
+  [[nodiscard]] const image_description& description() const { return data().description(); }
+
+  /// Returns the functions of the image, in the order of their names.
+  [[nodiscard]] std::span<const exported_function> exports() const { return data().exports(); }
+
+  /// Returns the function `name`, of type Sig, with a pool of its own as a virtine_fn has it. Calls
+  /// cost what those of an image that is compiled in do. Fails with errc::image_refused if the
+  /// image has no such function, if its signature is another, or if it can make a hypercall that
+  /// the policy does not allow; the error's text says what the image has.
+  template <class Sig, class Policy = deny_all>
+  [[nodiscard]] result<loaded_fn<Sig, Policy, Machine>> function(std::string_view name,
+                                                                 Policy policy = {},
+                                                                 pool_options options = {}) const {
+    return made<Sig>(name, std::move(policy), std::in_place, *this, options);
+  }
+
+  /// The same on machines of `pool`, which must be one of this image and outlive the function.
+  template <class Sig, class Policy = deny_all>
+  [[nodiscard]] result<loaded_fn<Sig, Policy, Machine>> function(std::string_view name,
+                                                                 loaded_pool<Machine>& pool,
+                                                                 Policy policy = {}) const {
+    if (&pool.image() != &description()) {
+      return error{.code = errc::image_refused, .operation = "the pool is one of another image"};
+    }
+    return made<Sig>(name, std::move(policy), pool);
+  }
+
+ private:
+  explicit basic_loaded_image(detail::keeper data) : data_(std::move(data)) {}
+
+  // Sound: load() keeps nothing else there.
+  [[nodiscard]] const detail::loaded_data& data() const {
+    return static_cast<const detail::loaded_data&>(*data_.get());
+  }
+
+  template <class Sig, class Policy, class... Pool>
+  result<loaded_fn<Sig, Policy, Machine>> made(std::string_view name, Policy policy,
+                                               Pool&&... pool) const {
+    using fn = loaded_fn<Sig, Policy, Machine>;
+    return os::or_out_of_memory([&]() -> result<fn> {
+      auto found = data().find(name, detail::signature<Sig>, detail::frame<Sig>::size);
+      if (!found) return found.error();
+      for (const std::uint32_t number : (*found)->imports) {
+        if (!Policy::allows(number)) return detail::loaded_data::denied(name, number);
+      }
+      return fn(typename fn::of_entry(), {(*found)->address}, std::move(policy),
+                std::forward<Pool>(pool)...);
+    });
+  }
+
+  detail::keeper data_;
+};
+
+/// A pool of machines of a loaded image, which it keeps.
+template <class Machine>
+class loaded_pool : detail::keeper, public basic_pool<Machine> {
+ public:
+  explicit loaded_pool(const basic_loaded_image<Machine>& image, pool_options options = {})
+      : detail::keeper(image.description().owner),
+        basic_pool<Machine>(image.description(), options) {}
+};
+
+namespace detail {
+template <class Machine>
+struct pool_for<loaded_type<Machine>> {
+  using type = loaded_pool<Machine>;
+};
+}  // namespace detail
+
+using loaded_image = basic_loaded_image<detail::machine>;
+using loaded_bare_image = basic_loaded_image<bare_machine>;
+
+/// Loads the image file at `path`, as `virtine-cc plugin.cpp -o plugin.virtine` makes them. Nothing
+/// in it is trusted: it is copied once, and the copy is checked before any of it is used, so that
+/// neither a damaged nor a hostile file, nor one that changes meanwhile, can do more than be
+/// refused. Fails with errc::image_refused, or with errc::os_error if the file cannot be read.
+inline result<loaded_image> load_image(const std::string& path, const load_options& options = {}) {
+  auto file = detail::open_regular(path);
+  if (!file) return detail::of_file(file.error(), path);
+  auto loaded = loaded_image::load(detail::file_bytes(file->get()), options);
+  if (!loaded) return detail::of_file(loaded.error(), path);
+  return loaded;
+}
+
+/// The same of the file that is open as `descriptor`, which stays open.
+inline result<loaded_image> load_image(int descriptor, const load_options& options = {}) {
+  if (auto regular = detail::check_regular(descriptor); !regular) return regular.error();
+  return loaded_image::load(detail::file_bytes(descriptor), options);
+}
+
+/// The same of a file that is in memory as `bytes`, which are not needed afterwards.
+inline result<loaded_image> load_image(std::span<const std::byte> bytes,
+                                       const load_options& options = {}) {
+  return loaded_image::load(detail::file_bytes(bytes), options);
+}
+
+/// Loads an image for bare machines, one that was built with `--mode`. Otherwise as load_image().
+inline result<loaded_bare_image> load_bare_image(const std::string& path,
+                                                 const load_options& options = {}) {
+  auto file = detail::open_regular(path);
+  if (!file) return detail::of_file(file.error(), path);
+  auto loaded = loaded_bare_image::load(detail::file_bytes(file->get()), options);
+  if (!loaded) return detail::of_file(loaded.error(), path);
+  return loaded;
+}
+
+}  // namespace virtine

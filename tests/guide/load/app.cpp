@@ -1,0 +1,16 @@
+// The host of the guide's plug-in.
+// SPDX-License-Identifier: MIT
+// clang-format off
+#include <iostream>
+#include <virtine/loaded_image.hpp>
+
+int main(int, char** arguments) {
+  auto plugin = virtine::load_image(arguments[1]);
+  if (!plugin) return std::cerr << to_string(plugin.error()) << '\n', 1;
+  auto square = plugin->function<int(int)>("square");
+  if (!square) return std::cerr << to_string(square.error()) << '\n', 1;
+  std::cout << (*square)(3) << '\n';
+}
+
+// Output:
+// 9
