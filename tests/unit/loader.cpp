@@ -25,6 +25,7 @@
 #include <guests/math.hpp>
 #include <guests/square.hpp>
 #include "../image_bytes.hpp"
+#include "../sound_image.hpp"
 
 namespace {
 
@@ -82,29 +83,6 @@ int memory_file(std::span<const std::byte> bytes) {
 std::size_t open_descriptors() {
   return static_cast<std::size_t>(std::distance(
       std::filesystem::directory_iterator("/proc/self/fd"), std::filesystem::directory_iterator{}));
-}
-
-/// Holds what the library relies on against an image that was loaded.
-void check_sound(const virtine::loaded_image& image, const load_options& options) {
-  const image_description& is = image.description();
-  REQUIRE(virtine::detail::is_well_formed(is));
-  REQUIRE(virtine::detail::layout_of(is).end <= options.max_memory);
-  REQUIRE(is.arguments_size <= options.max_arguments);
-  REQUIRE(is.stack_size <= options.max_stack);
-  REQUIRE(is.symbols.size() + is.lines.size() <= options.max_symbols);
-  std::size_t length = std::string_view(is.name).size();
-  for (const auto& each : is.segments) {
-    length += static_cast<std::size_t>(std::count(each.content.begin(), each.content.end(), 'x'));
-  }
-  for (const auto& each : is.symbols) length += std::string_view(each.name).size();
-  for (const auto& each : image.exports()) {
-    length += each.signature.size() + each.imports.size();
-    REQUIRE(std::any_of(is.segments.begin(), is.segments.end(), [&](const virtine::segment& s) {
-      return s.executable && each.address >= s.address && each.address - s.address < s.memory_size;
-    }));
-  }
-  static std::atomic<std::size_t> read;  // So that all of it is, which a sanitizer may object to.
-  read += length;
 }
 
 }  // namespace
@@ -278,7 +256,7 @@ TEST_CASE("an image file with any bit flipped is refused or sound", "[loader]") 
       file.bytes[at] ^= std::byte{1} << bit;
       auto loaded = load_image(std::span<const std::byte>(file.bytes), options);
       if (loaded) {
-        check_sound(*loaded, options);
+        REQUIRE(is_sound(*loaded, options));
         ++accepted;
       } else {
         REQUIRE(loaded.error().code == errc::image_refused);
@@ -317,7 +295,7 @@ TEST_CASE("an image file with any number made extreme is refused or sound", "[lo
       }
     }
     auto loaded = load_image(std::span<const std::byte>(file.bytes), options);
-    if (loaded) check_sound(*loaded, options);
+    if (loaded) REQUIRE(is_sound(*loaded, options));
   }
 }
 
@@ -337,7 +315,7 @@ TEST_CASE("an image file that changes while it is read is refused or sound", "[l
   const load_options options;
   for (int i = 0; i < 2'000; ++i) {
     auto loaded = load_image(descriptor, options);
-    if (loaded) check_sound(*loaded, options);
+    if (loaded) REQUIRE(is_sound(*loaded, options));
   }
   over = true;
   changing.join();
