@@ -17,6 +17,7 @@ RUNTIME = {
     "heap.c": r"(__)?(mmap|munmap|mremap|madvise|mprotect)",
     "start.c": r"virtine_start_libc|__init_tls|__set_thread_area",
     "init.cpp": r"virtine_init",
+    "locale.c": r"(__)?((new|dup|free)locale|nl_langinfo(_l)?)|__ctype_to(low|upp)er_loc",
     "memory.c": r"memcpy|memmove",
     "stdio.c": r"virtine_(flush|gather_output|drop_output)",
     "thread.c": r"virtine_thread",

@@ -8,16 +8,20 @@
 #include <cstdint>
 #include <cstdlib>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <tuple>
 #include <vector>
 
 #include <guests/catches.hpp>
+#include <guests/conformance.hpp>
 #include <guests/library.hpp>
 #include <guests/speaks.hpp>
 #include <virtine/posix.hpp>
 #include <virtine/virtine.hpp>
+
+#include "guests/questions.hpp"
 
 using namespace virtine;
 using namespace virtine::detail;
@@ -81,6 +85,25 @@ TEST_CASE("text from numbers and numbers from text", "[libraries]") {
   auto shortest = of_library<text(double), library::shortest>();
   CHECK(shortest(0.1).text() == "0.1");
   CHECK(shortest(6.02214076e23).text() == "6.02214076e+23");
+}
+
+TEST_CASE("streams, locales and regular expressions answer as the host's do", "[libraries]") {
+  virtine_fn<bytes<1000>(int), guests::conformance::answer> answer;
+  int compared = 0;
+  for (int question = 0; question < conformance::questions; ++question) {
+    CAPTURE(question);
+    const auto guests = answer.try_call(question);
+    REQUIRE(guests);
+    CHECK_FALSE(guests->text().empty());
+    try {
+      CHECK(guests->text() == conformance::answer(question));
+      ++compared;
+    } catch (const std::runtime_error& why) {
+      WARN("question " << question
+                       << " is not compared, as this host has no C.UTF-8: " << why.what());
+    }
+  }
+  CHECK(compared >= 24);
 }
 
 TEST_CASE("functions of C", "[libraries]") {
