@@ -19,6 +19,8 @@
 
 #include <virtine/fault.hpp>
 
+#include <virtine/error/granting.hpp>
+
 namespace virtine {
 
 /// Names every way a call can fail. docs/errors.md has a heading for each.
@@ -285,7 +287,11 @@ inline std::string to_string(const error& e) {
       } else {
         out += std::to_string(e.detail);
       }
-      return out + ", which the policy does not grant";
+      out += ", which the policy does not grant; ";
+      if (const char* const grants = detail::granting(e.detail)) {
+        return out + "grant it with " + grants;
+      }
+      return out + "no grant is about it, but posix::others_fail_with_enosys() lets it fail";
     case errc::exited:
       out += "the guest ended itself with status " + std::to_string(e.detail);
       break;

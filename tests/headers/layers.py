@@ -21,7 +21,7 @@ LAYERS = [
     "guest/",
     "guest",
     # The host's.
-    "fault",
+    "fault error/",
     "error",
     "result",
     "os/",

@@ -81,7 +81,7 @@ TEST_CASE("what nothing grants ends the call, by its name, or fails", "[posix]")
   CHECK(denied.detail == SYS_socket);
   CHECK(to_string(denied) ==
         "system_call_denied: the guest made system call socket (number 41), which the policy "
-        "does not grant");
+        "does not grant; no grant is about it, but posix::others_fail_with_enosys() lets it fail");
 
   auto strict = granted(policy{posix::clock()});
   CHECK(fails(strict, what).detail == SYS_socket);
@@ -279,6 +279,42 @@ TEST_CASE("files below a directory can be read, and looked at", "[posix]") {
   CHECK(again[0] == 3);
   CHECK(descriptors() == after);
   CHECK(after >= before);
+}
+
+TEST_CASE("what is no link is told to be none, and a link says nothing", "[posix]") {
+  const scratch files;
+  files.put("a", "");
+  std::filesystem::create_directory(files.path("sub"));
+  std::filesystem::create_symlink("/etc/passwd", files.path("sub/link"));
+  auto fn = granted(policy{posix::directory<"/data/deep">(files.path(), posix::read_write)});
+  script what;
+  const auto to = what.room(64);
+  const auto add = [&](const char* path) { what.add(SYS_readlink, {what.text(path), to, 64}); };
+  add("/data/deep/a");          // EINVAL
+  add("/data/deep/sub");        // EINVAL
+  add("/data/deep");            // EINVAL
+  add("/data");                 // EINVAL, as it is a directory to the guest
+  add("/");                     // EINVAL
+  add("/dat");                  // ENOENT
+  add("/data/other");           // ENOENT
+  add("");                      // ENOENT
+  add("/data/deep/none");       // ENOENT
+  add("/data/deep/a/");         // ENOTDIR
+  add("/data/deep/sub/link");   // EACCES
+  add("/data/deep/sub/link/");  // ELOOP
+  what.add(SYS_open, {what.text("/data/deep/sub"), O_RDONLY | O_DIRECTORY, 0});  // 3
+  what.add(SYS_readlinkat, {3, what.text("link"), to, 64});                      // EACCES
+  what.add(SYS_readlinkat, {3, what.text("../a"), to, 64});                      // EINVAL
+  what.add(SYS_readlinkat, {4, what.text("../a"), to, 64});                      // EBADF
+  what.add(SYS_readlinkat, {AT_FDCWD, what.text("data/deep/a"), to, 64});        // EINVAL
+  what.add(SYS_readlink, {std::uint64_t{1} << 40, to, 64});                      // EFAULT
+  run(fn, what);
+  std::vector<std::int64_t> results;
+  for (const told_call& each : what.calls) results.push_back(each.result);
+  CHECK(results == std::vector<std::int64_t>{-EINVAL, -EINVAL, -EINVAL, -EINVAL, -EINVAL, -ENOENT,
+                                             -ENOENT, -ENOENT, -ENOENT, -ENOTDIR, -EACCES, -ELOOP,
+                                             3, -EACCES, -EINVAL, -EBADF, -EINVAL, -EFAULT});
+  CHECK(what.at(to, 64) == std::string(64, '\x5a'));
 }
 
 TEST_CASE("a directory is listed, in pieces of any size", "[posix]") {

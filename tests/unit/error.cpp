@@ -77,7 +77,7 @@ const std::vector<row> codes{
     {{.code = errc::system_call_denied, .operation = "socket", .detail = 41},
      blame::guest,
      "system_call_denied: the guest made system call socket (number 41), which the policy does not "
-     "grant"},
+     "grant; no grant is about it, but posix::others_fail_with_enosys() lets it fail"},
     {{.code = errc::exited, .detail = 3},
      blame::guest,
      "exited: the guest ended itself with status 3"},
@@ -172,7 +172,12 @@ TEST_CASE("one is not many", "[error]") {
 
 TEST_CASE("a system call without a name is told by its number", "[error]") {
   CHECK(to_string(error{.code = errc::system_call_denied, .detail = 999}) ==
-        "system_call_denied: the guest made system call 999, which the policy does not grant");
+        "system_call_denied: the guest made system call 999, which the policy does not grant; no "
+        "grant is about it, but posix::others_fail_with_enosys() lets it fail");
+  CHECK(to_string(error{.code = errc::system_call_denied, .operation = "writev", .detail = 20}) ==
+        "system_call_denied: the guest made system call writev (number 20), which the policy does "
+        "not grant; grant it with posix::output() for standard output, posix::directory() for "
+        "files, or posix::descriptor() for what the host has open");
 }
 
 TEST_CASE("a failure says what to_string says and keeps the error", "[error]") {

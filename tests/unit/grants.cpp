@@ -304,3 +304,43 @@ TEST_CASE("who asks for strings without a grant finds none", "[policy]") {
   policy arguments{posix::arguments({})};
   CHECK(ask(arguments, environment::number) == 0);
 }
+
+TEST_CASE("each system call that a policy can grant is known to messages", "[policy][posix]") {
+  const scratch files;
+  std::string text;
+  policy all{posix::directory<"/">(files.path(), posix::read_write), posix::output(text, 100),
+             posix::clock(), allow_entropy()};
+  asker asks(all);
+  int served = 0;
+  for (std::uint32_t number = 0; number < 500; ++number) {
+    CAPTURE(number, system_call_name(number));
+    const bool is_served = asks.call(number, {}) != INT64_MIN;
+    CHECK(is_served == (granting(number) != nullptr));
+    served += is_served ? 1 : 0;
+  }
+  CHECK(served == 48);
+
+  // What the message says is enough.
+  const auto serves = [](auto rules, std::uint32_t number) {
+    asker<decltype(rules)> one(rules);
+    return one.call(number, {}) != INT64_MIN;
+  };
+  const std::string_view output = "posix::output()", directory = "posix::directory()";
+  for (std::uint32_t number = 0; number < 500; ++number) {
+    const char* const words = granting(number);
+    if (words == nullptr) continue;
+    CAPTURE(number, system_call_name(number));
+    const std::string_view how(words);
+    CHECK_FALSE(serves(policy{}, number));
+    if (how.find(output) != how.npos) CHECK(serves(policy{posix::output(text, 100)}, number));
+    if (how.find(directory) != how.npos) {
+      CHECK(serves(policy{posix::directory<"/">(files.path(), posix::read_only)}, number));
+    }
+    if (how.find("posix::descriptor()") != how.npos) {
+      CHECK(serves(policy{posix::descriptor<0>(0, posix::read_only)}, number));
+    }
+    if (how.find("posix::clock()") != how.npos) CHECK(serves(policy{posix::clock()}, number));
+    if (how.find("allow_entropy()") != how.npos) CHECK(serves(policy{allow_entropy()}, number));
+    if (how.starts_with("any grant")) CHECK(serves(policy{posix::clock()}, number));
+  }
+}

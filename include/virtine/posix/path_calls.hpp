@@ -145,6 +145,17 @@ inline answer stat_at(const request& r, const place& where, std::size_t to, bool
   return why != 0 ? failure(grant, why) : success(grant, 0);
 }
 
+/// readlink and readlinkat, by which realpath() looks for links. What a link says is the host's own
+/// affair: guests cannot follow it, and it may be any path of the host's.
+inline answer read_link(const place& where) {
+  const std::size_t grant = where.in->grant;
+  const opened seen = open_to_look(where, O_NOFOLLOW);
+  if (!seen.file) return failure(grant, seen.why);
+  struct ::stat status {};
+  if (::fstat(seen.file.get(), &status) != 0) return failure(grant, errno);
+  return S_ISLNK(status.st_mode) ? refused(grant, EACCES) : failure(grant, EINVAL);
+}
+
 inline answer access_at(const place& where, int mode) {
   const std::size_t grant = where.in->grant;
   if ((mode & ~(R_OK | W_OK | X_OK)) != 0) return failure(grant, EINVAL);
@@ -214,6 +225,7 @@ inline std::optional<path_call> path_arguments(std::uint32_t call) {
     case SYS_rmdir:
     case SYS_mkdir:
     case SYS_rename:
+    case SYS_readlink:
       return path_call{std::nullopt, 0};
     case SYS_openat:
     case SYS_newfstatat:
@@ -221,6 +233,7 @@ inline std::optional<path_call> path_arguments(std::uint32_t call) {
     case SYS_unlinkat:
     case SYS_mkdirat:
     case SYS_renameat:
+    case SYS_readlinkat:
       return path_call{0, 1};
     default:
       return std::nullopt;
@@ -244,6 +257,9 @@ inline std::optional<answer> serve_path(const request& r, std::uint32_t call) {
   if (r.granted.directories.empty()) return not_granted;
   place where;
   if (const int why = locate(r, where_to_look->base, where_to_look->path, where)) {
+    // What leads to a granted directory is one as well, though nothing of the host's.
+    const bool is_above = !where.whole.empty() && holds_a_grant(r.granted, where);
+    if (is_above && (call == SYS_readlink || call == SYS_readlinkat)) return constant(-EINVAL);
     return constant(-why);
   }
   const std::size_t next = where_to_look->path + 1;
@@ -256,6 +272,9 @@ inline std::optional<answer> serve_path(const request& r, std::uint32_t call) {
       return stat_at(r, where, 1, call == SYS_stat);
     case SYS_newfstatat:
       return stat_at(r, where, 2, (r.number(3) & AT_SYMLINK_NOFOLLOW) == 0);
+    case SYS_readlink:
+    case SYS_readlinkat:
+      return read_link(where);
     case SYS_access:
     case SYS_faccessat:
       return access_at(where, r.number(next));
