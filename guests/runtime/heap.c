@@ -141,8 +141,10 @@ int __mprotect(void* address, size_t length, int rights) {
   return 0;
 }
 
+#undef mmap64
 #define ALIAS(name) __attribute__((weak, alias("__" #name)))
 void* mmap(void*, size_t, int, int, int, off_t) ALIAS(mmap);
+void* mmap64(void*, size_t, int, int, int, off_t) ALIAS(mmap);
 int munmap(void*, size_t) ALIAS(munmap);
 void* mremap(void*, size_t, size_t, int, ...) ALIAS(mremap);
 int madvise(void*, size_t, int) ALIAS(madvise);

@@ -12,6 +12,7 @@ extern const step virtine_constructors_end[];
 
 [[gnu::weak]] void virtine_start_libc();
 [[gnu::weak]] void virtine_warm_heap();
+[[gnu::weak]] void virtine_pieces_begin();
 [[gnu::weak]] void virtine_initialiser();
 [[gnu::weak]] void virtine_gather_output();
 [[gnu::weak]] void virtine_drop_output();
@@ -21,6 +22,7 @@ void virtine_init() {
   if (virtine_start_libc != nullptr) virtine_start_libc();
   if (virtine_warm_heap != nullptr) virtine_warm_heap();
   if (virtine_gather_output != nullptr) virtine_gather_output();
+  if (virtine_pieces_begin != nullptr) virtine_pieces_begin();
   for (const step* each = virtine_constructors_begin; each != virtine_constructors_end; ++each) {
     (*each)();
   }

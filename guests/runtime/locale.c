@@ -11,9 +11,11 @@
 #include <limits.h>
 #include <locale.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <wchar.h>
+#include <wctype.h>
 
 // musl's, in every object of it that has to do with locales.
 struct map;
@@ -46,8 +48,10 @@ _Static_assert(offsetof(struct locale, upper) == 120, "glibc's __ctype_toupper")
 #define LOWER(c) ((c) >= 'A' && (c) <= 'Z' ? (c) + 32 : (c))
 #define UPPER(c) ((c) >= 'a' && (c) <= 'z' ? (c)-32 : (c))
 
-static const int lower_of[384] = {ROWS(-128, LOWER), ROWS(0, LOWER), ROWS(128, LOWER)};
-static const int upper_of[384] = {ROWS(-128, UPPER), ROWS(0, UPPER), ROWS(128, UPPER)};
+#define SIGNED(c) ((c) == EOF ? (c) : (c) + 256)  // What a char was before it had a sign.
+
+static const int lower_of[384] = {ROWS(-128, SIGNED), ROWS(0, LOWER), ROWS(128, LOWER)};
+static const int upper_of[384] = {ROWS(-128, SIGNED), ROWS(0, UPPER), ROWS(128, UPPER)};
 static const int* const lower_from_zero = lower_of - FROM;
 static const int* const upper_from_zero = upper_of - FROM;
 
@@ -246,7 +250,41 @@ char* __nl_langinfo(int item) {
   return __nl_langinfo_l(item, __duplocale(LC_GLOBAL_LOCALE));
 }
 
+// In "C" only ASCII has letters, also for wide characters; musl's functions know no locale.
+static int is_foreign(wint_t c, locale_t of) {
+  return c > 127 && ((const struct locale*)of)->maps[LC_CTYPE] == NULL;
+}
+int __iswctype_l(wint_t c, wctype_t kind, locale_t of) {
+  return is_foreign(c, of) ? 0 : iswctype(c, kind);
+}
+wint_t __towlower_l(wint_t c, locale_t of) {
+  return is_foreign(c, of) ? c : towlower(c);
+}
+wint_t __towupper_l(wint_t c, locale_t of) {
+  return is_foreign(c, of) ? c : towupper(c);
+}
+
 #define SAME_AS(name) __attribute__((alias(#name)))
+int iswctype_l(wint_t c, wctype_t kind, locale_t of) SAME_AS(__iswctype_l);
+wint_t towlower_l(wint_t c, locale_t of) SAME_AS(__towlower_l);
+wint_t towupper_l(wint_t c, locale_t of) SAME_AS(__towupper_l);
+#define KIND(name)                          \
+  int __##name##_l(wint_t c, locale_t of) { \
+    return is_foreign(c, of) ? 0 : name(c); \
+  }                                         \
+  int name##_l(wint_t c, locale_t of) SAME_AS(__##name##_l);
+KIND(iswalnum)
+KIND(iswalpha)
+KIND(iswblank)
+KIND(iswcntrl)
+KIND(iswdigit)
+KIND(iswgraph)
+KIND(iswlower)
+KIND(iswprint)
+KIND(iswpunct)
+KIND(iswspace)
+KIND(iswupper)
+KIND(iswxdigit)
 locale_t newlocale(int categories, const char* name, locale_t base) SAME_AS(__newlocale);
 locale_t duplocale(locale_t of) SAME_AS(__duplocale);
 void freelocale(locale_t of) SAME_AS(__freelocale);

@@ -8,12 +8,13 @@ import re
 from . import elf
 
 R_X86_64_PLT32 = 4
+PIECES = ".init"  # pieces of one function that all objects put together, as assembly does
 STARTUP = ".text.startup"  # where clang puts the code that makes variables
 
 
 def is_constructor(section):
-    """Says whether a section is a table of constructors."""
-    return section.size and (section.type == elf.SHT_INIT_ARRAY
+    """Says whether a section is a table of constructors, or code that runs before them."""
+    return section.size and (section.type == elf.SHT_INIT_ARRAY or section.name == PIECES
                              or section.name.startswith(".init_array"))
 
 

@@ -58,10 +58,12 @@ def reading(name):
 
 class Object:
     """One relocatable object. `name` is for messages; `from_libc` says that its system calls are
-    to become requests to the host."""
+    to become requests to the host; `rename` returns what a function or variable that it defines is
+    called in the image."""
 
-    def __init__(self, name, data, from_libc=False):
-        self.name, self.data, self.from_libc = name, data, from_libc
+    def __init__(self, name, data, from_libc=False, rename=None):
+        self.name, self.data, self.from_libc, self.rename = name, data, from_libc, rename
+        self.renamed = {}  # by the symbol's number
         with reading(name):
             self.read()
 
@@ -130,10 +132,15 @@ class Object:
                 section = struct.unpack_from("<I", extended or b"", 4 * number)[0]
             if len(self.sections) <= section < SHN_LORESERVE:
                 raise ValueError("a symbol is in a section that is not there")
-            if text_at(self.data, names + name) == "__gnu_lto_slim":
+            name = text_at(self.data, names + name)
+            if name == "__gnu_lto_slim":
                 raise Failure(f"{self.name} has no machine code, as -flto makes it; compile it without "
                               "-flto, or with -ffat-lto-objects")
-            symbols.append(Symbol(text_at(self.data, names + name), info, section, value, size))
+            if self.rename and section != SHN_UNDEF and info >> 4 != STB_LOCAL:
+                own, name = name, self.rename(name)
+                if name != own:
+                    self.renamed[number] = name
+            symbols.append(Symbol(name, info, section, value, size))
         return symbols
 
     def content(self, number):
@@ -165,14 +172,22 @@ class Object:
                                   "symbol that is not there; make it again")
                 yield info & 0xffffffff, self.symbols[info >> 32], offset, addend
 
-    def without(self, unwanted):
-        """Returns the object's bytes as if the sections that `unwanted` accepts were not there."""
+    def without(self, unwanted, is_missing):
+        """Returns the object's bytes as if the sections that `unwanted` accepts were not there, nor
+        any need of the names that `is_missing` accepts: what refers to them is not alive."""
         data = bytearray(self.data)
         for section in self.sections:
             named = self.sections[section.info] if section.type == SHT_RELA else section
             if unwanted(named):
                 # SHT_NULL; nothing else of the header counts then.
                 struct.pack_into("<I", data, self.headers + 64 * section.number + 4, 0)
+        symbols = next((section for section in self.sections if section.type == 2), None)
+        for number, symbol in enumerate(self.symbols):
+            if (symbol.section == SHN_UNDEF and symbol.binding not in (STB_LOCAL, STB_WEAK)
+                    and is_missing(symbol.name)):
+                data[symbols.offset + 24 * number + 4] = STB_WEAK << 4 | symbol.kind
+        if self.renamed:
+            self.write_names(data, symbols)
         return bytes(data)
 
     def only(self, name):
@@ -184,12 +199,21 @@ class Object:
                 struct.pack_into("<H", data, table.offset + 24 * number + 6, SHN_UNDEF)
         return Object(self.name, bytes(data))
 
+    def write_names(self, data, table):
+        """Changes the names in the object's bytes: a longer table of texts follows them."""
+        texts = bytearray(self.content(table.link))
+        for number, name in self.renamed.items():
+            struct.pack_into("<I", data, table.offset + 24 * number, len(texts))
+            texts += name.encode() + b"\0"
+        struct.pack_into("<QQ", data, self.headers + 64 * table.link + 24, len(data), len(texts))
+        data += texts
+
 
 class Archive:
-    """An archive with a symbol table, as ar makes it."""
+    """An archive with a symbol table, as ar makes it. `rename` is as for Object."""
 
-    def __init__(self, path, is_libc=False):
-        self.path, self.is_libc = path, is_libc
+    def __init__(self, path, is_libc=False, rename=None):
+        self.path, self.is_libc, self.rename = path, is_libc, rename
         self.data = path.read_bytes()
         if self.data[:8] != b"!<arch>\n":
             script = self.data.lstrip()[:2] == b"/*" or re.match(rb"(GROUP|INPUT)\b", self.data)
@@ -211,7 +235,8 @@ class Archive:
                 offsets = struct.unpack_from(f">{count}I", self.data, at + 64)
                 names = self.data[at + 64 + 4 * count:at + 60 + size].split(b"\0")
                 for symbol, offset in zip(names, offsets):
-                    self.index.setdefault(symbol.decode("utf-8", "replace"), offset)
+                    symbol = symbol.decode("utf-8", "replace")
+                    self.index.setdefault(self.rename(symbol) if self.rename else symbol, offset)
             elif name == "//":
                 self.long_names = self.data[at + 60:at + 60 + size]
             else:
@@ -235,4 +260,4 @@ class Archive:
                 name = self.long_names[start:self.long_names.index(b"\n", start)].decode(
                     "utf-8", "replace")
         data = self.data[offset + 60:offset + 60 + size]
-        return Object(f"{self.path.name}({name.rstrip('/')})", data, self.is_libc)
+        return Object(f"{self.path.name}({name.rstrip('/')})", data, self.is_libc, self.rename)

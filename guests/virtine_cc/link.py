@@ -17,11 +17,20 @@ LLD_FLAGS = """
 """.split()
 
 
-def write_objects(program, compiler):
-    """Writes the objects of a program, as they are to be linked, and returns their paths."""
+def given_by(script):
+    """Returns the names that the linker or its script defines."""
+    return {"_GLOBAL_OFFSET_TABLE_", *re.findall(r"(?m)^ *(\w+) = \.;", script.read_text())}
+
+
+def write_objects(program, compiler, given=None):
+    """Writes the objects of a program, as they are to be linked, and returns their paths. `given`
+    are names that no object defines; without it, the linker looks for what is missing."""
     directory = compiler.directory / "linked"
     directory.mkdir()
     reach, written, from_libc = program.reach, [], {}
+
+    def missing(name):
+        return given is not None and name not in reach.definitions and name not in given
 
     def unwanted(item, section):
         if section.name.startswith((".eh_frame", ".gcc_except_table")):
@@ -34,7 +43,7 @@ def write_objects(program, compiler):
 
     for number, item in enumerate(reach.objects):
         path = directory / f"{number}_{re.sub(r'[^A-Za-z0-9_.]', '_', item.name)[-40:]}"
-        path.write_bytes(item.without(lambda section, item=item: unwanted(item, section)))
+        path.write_bytes(item.without(lambda section, item=item: unwanted(item, section), missing))
         written.append(path)
         if item.from_libc:
             from_libc[path] = item
@@ -44,8 +53,7 @@ def write_objects(program, compiler):
 
 def check_missing(reach, script):
     """Fails if something that is alive refers to what neither an object nor `script` defines."""
-    given = set(re.findall(r"(?m)^ *(\w+) = \.;", script.read_text()))
-    names = sorted(set(reach.missing) - given - {"_GLOBAL_OFFSET_TABLE_"})
+    names = sorted(set(reach.missing) - given_by(script))
     if not names:
         return
     said = []

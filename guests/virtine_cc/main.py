@@ -24,7 +24,7 @@ from .image import ENTRY_PREFIX, FLUSHING_PREFIX, Image
 from .image_file import image_file
 from .imports import imports_of
 from .installation import Installation
-from .link import check_missing, link, write_objects
+from .link import check_missing, given_by, link, write_objects
 from .needs import HOOKS, Program, check_own_names, choose
 from .objects import INITIALISER, collect_exports
 from .options import Options, make_parser
@@ -133,8 +133,8 @@ def link_user64(compiler, objects, archives, exports, roots, elf):
         reach.add(Object("flushing_entries.s", entries.read_bytes()))
         hooks += [FLUSHING_PREFIX + name for name in exports]
     heap = compiler.options.heap if reach.is_live("__mmap") else 0
-    link(compiler.toolchain.lld, write_objects(program, compiler), roots + hooks,
-         script_of(compiler), elf, compiler.options.mode_traits.base,
+    link(compiler.toolchain.lld, write_objects(program, compiler, given_by(script_of(compiler))),
+         roots + hooks, script_of(compiler), elf, compiler.options.mode_traits.base,
          [("virtine_heap_size", heap)])
     image = Image(elf, exports, compiler.options, heap)
     if image.imports:

@@ -7,7 +7,7 @@ import collections
 import re
 
 from . import elf
-from .constructors import is_constructor
+from .constructors import PIECES, is_constructor
 from .failure import Failure
 from .reach import Reach, owner
 
@@ -23,7 +23,8 @@ THREAD_ACCESS = re.compile(
 # What runs around the functions of an image, as far as it is alive.
 HOOKS = """
     virtine_init virtine_start_libc virtine_warm_heap virtine_flush virtine_gather_output
-    virtine_drop_output virtine_ask_for_environment virtine_thread
+    virtine_drop_output virtine_ask_for_environment virtine_thread virtine_pieces_begin
+    virtine_pieces_end
 """.split()
 
 Program = collections.namedtuple("Program", "reach unwinding")
@@ -77,6 +78,9 @@ def add_hooks(reach):
         reach.need("virtine_flush")
         reach.need("virtine_gather_output")
         reach.need("virtine_drop_output")
+    if any(section.name == PIECES for _, section in reach.sections()):
+        reach.need("virtine_pieces_begin")
+        reach.need("virtine_pieces_end")
     if (any(reach.is_live(name) for name in
             ("virtine_initialiser", "virtine_start_libc", "virtine_warm_heap",
              "virtine_gather_output"))

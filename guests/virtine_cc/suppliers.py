@@ -3,6 +3,7 @@
 # Must not know what is needed, nor by whom.
 # SPDX-License-Identifier: MIT
 
+import functools
 import re
 
 from . import elf
@@ -14,16 +15,28 @@ RUNTIME = {
     "process.c": r"exit|atexit|__cxa_atexit|__cxa_thread_atexit_impl|__dso_handle"
                  r"|__libc_single_threaded",
     "environment.cpp": r"getenv",
-    "heap.c": r"(__)?(mmap|munmap|mremap|madvise|mprotect)",
+    "heap.c": r"(__)?(mmap|munmap|mremap|madvise|mprotect)|mmap64",
     "start.c": r"virtine_start_libc|__init_tls|__set_thread_area",
     "init.cpp": r"virtine_init",
-    "locale.c": r"(__)?((new|dup|free)locale|nl_langinfo(_l)?)|__ctype_to(low|upp)er_loc",
+    "pieces.c": r"virtine_pieces_(begin|end)",
+    "locale.c": r"(__)?((new|dup|free)locale|nl_langinfo(_l)?|isw\w+_l|tow(low|upp)er_l)"
+                r"|__ctype_to(low|upp)er_loc",
     "memory.c": r"memcpy|memmove",
+    "mutex.cpp": r"(__)?pthread_mutex_(lock|trylock|timedlock|unlock)"
+                 r"|pthread_mutex_(init|destroy|clocklock|consistent)|__pthread_mutex_trylock_owner"
+                 r"|mtx_(init|destroy|lock|trylock|timedlock|unlock)",
+    "regex.c": r"reg(comp|exec)",
     "stdio.c": r"virtine_(flush|gather_output|drop_output)",
     "thread.c": r"virtine_thread",
     "warm.c": r"virtine_warm_heap",
     "glibc.cpp": r"__(mem(cpy|move|pcpy|set)|explicit_bzero|st[rp]n?cpy|strn?cat|v?(s|sn|f|as)?printf"
-               r"|fgets|fread|read)_chk|arc4random(_buf|_uniform)?",
+               r"|fgets|fread|read|pread(64)?|readlink(at)?|getcwd|realpath|poll|strl(cpy|cat)|mbstowcs"
+               r"|wcstombs|wmem(cpy|set)|fdelt|longjmp|v?syslog)_chk|arc4random(_buf|_uniform)?"
+               r"|__open(at)?(64)?_2|fcntl64|__mbrlen|__sysconf|canonicalize_file_name"
+               r"|(__isoc23_)?(str|wcs)tou?(l|ll|imax|max)_l|__isoc23_((str|wcs)tou?(l|ll|max|imax)"
+               r"|v?[fs]?scanf)|(get|set|swap|make)context|close_range|statx|__register_atfork"
+               r"|pthread_rwlockattr_setkind_np|obstack_vprintf|_obstack_newchunk"
+               r"|v?syslog|(open|close)log",
     "unavailable.cpp":
         r"pthread_(create|join|sigmask|cond_(wait|timedwait|clockwait))|thrd_(create|join)"
         r"|cnd_(timed)?wait|socket|socketpair|connect|bind|listen|accept4?|getaddrinfo"
@@ -43,6 +56,15 @@ WITHOUT_EXCEPTIONS = {
         r"|__cxa_(allocate_exception|free_exception|throw|rethrow|bad_cast|bad_typeid"
         r"|throw_bad_array_new_length|begin_catch|end_catch|get_exception_ptr)",
 }
+
+RUNTIME_NAMES = re.compile("|".join(RUNTIME.values()))
+
+
+@functools.lru_cache(maxsize=None)
+def name_in_libc(name):
+    """Returns what a function of the C library is called in an image: one that the runtime has in
+    its place has a name by which the runtime can call it."""
+    return f"virtine_libc_{name}" if RUNTIME_NAMES.fullmatch(name) else name
 
 
 class Suppliers:
@@ -72,7 +94,7 @@ class Suppliers:
             is_libc = name == "libc.a"
             path = toolchain.libc if is_libc else toolchain.library(name)
             self.compiler.dependencies.append(path)
-            self.found[name] = elf.Archive(path, is_libc)
+            self.found[name] = elf.Archive(path, is_libc, name_in_libc if is_libc else None)
         return self.found[name]
 
     def from_runtime(self, sources, taken):

@@ -32,9 +32,10 @@ THINGS = [
           r"|pthread_cond_(wait|timedwait|clockwait)|cnd_(timed)?wait",
           "it has one thread, and nobody would wake it"),
     Thing("std::{0}", r"_ZSt\d(w?(?:cin|cout|cerr|clog))",
-          "return the text, give it to the host by a hypercall, or use std::printf"),
+          "return the text, give it to the host by a hypercall, or use std::printf under "
+          "posix::output()"),
     Thing("a file stream of C++", r"_ZN\w*13basic_filebuf\w*",
-          "use std::fopen, under a policy that grants files"),
+          "use std::fopen under posix::directory()"),
     Thing("a socket", r"socket|socketpair|connect|bind|listen|accept4?|getaddrinfo"
           r"|gethostby(name2?|addr)",
           "let the host send and receive, by a hypercall"),
@@ -42,6 +43,10 @@ THINGS = [
           r"|popen|daemon|wait|waitpid", "let the host start it, by a hypercall"),
     Thing("a shared library", r"dlopen|dlsym",
           "link what is needed into the image: give virtine-cc its .o or .a file"),
+    Thing("{0}(), which only glibc has", r"(backtrace(?:_symbols(?:_fd)?)?|error(?:_at_line)?"
+          r"|argp_(?:parse|usage|error|failure|help|state_help)|register_printf_\w+"
+          r"|parse_printf_format|gnu_get_libc_(?:version|release))",
+          "its C library is musl, so let the host do that"),
     Thing("signals", r"(?:bsd_|__sysv_)?signal|sigaction|sigprocmask|pthread_sigmask|kill|raise|alarm"
           r"|setitimer|timer_create|sigwait|sigsuspend|pause",
           "a fault ends the call and reaches the host as an error, and the host limits its time"),
@@ -104,9 +109,10 @@ class OwnWalk:
                 known = self.reach.definitions.get(symbol.name)
                 if symbol.binding == elf.STB_LOCAL:
                     self.enter(item, symbol.section, why)
-                elif known is not None and symbol.name not in INCLUDED:
+                elif (known or symbol.binding != elf.STB_WEAK) and symbol.name not in INCLUDED:
                     self.referenced.setdefault(symbol.name, why)
-                    self.enter(known.object, known.symbol.section, why)
+                    if known:
+                        self.enter(known.object, known.symbol.section, why)
 
 
 def check_available(reach, sources):
@@ -114,7 +120,8 @@ def check_available(reach, sources):
     that is nearest to an exported function."""
     walk, found = OwnWalk(reach, sources), {}
     for name, why in walk.referenced.items():
-        if origin_of(reach.definitions[name].object, sources) in (SOURCES, ARCHIVES):
+        known = reach.definitions.get(name)
+        if known and origin_of(known.object, sources) in (SOURCES, ARCHIVES):
             continue  # The user's own of that name.
         for thing in THINGS:
             match = re.fullmatch(thing.names, name)

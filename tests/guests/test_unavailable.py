@@ -48,6 +48,11 @@ ASKING = {
     "a shared library": [
         ("dlfcn.h", 'return dlopen("x", RTLD_NOW) != nullptr;', "a shared library"),
     ],
+    "{0}(), which only glibc has": [
+        ("execinfo.h", "void* at[4]; return backtrace(at, 4);", "backtrace(), which only glibc has"),
+        ("error.h", 'error(1, 0, "x");', "error(), which only glibc has"),
+        ("argp.h", "return argp_parse(nullptr, 0, nullptr, 0, nullptr, nullptr);", "argp_parse(), "),
+    ],
     "signals": [
         ("csignal", "std::signal(SIGINT, SIG_DFL);", "signals"),
         ("csignal", "return std::raise(SIGINT);", "signals"),
@@ -60,6 +65,9 @@ HAVING = [
     ("iostream sstream", "std::ostringstream s; s << x; return static_cast<int>(s.str().size());"),
     ("cstdio", 'std::printf("%d", x); std::FILE* f = std::fopen("x", "r"); return f != nullptr;'),
     ("cstdlib", "if (x == 77) std::abort();"),
+    # Headers that only glibc has, for the host's half of a file.
+    ("execinfo.h error.h argp.h printf.h gnu/libc-version.h sys/cdefs.h fts.h obstack.h mcheck.h "
+     "sys/queue.h", "static argp_option none{}; return none.key + static_cast<int>(sizeof(printf_info));"),
 ]
 
 

@@ -533,6 +533,16 @@ class Layout(Case):
                    "#error\n#endif\n" + SQUARE)
         self.build("a.cpp", "a.hpp")
 
+    def test_views_compile_where_clang_knows_them(self):
+        self.write("a.cpp", "#include <ranges>\n#include <virtine/guest.hpp>\nint sum(int n) {\n"
+                   "  int all = 0;\n  for (int each : std::views::iota(0, n)) all += each;\n"
+                   "  return all;\n}\nVIRTINE_EXPORT(sum);\n")
+        newer = next((name for name in ("clang-16", "clang-17", "clang-18", "clang-19")
+                      if shutil.which(name)), None)
+        if newer is None:
+            self.skipTest("no clang 16 or newer is installed")
+        self.build("a.cpp", "a.hpp", VIRTINE_CLANG=newer)
+
     def test_a_clang_can_be_chosen(self):
         self.write("square.cpp", SQUARE)
         chosen = self.directory / "my-clang"

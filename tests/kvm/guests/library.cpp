@@ -1,5 +1,8 @@
 // A guest that uses the C and C++ libraries, one function for each part.
 // SPDX-License-Identifier: MIT
+#include <sys/mman.h>
+#include <syslog.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
@@ -10,6 +13,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <numeric>
 #include <optional>
 #include <ranges>
@@ -274,6 +278,26 @@ void aborts() {
   std::abort();
 }
 
+// Returns the sum of what was as it should be: mmap has memory and no files, and what is
+// told to the system's log is lost.
+int asks_of_the_system() {
+  const auto map = [](int flags) { return ::mmap(nullptr, 4096, PROT_READ, flags, 3, 0); };
+  errno = 0;
+  int right = map(MAP_PRIVATE) == MAP_FAILED && errno == ENODEV ? 1 : 0;
+  right += map(MAP_PRIVATE | MAP_ANONYMOUS) != MAP_FAILED ? 2 : 0;
+  ::openlog("guest", 0, LOG_USER);
+  ::syslog(LOG_ERR, "%s", "nobody hears this");
+  ::closelog();
+  return right + 4;
+}
+
+int waits_for_itself(bool twice) {
+  static std::mutex one;
+  one.lock();
+  if (twice) one.lock();
+  return one.try_lock() ? 1 : 0;
+}
+
 }  // namespace
 
 VIRTINE_EXPORT(wrong_after_copy);
@@ -295,3 +319,5 @@ VIRTINE_EXPORT(recurse);
 VIRTINE_EXPORT(out_of_range);
 VIRTINE_EXPORT(throws_nobody_catches);
 VIRTINE_EXPORT(aborts);
+VIRTINE_EXPORT(asks_of_the_system);
+VIRTINE_EXPORT(waits_for_itself);

@@ -2,20 +2,36 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <inttypes.h>
+#include <pthread.h>
+#include <regex.h>
+#include <threads.h>
+
 #include <array>
 #include <cctype>
 #include <charconv>
 #include <chrono>
 #include <cstdint>
+#include <cstdio>
+#include <cstring>
 #include <ctime>
 #include <iomanip>
 #include <iterator>
 #include <locale>
+#include <mutex>
 #include <random>
 #include <regex>
 #include <sstream>
 #include <stdexcept>
 #include <string>
+
+#ifdef VIRTINE_GUEST
+// glibc's tables, which objects that were compiled against its headers read by themselves.
+extern "C" const int** __ctype_tolower_loc() noexcept;
+extern "C" const int** __ctype_toupper_loc() noexcept;
+#endif
+
+extern "C" const char* foreign(int question);  // of foreign.c
 
 namespace conformance {
 
@@ -143,7 +159,7 @@ inline std::string numbers(const char* locale) {
   const auto& form = std::use_facet<std::numpunct<char>>(here);
   const auto& wide = std::use_facet<std::numpunct<wchar_t>>(here);
   return form.truename() + form.falsename() + form.decimal_point() + form.grouping() +
-         std::to_string(wide.decimal_point()) + spelled(wide.truename());
+         std::to_string(wide.decimal_point()) + spelled(wide.truename()) + here.name();
 }
 
 inline std::string order(const char* locale) {
@@ -156,7 +172,7 @@ inline std::string order(const char* locale) {
 
 inline std::string names() {
   std::string out;
-  for (const char* name : {"C", "POSIX", "C.UTF-8", "nonsense", "xx_YY.UTF-8"}) {
+  for (const char* name : {"C", "POSIX", "nonsense", "xx_YY.UTF-8"}) {
     try {
       out += std::locale(name).name() + ";";
     } catch (const std::runtime_error&) {
@@ -185,7 +201,133 @@ inline std::string draw() {
   return out.str();
 }
 
-inline constexpr int questions = 31;
+/// Returns what POSIX's regular expressions find of `pattern` in a part of `text`.
+inline std::string found(const char* pattern, int how, const std::string& text, int flags,
+                         regmatch_t part) {
+  regex_t of;
+  if (const int why = ::regcomp(&of, pattern, how)) return "wrong" + std::to_string(why);
+  std::array<regmatch_t, 5> at{part};
+  std::string out = std::to_string(of.re_nsub) + ':';
+  out += std::to_string(::regexec(&of, text.c_str(), 4, at.data(), flags));
+  for (const regmatch_t& each : at) {
+    out += ' ' + std::to_string(each.rm_so) + '-' + std::to_string(each.rm_eo);
+  }
+  ::regfree(&of);
+  return out + ';';
+}
+
+inline std::string match_in_c() {
+  const std::string text = "ab 123\nCd-45";
+  const char* const words = "([a-z]+) ([0-9]+)";
+  std::string out = found(words, REG_EXTENDED, text, 0, {});
+  out += found("^(c)d", REG_EXTENDED | REG_ICASE | REG_NEWLINE, text, 0, {});
+  out += found("^(c)d", REG_EXTENDED | REG_ICASE, text, 0, {});
+  out += found("([a-z]*)-(x)?4", REG_EXTENDED, text, 0, {});
+  out += found("d", REG_NOSUB, text, 0, {7, 8});
+  out += found("\\([0-9]\\)\\1", 0, "a122", 0, {});
+  out += found("^b", 0, text, 0, {}) + found("2$", 0, "12", REG_NOTEOL, {});
+  out += found("(", REG_EXTENDED, text, 0, {}) + found("[z-a]", 0, text, 0, {});
+#ifdef REG_STARTEND
+  out += found("[0-9]+", REG_EXTENDED, text, REG_STARTEND, {4, 6});
+  out += found("^C", 0, text, REG_STARTEND, {7, 9});
+  out += found("^C", REG_NEWLINE, text, REG_STARTEND, {7, 9});
+  out += found("-", 0, text, REG_STARTEND, {7, 8});
+#endif
+  return out + std::to_string(sizeof(regex_t)) + std::to_string(sizeof(regmatch_t));
+}
+
+/// Says what becomes of attempts to lock a mutex and to unlock it more often.
+template <class Lock>
+std::string locked_twice(pthread_mutex_t& mutex, Lock lock, int unlocks) {
+  std::string out;
+  const auto add = [&](int result) { out += std::to_string(result) + ' '; };
+  add(lock(&mutex));
+  add(lock(&mutex));
+  add(::pthread_mutex_trylock(&mutex));
+  add(::pthread_mutex_destroy(&mutex));
+  for (int i = 0; i < unlocks; ++i) add(::pthread_mutex_unlock(&mutex));
+  add(::pthread_mutex_destroy(&mutex));
+  return out;
+}
+
+/// Returns a mutex as glibc's static initialisers make it: its kind is at byte 16.
+inline pthread_mutex_t static_mutex(int kind) {
+  pthread_mutex_t made{};
+  std::memcpy(reinterpret_cast<char*>(&made) + 16, &kind, sizeof kind);
+  return made;
+}
+
+inline std::string lock() {
+  constexpr int normal = 0, recursive = 1, checking = 2;
+  const auto soon = [](pthread_mutex_t* mutex) {
+    const timespec before{};
+    return ::pthread_mutex_timedlock(mutex, &before);
+  };
+  std::string out;
+  for (const int kind : {recursive, checking}) {
+    for (const bool is_static : {false, true}) {
+      const auto make = [&] {
+        pthread_mutex_t made = static_mutex(kind);
+        pthread_mutexattr_t how;
+        ::pthread_mutexattr_init(&how);
+        ::pthread_mutexattr_settype(&how, kind);
+        if (!is_static) ::pthread_mutex_init(&made, &how);
+        return made;
+      };
+      pthread_mutex_t one = make(), other = make();
+      out += locked_twice(one, ::pthread_mutex_lock, 4);
+      out += locked_twice(other, soon, 4);
+    }
+  }
+  pthread_mutex_t one = static_mutex(normal), other = one;
+  out += locked_twice(one, ::pthread_mutex_trylock, 1);
+  out += locked_twice(other, soon, 1);
+  mtx_t c;
+  for (const int kind : {+mtx_plain, mtx_timed | mtx_recursive}) {
+    ::mtx_init(&c, kind);
+    for (const auto each : {::mtx_lock, ::mtx_trylock, ::mtx_unlock, ::mtx_unlock}) {
+      out += std::to_string(each(&c));
+    }
+    ::mtx_destroy(&c);
+  }
+  std::recursive_mutex again;
+  std::timed_mutex timed;
+  const std::scoped_lock all(again, timed);
+  out += std::to_string(again.try_lock()) + std::to_string(timed.try_lock());
+  again.unlock();
+  return out;
+}
+
+inline std::string fastest() {
+  std::array<char, 100> out{};
+  int_fast16_t small = -7;
+  uint_fast32_t large = 0;
+  std::sscanf("5000000000", "%" SCNuFAST32, &large);
+  std::snprintf(out.data(), out.size(), "%" PRIdFAST16 " %" PRIxFAST32, small, large);
+  return out.data() + std::to_string(sizeof(std::mt19937)) + ' ' +
+         std::to_string(sizeof(std::random_device)) +
+         std::to_string(sizeof(int_fast8_t) + sizeof(int_fast16_t) * 10 + sizeof(uint_fast32_t)) +
+         std::to_string(INT_FAST16_MAX) + std::to_string(UINT_FAST32_MAX);
+}
+
+inline std::string wide_kinds() {
+  using kinds = std::ctype<wchar_t>;
+  return of_facet<kinds>("C", [](const kinds& of) {
+    std::uint64_t sum = 0;
+    for (wchar_t c = 0; c < 0x500; ++c) {
+      const auto next = [&](auto value) { sum = sum * 31 + static_cast<std::uint64_t>(value); };
+      for (const auto kind : {kinds::alpha, kinds::digit, kinds::space, kinds::print, kinds::upper,
+                              kinds::lower, kinds::punct, kinds::cntrl, kinds::xdigit}) {
+        next(of.is(kind, c));
+      }
+      next(of.toupper(c)), next(of.tolower(c));
+    }
+    return std::to_string(sum) +
+           std::to_string(std::regex_match(L"\u00e9", std::wregex(L"[[:alpha:]]")));
+  });
+}
+
+inline constexpr int questions = 42;
 
 /// Returns the answer to one of the questions.
 inline std::string answer(int question) {
@@ -248,11 +390,7 @@ inline std::string answer(int question) {
         return over_all([&](int c) { return kinds.toupper(static_cast<char>(c)); });
       });
     case 27:
-      return of_facet<std::ctype<wchar_t>>("C", [](const auto& kinds) {
-        std::string out;
-        for (wchar_t c = 0; c < 128; ++c) out += kinds.is(kinds.alpha, c) ? '1' : '0';
-        return out;
-      });
+      return wide_kinds();
     case 28:
       return of_facet<std::messages<char>>("C", [](const auto& texts) {
         return std::to_string(texts.open("nothing", std::locale("C")) < 0);
@@ -271,8 +409,20 @@ inline std::string answer(int question) {
           << weekday(sys_days(May / 31 / 2022)).c_encoding();
       return out.str();
     }
+    case 31:
+      return match_in_c();
+    case 32:
+      return lock();
+    case 33:
+      return fastest();
+    case 34:
+      return over_all([](int c) { return (*__ctype_tolower_loc())[c]; });
+    case 35:
+      return over_all([](int c) { return (*__ctype_toupper_loc())[c - 128]; });
+    case 36:
+      return spelled(std::regex_replace(std::wstring(L"a\u00e9b"), std::wregex(L"\\w"), L"<$&>"));
     default:
-      return "";
+      return foreign(question - 37);
   }
 }
 

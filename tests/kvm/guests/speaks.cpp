@@ -1,11 +1,15 @@
 // A guest that prints, reads files and asks for its environment and
 // its arguments, by the library's own functions.
 // SPDX-License-Identifier: MIT
+#include <limits.h>
+
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <string>
+#include <system_error>
 
 #include <virtine/guest.hpp>
 
@@ -38,6 +42,16 @@ virtine::bytes<100> first_line(std::string_view path) {
   return virtine::bytes<100>::truncated(line);
 }
 
+// Where a path leads, without links, "." and "..".
+virtine::bytes<100> real(std::string_view path) {
+  std::error_code why;
+  const std::string found = std::filesystem::canonical(path, why).string();
+  char whole[PATH_MAX];
+  const char* const same = ::realpath(std::string(path).c_str(), whole);
+  if ((same == nullptr ? "" : same) != found) return virtine::bytes<100>("two answers");
+  return virtine::bytes<100>::truncated(why ? why.message() : found);
+}
+
 // The argument of this number, and how many there are.
 virtine::bytes<100> argument(unsigned index) {
   const auto all = virtine::guest::arguments();
@@ -54,3 +68,4 @@ VIRTINE_EXPORT(leave);
 VIRTINE_EXPORT(variable);
 VIRTINE_EXPORT(first_line);
 VIRTINE_EXPORT(argument);
+VIRTINE_EXPORT(real);
