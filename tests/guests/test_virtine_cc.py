@@ -837,7 +837,7 @@ class Failures(Case):
         self.write("a.o", "not an object")
         self.fails("a.o", says="a.o is not an object file")
         shutil.copy("/bin/true", self.work / "b.o")
-        self.fails("b.o", says="b.o is not an x86-64 object file")
+        self.fails("b.o", says="b.o is a program or a shared library")
         data = bytearray(subprocess.run(["nasm", "-felf64", "/dev/null", "-o", "/dev/stdout"],
                                         stdout=subprocess.PIPE, check=True).stdout)
         (self.work / "c.o").write_bytes(data[:100])
