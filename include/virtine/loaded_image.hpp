@@ -15,6 +15,7 @@
 #include <virtine/image.hpp>
 #include <virtine/loader/file_bytes.hpp>
 #include <virtine/loader/loaded_data.hpp>
+#include <virtine/os/file_error.hpp>
 #include <virtine/os/out_of_memory.hpp>
 #include <virtine/policy.hpp>
 #include <virtine/pool.hpp>
@@ -125,10 +126,8 @@ using loaded_bare_image = basic_loaded_image<bare_machine>;
 /// refused. Fails with errc::image_refused, or with errc::os_error if the file cannot be read.
 inline result<loaded_image> load_image(const std::string& path, const load_options& options = {}) {
   auto file = detail::open_regular(path);
-  if (!file) return detail::of_file(file.error(), path);
-  auto loaded = loaded_image::load(detail::file_bytes(file->get()), options);
-  if (!loaded) return detail::of_file(loaded.error(), path);
-  return loaded;
+  if (!file) return os::of_file(file.error(), path);
+  return os::of_file(loaded_image::load(detail::file_bytes(file->get()), options), path);
 }
 
 /// The same of the file that is open as `descriptor`, which stays open.
@@ -147,10 +146,8 @@ inline result<loaded_image> load_image(std::span<const std::byte> bytes,
 inline result<loaded_bare_image> load_bare_image(const std::string& path,
                                                  const load_options& options = {}) {
   auto file = detail::open_regular(path);
-  if (!file) return detail::of_file(file.error(), path);
-  auto loaded = loaded_bare_image::load(detail::file_bytes(file->get()), options);
-  if (!loaded) return detail::of_file(loaded.error(), path);
-  return loaded;
+  if (!file) return os::of_file(file.error(), path);
+  return os::of_file(loaded_bare_image::load(detail::file_bytes(file->get()), options), path);
 }
 
 }  // namespace virtine

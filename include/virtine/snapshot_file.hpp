@@ -32,6 +32,7 @@
 #include <virtine/machine/snapshot.hpp>
 #include <virtine/os/error_text.hpp>
 #include <virtine/os/fd.hpp>
+#include <virtine/os/file_error.hpp>
 #include <virtine/os/out_of_memory.hpp>
 #include <virtine/os/quiet_signals.hpp>
 #include <virtine/result.hpp>
@@ -281,7 +282,7 @@ inline result<void> save_snapshot_of(const image_description& image, const std::
     if (!processor) return processor.error();
     auto from = shared_snapshot<machine>(image);
     if (!from) return from.error();
-    return write_snapshot(**from, *processor, path);
+    return os::of_file(write_snapshot(**from, *processor, path), path);
   });
 }
 
@@ -291,9 +292,9 @@ inline result<std::shared_ptr<const snapshot>> load_snapshot_of(const image_desc
     auto processor = processor_digest();
     if (!processor) return processor.error();
     auto data = read_snapshot(image, *processor, path);
-    if (!data) return data.error();
+    if (!data) return os::of_file(data.error(), path);
     auto made = snapshot::create(image, *data);
-    if (!made) return made;
+    if (!made) return os::of_file(made.error(), path);
     held_snapshot& held = place_of(image).held();
     std::lock_guard lock(held.guard);
     held.set(*made);

@@ -23,7 +23,6 @@
 #include <virtine/loader/file_bytes.hpp>
 #include <virtine/machine/image_snapshots.hpp>
 #include <virtine/machine/layout.hpp>
-#include <virtine/os/out_of_memory.hpp>
 #include <virtine/result.hpp>
 
 namespace virtine {
@@ -46,16 +45,6 @@ struct exported_function {
 };
 
 namespace detail {
-
-/// Returns `why` as an error about the file at `path`.
-inline error of_file(error why, const std::string& path) {
-  // Without memory for the name it is the error without it.
-  static_cast<void>(os::or_out_of_memory([&]() -> result<void> {
-    why = told(why, path + ": " + (why.operation != nullptr ? why.operation : ""));
-    return {};
-  }));
-  return why;
-}
 
 /// The note of an image file: this, then its tables in the order of their counts, then texts. All
 /// numbers are little-endian; texts are named by their offsets and end with a zero byte.
@@ -409,7 +398,7 @@ class loaded_data final : public kept {
   static constexpr std::size_t max_headers = 16;
   static constexpr std::size_t max_exports = 65'536;
   static constexpr std::size_t max_imports = 1 << 20;
-  static constexpr std::uint64_t max_texts = std::uint64_t{256} << 20;
+  static constexpr std::uint64_t max_texts = std::uint64_t{32} << 20;
 
   image_description description_;
   std::unique_ptr<char[]> content_;

@@ -23,6 +23,7 @@
 #include <virtine/allow.hpp>
 #include <virtine/environment.hpp>
 #include <virtine/os/fd.hpp>
+#include <virtine/os/file_error.hpp>
 #include <virtine/os/process.hpp>
 #include <virtine/policy/grant.hpp>
 #include <virtine/posix/host_files.hpp>
@@ -178,29 +179,23 @@ inline result<opened_directory> open_to_grant(const std::string& host_path, righ
     return error{.code = errc::bad_grant,
                  .operation = "the path of a directory to grant has a zero byte in it"};
   }
+  const auto refused = [&](int why, const char* what) {
+    return os::of_file(error{.code = errc::os_error, .os_error = why, .operation = what},
+                       host_path);
+  };
   // Sound: the path ends with a zero byte.
   os::fd root(::open(host_path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!root) {
-    return error{.code = errc::os_error,
-                 .os_error = errno,
-                 .operation = "a directory that a policy grants cannot be opened"};
-  }
+  if (!root) return refused(errno, "a directory that a policy grants cannot be opened");
   if (const auto probe = open_beneath(root, ".", O_PATH); !probe.file) {
-    return error{.code = errc::os_error,
-                 .os_error = probe.why,
-                 .operation = "openat2, which grants of directories need (Linux 5.6)"};
+    return refused(probe.why, "openat2, which grants of directories need (Linux 5.6)");
   }
   if (const int why = check_file_system(root.get())) {
-    return error{.code = errc::os_error,
-                 .os_error = why,
-                 .operation =
-                     "a directory of a file system that is not known to hold files is "
-                     "granted to nobody; grant one on a disk, in memory or of a network"};
+    return refused(why,
+                   "a directory of a file system that is not known to hold files is granted to "
+                   "nobody; grant one on a disk, in memory or of a network");
   }
   if (const auto probe = open_again(root.get(), O_PATH | O_DIRECTORY); !probe.file) {
-    return error{.code = errc::os_error,
-                 .os_error = probe.why,
-                 .operation = "/proc, which grants of directories need to be mounted"};
+    return refused(probe.why, "/proc, which grants of directories need to be mounted");
   }
   return opened_directory{.root = std::make_shared<const os::fd>(std::move(root)),
                           .host_path = host_path,
