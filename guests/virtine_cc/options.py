@@ -126,6 +126,8 @@ def name_of(path):
     """Returns the name of an image that is to be in a file: that up to its first dot, with a line for
     what no identifier has."""
     name = pathlib.Path(path).name.partition(".")[0]
+    if re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII):
+        return name
     name = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")
     return f"image_{name}" if re.match(r"[0-9]", name) else name
 
@@ -166,6 +168,8 @@ class Options:
                           f"{self.mode_traits.stack} bytes below 0x8000")
         if given.heap and self.bare:
             raise Failure("--heap is for --mode user64; a bare image has no C library")
+        if given.libraries and self.bare:
+            raise Failure("-l is for --mode user64; a bare image has no libraries")
         self.memory = self.size("memory", BARE_MEMORY_MAX.get(self.mode, 1 << 40))
         self.stack = self.size("stack", self.memory)
         self.heap = self.size("heap", self.memory)

@@ -672,12 +672,15 @@ class CompilersOptions(Case):
         self.fails("-Werror", "bad.cpp", says="bad.cpp does not compile")
         self.build("-Werror", "-Wno-unused", "bad.cpp", "2nd.hpp")
         self.assertIn("struct image_2nd {", (self.work / "2nd.hpp").read_text())
+        self.assertIn("struct kept_ {", self.build("-Wno-unused", "bad.cpp", "kept_.hpp"))
 
     def test_what_is_not_for_guests(self):
         self.write("square.cpp", SQUARE)
         for option in ("-flto", "-flto=thin", "-Wl,-x", "-m32", "-mcmodel=large", "-fprofile-generate",
                        "-fsyntax-only"):
             self.fails(option, "square.cpp", says=[f"{option} is not for guests: ", "leave it out"])
+        self.write("fib.asm", FIB16)
+        self.fails("--mode", "real16", "-lz", "fib.asm", says="-l is for --mode user64")
         self.fails("-U", "1x", "square.cpp", says="-U '1x' is not a name")
         self.fails("-lnowhere", "square.cpp", says=["-lnowhere: libnowhere.a was not found; install",
                                                     "-L"])

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <csignal>
@@ -17,6 +18,7 @@
 #include <iostream>
 #include <map>
 #include <span>
+#include <stdexcept>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -26,6 +28,7 @@
 #include <vector>
 
 #include <guests/asker.hpp>
+#include <guests/listing.hpp>
 #include <guests/math.hpp>
 #include <guests/predicate.hpp>
 #include <guests/predicate/predicate.hpp>
@@ -37,6 +40,7 @@
 #include <virtine/snapshot_file.hpp>
 #include <virtine/virtine.hpp>
 #ifdef VIRTINE_GUIDE_RUST
+#include <guests/rust_listing.hpp>
 #include <guests/rust_sum.hpp>
 #endif
 
@@ -97,6 +101,49 @@ TEST_CASE("a guest in Rust", "[guide]") {
   CHECK(sum(values) == 6);
 }
 #endif
+
+namespace {
+
+using listing = std::size_t(int, std::span<char>);
+
+// clang-format off
+std::string squares_below(int end, const virtine::function<listing>& squares) {
+  std::string out(64, '\0');
+  std::size_t size = squares(end, out);
+  if (size > 32 << 10) throw std::length_error("more squares than anybody wants");
+  if (size > out.size()) {
+    out.resize(size);
+    size = squares(end, out);   // The same again: it has the same state and arguments.
+  }
+  out.resize(std::min(size, out.size()));
+  return out;
+}
+// clang-format on
+
+}  // namespace
+
+TEST_CASE("results of any size, in each language", "[guide]") {
+  const auto check = [](const virtine::function<listing>& squares) {
+    CHECK(squares_below(0, squares).empty());
+    CHECK(squares_below(4, squares) == "0\n1\n4\n9\n");
+    std::string exact(66, '\0');
+    CHECK(squares(20, exact) == exact.size());
+    CHECK(exact.ends_with("324\n361\n"));
+    const std::string many = squares_below(1000, squares);
+    CHECK(many.ends_with("996004\n998001\n"));
+    CHECK_THROWS_AS(squares_below(10'000, squares), std::length_error);
+  };
+  check(virtine::virtine_fn<listing, guests::listing::squares>{});
+  check(virtine::virtine_fn<listing, guests::listing::squares_in_c>{});
+#ifdef VIRTINE_GUIDE_RUST
+  using bytes_listing = std::size_t(std::int32_t, std::span<std::uint8_t>);
+  const virtine::virtine_fn<bytes_listing, guests::rust_listing> squares;
+  std::vector<std::uint8_t> out(8);
+  CHECK(squares(4, out) == 8);
+  CHECK(std::string(out.begin(), out.end()) == "0\n1\n4\n9\n");
+  CHECK(squares(5, out) == 11);
+#endif
+}
 
 TEST_CASE("pools, calls that nobody waits for, and limits", "[guide]") {
   const auto policy = virtine::policy{};
