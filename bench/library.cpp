@@ -1,5 +1,6 @@
-// What a C library costs in a guest, with the same library called natively as the floor: zlib,
-// inflating and checking texts of several sizes.
+// What a library costs in a guest, with the same library called natively as the floor: zlib,
+// inflating and checking texts of several sizes, and what the tests have each library of
+// docs/libraries.md do.
 // SPDX-License-Identifier: MIT
 #include <cstddef>
 #include <cstdint>
@@ -10,9 +11,14 @@
 
 #include <zlib.h>
 #include <guests/inflate.hpp>
+#include <virtine/posix.hpp>
 #include <virtine/virtine.hpp>
 
+#include "all.hpp"
 #include "harness.hpp"
+
+#define DECLARE(image, function, name) int function();
+LIBRARIES(DECLARE)
 
 namespace {
 
@@ -64,6 +70,17 @@ void measure(bench::program& program, std::size_t size, const std::string& name)
   program.measure(std::move(checking));
 }
 
+template <class Image>
+void measure_library(bench::program& program, const std::string& name, int (*native)()) {
+  auto policy = virtine::posix::minimal();
+  const virtine::virtine_fn<int(), Image, decltype(policy)> guest{policy};
+  bench::check(native() == 0 && guest() == 0, name);
+  bench::group calls({.samples = 200});
+  calls.floor("library." + name + ".native", [&] { bench::check(native() == 0, "native"); });
+  calls.row("library." + name, [&] { bench::check(guest() == 0, "guest"); });
+  program.measure(std::move(calls));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -72,5 +89,7 @@ int main(int argc, char** argv) {
   measure(program, 1 << 10, "1K");
   measure(program, 64 << 10, "64K");
   measure(program, 1 << 20, "1M");
+#define MEASURE(image, function, name) measure_library<guests::image>(program, name, function);
+  LIBRARIES(MEASURE)
   return program.finish();
 }
