@@ -9,7 +9,7 @@ import sys
 
 document, *built = sys.argv[1:]
 text = pathlib.Path(document).read_text(encoding="utf-8")
-rows = re.findall(r"(?m)^\| ([\w-]+) \| `?([\w.-]+)`? \| `([^`]*)` \|", text)
+rows = re.findall(r"(?m)^\| ([\w-]+) \| `?([\w.-]+)`? \| (?:`([^`]+)`|none) \|", text)
 said = {name: options for name, _, options in rows}
 wanted = dict(each.split("=", 1) for each in built)
 for name in sorted(said.keys() | wanted.keys()):
