@@ -11,7 +11,8 @@ LIBRARY(libxml2) {
   xmlDoc* const document = xmlReadMemory(text.data(), int(text.size()), "a.xml", nullptr, 0);
   EXPECT(document != nullptr);
   xmlXPathContext* const context = xmlXPathNewContext(document);
-  xmlXPathObject* const found = xmlXPathEval(BAD_CAST "sum(//b/@n)", context);
+  xmlXPathObject* const found =
+      xmlXPathEval(reinterpret_cast<const xmlChar*>("sum(//b/@n)"), context);
   EXPECT(found != nullptr && found->floatval == 23);
   xmlXPathFreeObject(found);
   xmlXPathFreeContext(context);
