@@ -9,6 +9,7 @@ from .options import MODES
 
 NOTE_FORMAT = 1  # virtine::detail::image_note::expected_format
 OWNER = b"virtine\0"
+HEAD = struct.Struct("<2I6Q6IQ")  # virtine::detail::image_note
 PROGRAM_HEADER = struct.Struct("<2I6Q")
 PT_LOAD, PT_NOTE, PT_TLS = 1, 4, 7
 
@@ -43,11 +44,11 @@ def note(image, exports, options):
     lines = b"".join(struct.pack("<Q2I", at.address, texts.add(at.file) if at.file else 0xffffffff,
                                  at.line or 0) for at in image.lines)
     texts.bytes += bytes(-len(texts.bytes) % 8)
-    head = struct.pack("<2I6Q6IQ", NOTE_FORMAT, list(MODES).index(options.mode), options.arguments,
-                       options.stack, options.memory if options.bare else 0,
-                       options.mode_traits.base if options.given.boot else 0, image.init,
-                       image.thread_pointer, name, len(exports), len(imports), len(image.imports),
-                       len(image.symbols), len(image.lines), len(texts.bytes))
+    head = HEAD.pack(NOTE_FORMAT, list(MODES).index(options.mode), options.arguments, options.stack,
+                     options.memory if options.bare else 0,
+                     options.mode_traits.base if options.given.boot else 0, image.init,
+                     image.thread_pointer, name, len(exports), len(imports), len(image.imports),
+                     len(image.symbols), len(image.lines), len(texts.bytes))
     contents = (head + exported + struct.pack(f"<{len(imports)}I", *imports) + symbols + lines
                 + texts.bytes)
     return struct.pack("<3I", len(OWNER), len(contents), 1) + OWNER + contents

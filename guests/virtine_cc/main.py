@@ -30,6 +30,7 @@ from .objects import INITIALISER, collect_exports
 from .options import Options, make_parser
 from .outputs import Outputs, keep
 from .reach import Reach
+from .show import Show
 from .single_source import demand, image_macro, marked_names, read_markers
 from .suppliers import Suppliers
 from .tools import printable
@@ -186,7 +187,7 @@ def run(program, arguments):
     """Returns the exit status."""
     since = time.time_ns()
     installation = Installation(program)
-    given = make_parser(installation.version()).read(arguments)
+    given = make_parser(installation.version(), Show).read(arguments)
     check_arguments(own_arguments(arguments))
     options = Options(given)
     with Outputs(given.sources) as outputs:

@@ -60,7 +60,7 @@ class Parser(argparse.ArgumentParser):
         return self.parse_intermixed_args(words + arguments[end:], given)
 
 
-def make_parser(version):
+def make_parser(version, show=None):
     parser = Parser(prog="virtine-cc", allow_abbrev=False, description="Compile and link a guest image, and "
                     "write it as a C++ header or an image file.")
     parser.add_argument("sources", nargs="+", metavar="SOURCE",
@@ -106,6 +106,9 @@ def make_parser(version):
                         help="print the image's code, between its source lines with -g")
     parser.add_argument("--explain", action="store_true",
                         help="user64: print what the image consists of and why")
+    if show:
+        parser.add_argument("--show", metavar="FILE", action=show,
+                            help="print what is in an image file, and end")
     parser.add_argument("--version", action="version", version=f"virtine-cc {version}")
     return parser
 

@@ -35,6 +35,7 @@ enum class errc : std::uint8_t {
   out_of_range,         ///< An address range lies outside the guest's memory.
   session_in_use,       ///< A session was called while another call of it was under way.
   snapshot_refused,     ///< A saved snapshot is damaged, or of another image, version or host.
+  bad_argument,         ///< A value that a function is called with is not of its type.
   image_refused,        ///< An image file is damaged, too large, or has no such function.
   bad_grant,            ///< A policy cannot have this grant, or not beside another of its grants.
   // The guest did.
@@ -71,6 +72,7 @@ constexpr blame blame_of(errc code) {
     case errc::out_of_range:
     case errc::session_in_use:
     case errc::snapshot_refused:
+    case errc::bad_argument:
     case errc::image_refused:
     case errc::bad_grant:
       return blame::caller;
@@ -109,6 +111,8 @@ constexpr const char* name(errc code) {
       return "session_in_use";
     case errc::snapshot_refused:
       return "snapshot_refused";
+    case errc::bad_argument:
+      return "bad_argument";
     case errc::image_refused:
       return "image_refused";
     case errc::bad_grant:
@@ -317,6 +321,7 @@ inline std::string to_string(const error& e) {
     case errc::machine_failure:
     case errc::out_of_range:
     case errc::snapshot_refused:
+    case errc::bad_argument:
     case errc::image_refused:
     case errc::hypercall_rejected:
     case errc::bad_reply:

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -11,7 +12,10 @@
 #include <virtine/abi/frame.hpp>
 #include <virtine/abi/signature.hpp>
 #include <virtine/bare_machine.hpp>
+#include <virtine/call/caller.hpp>
 #include <virtine/call/entry_checks.hpp>
+#include <virtine/call/value_marshal.hpp>
+#include <virtine/dynamic_function.hpp>
 #include <virtine/image.hpp>
 #include <virtine/loader/file_bytes.hpp>
 #include <virtine/loader/loaded_data.hpp>
@@ -20,6 +24,7 @@
 #include <virtine/policy.hpp>
 #include <virtine/pool.hpp>
 #include <virtine/result.hpp>
+#include <virtine/value.hpp>
 #include <virtine/virtine_fn.hpp>
 
 namespace virtine {
@@ -69,10 +74,25 @@ class basic_loaded_image {
   [[nodiscard]] result<loaded_fn<Sig, Policy, Machine>> function(std::string_view name,
                                                                  loaded_pool<Machine>& pool,
                                                                  Policy policy = {}) const {
-    if (&pool.image() != &description()) {
-      return error{.code = errc::image_refused, .operation = "the pool is one of another image"};
-    }
+    if (auto own = check_pool(pool); !own) return own.error();
     return made<Sig>(name, std::move(policy), pool);
+  }
+
+  /// Returns the function `name`, whatever its type, to be called with values. Otherwise as
+  /// function(). Fails with errc::image_refused, too, if there is a long double in its signature,
+  /// or if that is none, as a file can have any text there.
+  template <class Policy = deny_all>
+  [[nodiscard]] result<dynamic_function> dynamic(std::string_view name, Policy policy = {},
+                                                 pool_options options = {}) const {
+    return made_dynamic(name, std::move(policy), std::in_place, *this, options);
+  }
+
+  /// The same on machines of `pool`, which must be one of this image and outlive the function.
+  template <class Policy = deny_all>
+  [[nodiscard]] result<dynamic_function> dynamic(std::string_view name, loaded_pool<Machine>& pool,
+                                                 Policy policy = {}) const {
+    if (auto own = check_pool(pool); !own) return own.error();
+    return made_dynamic(name, std::move(policy), pool);
   }
 
  private:
@@ -88,14 +108,48 @@ class basic_loaded_image {
                                                Pool&&... pool) const {
     using fn = loaded_fn<Sig, Policy, Machine>;
     return os::or_out_of_memory([&]() -> result<fn> {
-      auto found = data().find(name, detail::signature<Sig>, detail::frame<Sig>::size);
+      auto found = data().find(name);
       if (!found) return found.error();
-      for (const std::uint32_t number : (*found)->imports) {
-        if (!Policy::allows(number)) return detail::loaded_data::denied(name, number);
-      }
+      if (auto same = data().check_signature(**found, detail::signature<Sig>); !same)
+        return same.error();
+      if (auto fits = check(**found, detail::frame<Sig>::size, policy); !fits) return fits.error();
       return fn(typename fn::of_entry(), {(*found)->address}, std::move(policy),
                 std::forward<Pool>(pool)...);
     });
+  }
+
+  template <class Policy, class... Pool>
+  result<dynamic_function> made_dynamic(std::string_view name, Policy policy,
+                                        Pool&&... pool) const {
+    using caller = detail::caller<value(std::span<value>), detail::dynamic_entry<Machine>, Policy>;
+    return os::or_out_of_memory([&]() -> result<dynamic_function> {
+      auto found = data().find(name);
+      if (!found) return found.error();
+      auto types = data().types_of(**found);
+      if (!types) return types.error();
+      if (auto fits = check(**found, types->size, policy); !fits) return fits.error();
+      return dynamic_function(
+          std::shared_ptr<caller>(new caller({(*found)->address, (*found)->name, *std::move(types)},
+                                             std::move(policy), std::forward<Pool>(pool)...),
+                                  detail::delete_unless_abandoned<caller>),
+          (*found)->signature);
+    });
+  }
+
+  /// Checks that calls of a function have room, and that the policy allows its hypercalls.
+  template <class Policy>
+  [[nodiscard]] result<void> check(const exported_function& of, std::size_t frame,
+                                   const Policy& policy) const {
+    if (auto fits = data().check_frame(of, frame); !fits) return fits;
+    for (const std::uint32_t number : of.imports) {
+      if (!policy.allows(number)) return detail::loaded_data::denied(of.name, number);
+    }
+    return {};
+  }
+
+  [[nodiscard]] result<void> check_pool(const loaded_pool<Machine>& pool) const {
+    if (&pool.image() == &description()) return {};
+    return error{.code = errc::image_refused, .operation = "the pool is one of another image"};
   }
 
   detail::keeper data_;

@@ -11,7 +11,6 @@
 #include <virtine/call/caller.hpp>
 #include <virtine/call/entry_checks.hpp>
 #include <virtine/call_options.hpp>
-#include <virtine/os/process.hpp>
 #include <virtine/policy.hpp>
 #include <virtine/pool.hpp>
 
@@ -96,12 +95,7 @@ class virtine_fn<R(A...), Named, Policy>
   template <class... Pool>
   virtine_fn(of_entry, entry function, Policy policy, Pool&&... pool)
       : caller_(new caller(function, std::move(policy), std::forward<Pool>(pool)...),
-                unless_abandoned) {}
-
-  /// See abandon_calls().
-  static void unless_abandoned(caller* last) {
-    if (!os::abandoned()) delete last;
-  }
+                detail::delete_unless_abandoned<caller>) {}
 
   std::shared_ptr<caller> caller_;
 };

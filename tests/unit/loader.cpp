@@ -147,7 +147,7 @@ TEST_CASE("a function that an image does not have is refused by name", "[loader]
   CHECK(why(loaded->function<int(int)>("cubes")) ==
         "the image square has no function cubes; it has cube, square, total");
   CHECK(why(loaded->function<long(int)>("square")) ==
-        "square of the image square is i4(i4), and not i8(i4)");
+        "square of the image square is int(int), and not long(int)");
   CHECK(why(loaded->function<int(int)>("cube")) ==
         "cube can make hypercall 3, which the policy does not allow; add "
         "virtine::allow<Call>(handler) to it");

@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstring>
 #include <optional>
+#include <span>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -74,6 +75,51 @@ constexpr std::size_t align_up(std::size_t value, std::size_t alignment) {
   return (value + alignment - 1) / alignment * alignment;
 }
 
+/// How much room something takes in a call frame. The functions below say how parts lie there, for
+/// types that the compiler knows and for those that are known at run time only.
+struct extent {
+  std::size_t size = 0;
+  std::size_t alignment = 1;
+};
+
+/// Places parts one after the other from `at` on, and returns where the last ends.
+constexpr std::size_t place_parts(std::size_t at, std::span<const extent> parts,
+                                  std::span<std::size_t> places) {
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    places[i] = align_up(at, parts[i].alignment);
+    at = places[i] + parts[i].size;
+  }
+  return at;
+}
+
+/// Returns the largest size and the largest alignment of parts, and one byte at least.
+constexpr extent largest_of(std::span<const extent> parts) {
+  extent out{1, 1};
+  for (const extent& part : parts) {
+    out = {std::max(out.size, part.size), std::max(out.alignment, part.alignment)};
+  }
+  return out;
+}
+
+/// Places the parts of a pair or tuple.
+constexpr extent place_product(std::span<const extent> parts, std::span<std::size_t> places) {
+  const std::size_t alignment = largest_of(parts).alignment;
+  const std::size_t end = place_parts(0, parts, places);
+  return {align_up(std::max(end, std::size_t{1}), alignment), alignment};
+}
+
+/// Returns the room of a variant of `alternatives`: its index, then, at its alignment, its value.
+constexpr extent extent_of_sum(std::span<const extent> alternatives) {
+  const extent value = largest_of(alternatives);
+  return {value.alignment + align_up(value.size, value.alignment), value.alignment};
+}
+
+/// Places the arguments behind a result of `result_size` bytes; returns the size of the frame.
+constexpr std::size_t place_arguments(std::size_t result_size, std::span<const extent> arguments,
+                                      std::span<std::size_t> places) {
+  return align_up(place_parts(result_size, arguments, places), 16);
+}
+
 /// The size and the alignment of a T in a call frame.
 template <class T>
 struct wire {
@@ -91,34 +137,44 @@ struct wire<std::array<T, N>> {
   static constexpr std::size_t alignment = wire<T>::alignment;
 };
 
+template <class T>
+inline constexpr extent extent_of{wire<T>::size, wire<T>::alignment};
+
 template <class... T>
 struct product {
   using parts = type_list<T...>;
-  static constexpr std::size_t alignment = std::max({std::size_t{1}, wire<T>::alignment...});
 
  private:
-  static constexpr std::array<std::size_t, sizeof...(T) + 1> layout() {
-    std::array<std::size_t, sizeof...(T) + 1> starts{};
-    std::size_t at = 0, index = 0;
-    ((at = align_up(at, wire<T>::alignment), starts[index++] = at, at += wire<T>::size), ...);
-    starts[index] = align_up(std::max(at, std::size_t{1}), alignment);
-    return starts;
+  struct placed {
+    std::array<std::size_t, sizeof...(T)> offsets;
+    extent room;
+  };
+  static constexpr placed place() {
+    placed out{};
+    out.room = place_product(std::array<extent, sizeof...(T)>{extent_of<T>...}, out.offsets);
+    return out;
   }
+  static constexpr placed layout = place();
 
  public:
-  /// Where each part lies, and the end.
-  static constexpr std::array<std::size_t, sizeof...(T) + 1> offsets = layout();
-  static constexpr std::size_t size = offsets[sizeof...(T)];
+  static constexpr std::size_t alignment = layout.room.alignment;
+  static constexpr std::size_t size = layout.room.size;
+  /// Where each part lies.
+  static constexpr std::array<std::size_t, sizeof...(T)> offsets = layout.offsets;
 };
 
 template <class... T>
 struct sum {
   using parts = type_list<T...>;
-  static constexpr std::size_t alignment = std::max({std::size_t{1}, wire<T>::alignment...});
+
+ private:
+  static constexpr extent room = extent_of_sum(std::array<extent, sizeof...(T)>{extent_of<T>...});
+
+ public:
+  static constexpr std::size_t alignment = room.alignment;
+  static constexpr std::size_t size = room.size;
   /// Where the value lies, behind the index at 0.
   static constexpr std::size_t value_offset = alignment;
-  static constexpr std::size_t size =
-      value_offset + align_up(std::max({std::size_t{1}, wire<T>::size...}), alignment);
 };
 
 template <class T>

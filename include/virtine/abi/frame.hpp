@@ -41,12 +41,10 @@ template <class R, class... A>
 struct frame_layout<R(A...)> {
  private:
   static constexpr std::array<std::size_t, sizeof...(A) + 1> layout() {
+    constexpr std::array<extent, sizeof...(A)> slots{
+        extent{frame_slot<A>::size, frame_slot<A>::alignment}...};
     std::array<std::size_t, sizeof...(A) + 1> starts{};
-    std::size_t at = result_size<R>();
-    std::size_t index = 0;
-    ((at = align_up(at, frame_slot<A>::alignment), starts[index++] = at, at += frame_slot<A>::size),
-     ...);
-    starts[index] = align_up(at, 16);
+    starts[sizeof...(A)] = place_arguments(result_size<R>(), slots, starts);
     return starts;
   }
 

@@ -28,15 +28,34 @@
 
 namespace virtine::detail {
 
+/// What writes the arguments and reads the reply of calls of an Entry: the entry's own, or as the
+/// types of Sig say.
+template <class Sig, class Entry>
+struct marshaller_for {
+  using type = marshaller<Sig>;
+};
+template <class Sig, class Entry>
+requires requires {
+  typename Entry::marshaller;
+}
+struct marshaller_for<Sig, Entry> {
+  using type = typename Entry::marshaller;
+};
+
 template <class Sig, class Entry, class Policy>
 class caller;
+
+/// Destroys the caller that nothing refers to any more; see abandon_calls().
+template <class Caller>
+void delete_unless_abandoned(Caller* last) {
+  if (!os::abandoned()) delete last;
+}
 
 /// Calls `Entry`, of type R(A...), on machines of a pool, and serves them by a policy. Thread-safe.
 template <class R, class... A, class Named, class Policy>
 class caller<R(A...), Named, Policy> final
     : public async_callee<R, A...>,
       public std::enable_shared_from_this<caller<R(A...), Named, Policy>> {
-  using marshaller = detail::marshaller<R(A...)>;
   using batch_results = typename replies<R>::taken;
 
  public:
@@ -46,24 +65,28 @@ class caller<R(A...), Named, Policy> final
   using pool_type = pool_of<image>;
   using lease = typename pool_type::lease;
   using policy_type = std::remove_const_t<Policy>;
+  using marshaller = typename marshaller_for<R(A...), entry>::type;
 
   /// With a pool of its own, which is made of `its`.
   template <class... Its>
   caller(entry function, Policy policy, std::in_place_t, Its&&... its)
-      : function_(function),
+      : function_(std::move(function)),
         policy_(std::move(policy)),
         own_(std::in_place, std::forward<Its>(its)...),
         pool_(*own_) {}
   /// `pool` must outlive this.
   caller(entry function, Policy policy, pool_type& pool)
-      : function_(function), policy_(std::move(policy)), pool_(pool) {}
+      : function_(std::move(function)), policy_(std::move(policy)), pool_(pool) {}
 
   [[nodiscard]] std::uint64_t address() const { return function_.address; }
   [[nodiscard]] pool_type& pool() { return pool_; }
   [[nodiscard]] policy_type& policy() { return policy_; }
 
   result<R> call(const call_options& options, const A&... arguments) override {
-    const marshaller marshalled(arguments...);
+    const marshaller marshalled = marshal(arguments...);
+    if constexpr (requires { marshalled.check(); }) {
+      if (!marshalled.check()) return marshalled.check().error();
+    }
     std::chrono::nanoseconds timeout = options.timeout;
     auto lent = borrow(timeout, options);
     if (!lent) [[unlikely]]
@@ -194,6 +217,14 @@ class caller<R(A...), Named, Policy> final
       if (!taken) return taken;
     }
     return {};
+  }
+
+  marshaller marshal(const A&... arguments) const {
+    if constexpr (requires { typename entry::marshaller; }) {
+      return marshaller(function_, arguments...);
+    } else {
+      return marshaller(arguments...);
+    }
   }
 
   result<R> call_on(lease& lent, const marshaller& marshalled, const run_limits& limits,

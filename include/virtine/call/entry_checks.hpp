@@ -105,12 +105,20 @@ inline constexpr bool is_loaded = false;
 template <class Machine>
 inline constexpr bool is_loaded<loaded_entry<Machine>> = true;
 
+/// The same of a function whose type is known at run time only.
+template <class Machine>
+struct dynamic_entry;
+
 /// The entry that `Named` names, or no_entry.
 template <class Named>
 struct entry_or_none : no_entry {};
 template <class Machine>
 struct entry_or_none<loaded_entry<Machine>> {
   using type = loaded_entry<Machine>;
+};
+template <class Machine>
+struct entry_or_none<dynamic_entry<Machine>> {
+  using type = dynamic_entry<Machine>;
 };
 template <class Named>
 requires guest_entry<typename entry_of<Named>::type>

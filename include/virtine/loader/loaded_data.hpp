@@ -24,6 +24,8 @@
 #include <virtine/machine/image_snapshots.hpp>
 #include <virtine/machine/layout.hpp>
 #include <virtine/result.hpp>
+#include <virtine/value/codec.hpp>
+#include <virtine/value/shape.hpp>
 
 namespace virtine {
 
@@ -107,16 +109,13 @@ class loaded_data final : public kept {
     return owner;
   }
 
-  /// Returns the function `name` if its signature is `wanted`, whose frame has `frame` bytes.
-  [[nodiscard]] result<const exported_function*> find(std::string_view name,
-                                                      std::string_view wanted,
-                                                      std::size_t frame) const {
+  /// Returns the function `name`.
+  [[nodiscard]] result<const exported_function*> find(std::string_view name) const {
     const auto found = std::lower_bound(
         exports_.begin(), exports_.end(), name,
         [](const exported_function& each, std::string_view of) { return each.name < of; });
-    const std::string image = "the image " + std::string(description_.name);
     if (found == exports_.end() || found->name != name) {
-      std::string text = image + " has no function " + std::string(name) + "; it has";
+      std::string text = called() + " has no function " + std::string(name) + "; it has";
       const char* between = " ";
       for (const exported_function& each : exports_) {
         text.append(std::exchange(between, ", ")).append(each.name);
@@ -124,18 +123,41 @@ class loaded_data final : public kept {
       }
       return told({.code = errc::image_refused}, exports_.empty() ? text + " none" : text);
     }
-    if (found->signature != wanted) {
-      return told({.code = errc::image_refused}, std::string(name) + " of " + image + " is " +
-                                                     std::string(found->signature) + ", and not " +
-                                                     std::string(wanted));
-    }
-    if (frame > description_.arguments_size) {
-      return told({.code = errc::image_refused},
-                  std::string(name) + " takes " + std::to_string(frame) + " bytes, and " + image +
-                      " has room for " + std::to_string(description_.arguments_size) +
-                      "; build it with a larger --arguments");
-    }
     return &*found;
+  }
+
+  /// Checks that a function's signature is `wanted`.
+  [[nodiscard]] result<void> check_signature(const exported_function& of,
+                                             std::string_view wanted) const {
+    if (of.signature == wanted) return {};
+    return told({.code = errc::image_refused}, std::string(of.name) + " of " + called() + " is " +
+                                                   signature_as_cpp(of.signature) + ", and not " +
+                                                   signature_as_cpp(wanted));
+  }
+
+  /// Returns the types of a function, as far as values can have them.
+  [[nodiscard]] result<call_shape> types_of(const exported_function& of) const {
+    auto read = read_signature(of.signature);
+    const std::string it = std::string(of.name) + " of " + called();
+    if (!read) {
+      return told({.code = errc::image_refused}, "the signature of " + it + " is none: " +
+                                                     std::string(of.signature.substr(0, 300)));
+    }
+    if (has_long_double(read->result) ||
+        std::any_of(read->arguments.begin(), read->arguments.end(), has_long_double)) {
+      return told({.code = errc::image_refused},
+                  it + " is " + signature_as_cpp(of.signature) + ", and no value is a long double");
+    }
+    return *std::move(read);
+  }
+
+  /// Checks that there is room for the frame of a function, of `frame` bytes.
+  [[nodiscard]] result<void> check_frame(const exported_function& of, std::size_t frame) const {
+    if (frame <= description_.arguments_size) return {};
+    return told({.code = errc::image_refused},
+                std::string(of.name) + " takes " + std::to_string(frame) + " bytes, and " +
+                    called() + " has room for " + std::to_string(description_.arguments_size) +
+                    "; build it with a larger --arguments");
   }
 
   /// Returns what is wrong with a function that can make a hypercall which its policy denies.
@@ -155,6 +177,8 @@ class loaded_data final : public kept {
     description_.owner = this;
     description_.place = &place_;
   }
+
+  [[nodiscard]] std::string called() const { return "the image " + std::string(description_.name); }
 
   static error refused(const char* why, std::uint64_t detail = 0) {
     return {.code = errc::image_refused, .operation = why, .detail = detail};
