@@ -93,13 +93,14 @@ def install(meson, ninja, source, work):
         raise Failure("a warning ends the build of who did not ask for that")
     targets = json.loads(must(*meson, "introspect", "--targets", build))
     built = [target["name"] for target in targets if target["build_by_default"]]
-    if built != ["virtine-doctor"]:
+    if built != ["virtine-doctor", "virtine-run"]:
         raise Failure(f"without its tests the library builds {built}")
     must(ninja, "-j2", "-C", build)
     must(*meson, "install", "-C", build, "--no-rebuild")
-    for name in ("bin/virtine-cc", "bin/virtine-doctor", "include/virtine/virtine.hpp",
+    for name in ("bin/virtine-cc", "bin/virtine-doctor", "bin/virtine-run", "include/virtine/virtine.hpp",
                  "include/virtine/guest/call.hpp", "share/virtine/runtime/user64.ld",
-                 "share/virtine/virtine_cc/main.py", "share/cmake/virtine/virtine-config.cmake"):
+                 "share/virtine/virtine_cc/main.py", "share/bash-completion/completions/virtine-run",
+                 "share/cmake/virtine/virtine-config.cmake"):
         if not (prefix / name).is_file():
             raise Failure(f"{name} was not installed")
     if not os.access(prefix / "bin" / "virtine-cc", os.X_OK):
