@@ -40,6 +40,7 @@ LAYERS = [
     "session function loaded_image dynamic_policy",
     "snapshot_file",
     "virtine gdb format",
+    "c/",
 ]
 # The last line of what guests include.
 LAST_FREESTANDING = "guest"

@@ -2,7 +2,9 @@
 # Checks what virtine-run prints, and its exit statuses: for command lines that need no KVM here,
 # for calls where there is KVM, which is here or in an emulated host.
 # SPDX-License-Identifier: MIT
-"""usage: check.py PROGRAM PLUGIN.virtine VIRTINE_CC COMPLETION [RUN_IN_HOST...]"""
+"""usage: check.py PROGRAM PLUGIN.virtine VIRTINE_CC COMPLETION INTERFACE C_HOST [RUN_IN_HOST...]
+
+INTERFACE and C_HOST are programs in C that call functions of the plug-in, or empty."""
 
 import os
 import pathlib
@@ -31,7 +33,8 @@ NO_KVM = [
     (["{plugin}"], 2, re.compile("no function is given")),
     (["--list", "{plugin}", "square"], 2, re.compile("square is one word too many")),
     (["--json", "x", "{plugin}", "square", "3"], 2, re.compile("3 is one word too many")),
-    (["{plugin}", "nothing"], 2, re.compile("has no function nothing; it has both, create, ")),
+    (["{plugin}", "nothing"], 2, re.compile("has no function nothing; it has asks, both, ")),
+    (["{plugin}", "asks", "1"], 2, re.compile("asks can make hypercall 7, which only a program")),
     (["{plugin}", "wide", "1"], 2, re.compile("no value is a long double")),
     (["{plugin}.missing", "square"], 2, re.compile("No such file")),
     ([__file__, "square"], 2, re.compile("this is not an image file: it is no ELF file")),
@@ -134,19 +137,18 @@ def run_in_host(run, commands, files):
     if done.returncode == 77:
         print(done.stdout.decode())
         sys.exit(77)
-    name = re.escape(pathlib.Path(commands[0][0]).name)
-    pieces = re.split(rf"^== {name}\n", done.stdout.decode(), flags=re.MULTILINE)[1:]
-    if len(pieces) != len(commands):
+    names = "|".join({re.escape(pathlib.Path(command[0]).name) for command in commands})
+    found = re.findall(rf"^== (?:{names})\n(.*?)\n?== (?:{names}): exit status (\d+)$",
+                       done.stdout.decode(), re.MULTILINE | re.DOTALL)
+    if len(found) != len(commands):
         print(done.stdout.decode())
         sys.exit(1)
-    for piece in pieces:
-        printed, status = re.fullmatch(rf"(.*?)\n?== {name}: exit status (\d+)\n.*", piece,
-                                       re.DOTALL).groups()
+    for printed, status in found:
         yield int(status), printed
 
 
 def main():
-    program, plugin, virtine_cc, completion, *run = sys.argv[1:]
+    program, plugin, virtine_cc, completion, interface, host, *run = sys.argv[1:]
     failures = []
     with tempfile.TemporaryDirectory() as folder:
         files = {name: f"{folder}/{name}" for name in ("good", "bad", "none")}
@@ -158,12 +160,16 @@ def main():
             return [[program, *[word.format(**places) for word in words]]
                     for words, _status, _expected in cases]
 
+        calls, call_commands = [*CALLS], commands(CALLS)
+        if interface:
+            calls += [(["calls of the C interface"], 0, "0 failures\n"), (["c_host"], 0, None)]
+            call_commands += [[interface, plugin, "calls"], [host, plugin]]
         has_kvm = os.access("/dev/kvm", os.R_OK | os.W_OK)
         ran = [*zip(NO_KVM, run_here(commands(NO_KVM)))]
         if run:
-            ran += zip(CALLS, run_in_host(run, commands(CALLS), [plugin, files["good"], files["bad"]]))
+            ran += zip(calls, run_in_host(run, call_commands, [plugin, files["good"], files["bad"]]))
         elif has_kvm:
-            ran += zip(CALLS, run_here(commands(CALLS)))
+            ran += zip(calls, run_here(call_commands))
         for (words, status, expected), (got, printed) in ran:
             # What is not at the end of a line is told from what comes next by one that is added.
             if got != status or not (agrees(expected, printed) or agrees(expected, printed + "\n")):

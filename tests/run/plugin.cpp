@@ -16,8 +16,11 @@
 
 #include <virtine/entropy.hpp>
 #include <virtine/guest.hpp>
+#include <virtine/hypercall.hpp>
 
 namespace {
+
+struct ask : virtine::hypercall<7, int(int, std::string_view, std::span<std::uint16_t>)> {};
 
 struct point {
   std::int32_t x, y;
@@ -92,6 +95,10 @@ int variable(std::string_view name) {
   const char* const found = std::getenv(text);
   return found != nullptr ? std::atoi(found) : -1;
 }
+int asks(int n) {
+  std::uint16_t room[2] = {};
+  return virtine::guest::call<ask>(n, "question", std::span(room)) + room[0] + room[1];
+}
 int random_bytes() {
   std::uint64_t bytes[2] = {};
   virtine::guest::call<virtine::entropy>(std::as_writable_bytes(std::span(bytes)));
@@ -119,5 +126,6 @@ VIRTINE_EXPORT(now);
 VIRTINE_EXPORT(first_byte);
 VIRTINE_EXPORT(create);
 VIRTINE_EXPORT(variable);
+VIRTINE_EXPORT(asks);
 VIRTINE_EXPORT(random_bytes);
 VIRTINE_EXPORT(wide);

@@ -35,6 +35,14 @@ inline std::byte* writable_elements(value& of) {
   return nullptr;
 }
 
+/// Returns what is wrong where a function takes another number of arguments than it is given.
+inline error wrong_count(std::string_view name, std::size_t takes, std::size_t given) {
+  return told({.code = errc::bad_argument}, std::string(name) + " takes " + std::to_string(takes) +
+                                                (takes == 1 ? " argument" : " arguments") +
+                                                ", and " + std::to_string(given) +
+                                                (given == 1 ? " is given" : " are given"));
+}
+
 /// Holds the arguments of one call while it runs.
 class value_marshaller {
  public:
@@ -89,11 +97,7 @@ class value_marshaller {
   /// Checks the arguments, and finds places for elements.
   result<void> place(std::string_view name) {
     if (arguments_.size() != types_.arguments.size()) {
-      return told({.code = errc::bad_argument},
-                  std::string(name) + " takes " + std::to_string(types_.arguments.size()) +
-                      (types_.arguments.size() == 1 ? " argument" : " arguments") + ", and " +
-                      std::to_string(arguments_.size()) +
-                      (arguments_.size() == 1 ? " is given" : " are given"));
+      return wrong_count(name, types_.arguments.size(), arguments_.size());
     }
     elements_.resize(arguments_.size());
     value_encoder encoder;
