@@ -705,7 +705,6 @@ class CompilersOptions(Case):
         for clang in found:
             with self.subTest(clang):
                 self.build("a.cpp", "a.hpp", VIRTINE_CLANG=clang)
-                self.build("-O0", "a.cpp", "a.hpp", VIRTINE_CLANG=clang)
 
 
 class Failures(Case):
