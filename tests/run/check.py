@@ -149,6 +149,7 @@ def run_in_host(run, commands, files):
 
 def main():
     program, plugin, virtine_cc, completion, interface, host, *run = sys.argv[1:]
+    plugin = os.path.abspath(plugin)  # The emulated host has it there, too.
     failures = []
     with tempfile.TemporaryDirectory() as folder:
         files = {name: f"{folder}/{name}" for name in ("good", "bad", "none")}
