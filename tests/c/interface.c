@@ -341,8 +341,8 @@ static void check_calls(const char *path) {
     items[0] = virtine_of_int(1);
     items[1] = virtine_of_double(2.5);
     values[0] = virtine_of_list(items, 2);
+    CHECK(virtine_call(function, values, 1, &result, NULL, &error) == VIRTINE_OK);
   }
-  CHECK(virtine_call(function, values, 1, &result, NULL, &error) == VIRTINE_OK);
   CHECK(result.kind == VIRTINE_LIST && result.as.list.count == 2);
   CHECK(result.as.list.items[0].as.natural == 1 && result.as.list.items[1].as.floating == 2.5);
   virtine_value_clear(&result);
