@@ -59,8 +59,9 @@ int fail(const virtine::error& why) {
 
 std::string declaration(const virtine::exported_function& of) {
   const std::string type = virtine::signature_as_cpp(of.signature);
+  // A file can have any text there.
+  if (type == of.signature) return std::string(of.name) + ", without a signature: " + type;
   const std::size_t bracket = type.find('(');
-  if (bracket == type.npos) return std::string(of.name) + ": " + type;
   return type.substr(0, bracket) + ' ' + std::string(of.name) + type.substr(bracket);
 }
 

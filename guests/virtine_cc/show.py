@@ -99,7 +99,10 @@ def as_cpp(text):
 
 
 def declaration(name, signature):
-    result, bracket, arguments = as_cpp(signature).partition("(")
+    cpp = as_cpp(signature)
+    if cpp == signature:  # A file can have any text there.
+        return f"{name}, without a signature: {cpp}"
+    result, bracket, arguments = cpp.partition("(")
     return f"{result} {name}{bracket}{arguments}"
 
 
