@@ -48,6 +48,7 @@ class scripted_machine final : public virtine::detail::guest_access {
 
   // What became of all machines since forget().
   static inline std::atomic<int> created = 0;
+  static inline std::atomic<int> told_outgrown = 0;
   static inline std::atomic<int> alive = 0;
 
   /// Begins a test.
@@ -58,6 +59,7 @@ class scripted_machine final : public virtine::detail::guest_access {
     when_created = nullptr;
     when_restored = nullptr;
     created = 0;
+    told_outgrown = 0;
   }
 
   static virtine::result<std::unique_ptr<scripted_machine>> create(
@@ -91,6 +93,7 @@ class scripted_machine final : public virtine::detail::guest_access {
     return play();
   }
   void abandon() { poisoned_ = abandoned = true; }
+  static void outgrown() { ++told_outgrown; }
 
   [[nodiscard]] std::uint32_t hypercall_number() const { return step_.hypercall; }
   [[nodiscard]] virtine::guest_address hypercall_frame() const {

@@ -174,6 +174,7 @@ class bare_machine final : public detail::guest_access {
   [[nodiscard]] bool poisoned() const { return poisoned_; }
   /// A restore copies all memory, whatever was written: there is no set that could grow.
   [[nodiscard]] std::span<const std::uint64_t> write_set() const { return {}; }
+  static void outgrown() {}
   void restore(std::size_t) { static_cast<void>(reset()); }
 
   result<std::span<const std::byte>> read(guest_address address, std::uint64_t length) override {

@@ -313,3 +313,44 @@ TEST_CASE("all that a first call does fits a stack of 32 KiB", "[machines]") {
 }
 
 #endif
+
+namespace {
+
+using scribble_sig = std::uint64_t(std::uint64_t, std::uint32_t, std::uint32_t, std::uint32_t);
+
+// Creates a machine and makes its first call, after which it is restored.
+std::unique_ptr<machine> scribbled(std::uint32_t first, std::uint32_t count, std::uint32_t stride) {
+  auto made = machine::create(pages::description).value();
+  CHECK(by_hand::call<scribble_sig, pages::scribble>(*made, std::uint64_t{7}, first, count, stride)
+            .value() == 0);
+  return made;
+}
+
+}  // namespace
+
+TEST_CASE("a machine begins with what its siblings wrote in their first calls", "[machine]") {
+  // One in three, so that none is given ahead.
+  const auto first = scribbled(0, 60, 3);
+  const std::size_t needed = first->write_set().size();
+  CHECK(needed >= 62);
+  auto second = machine::create(pages::description).value();
+  CHECK(second->write_set().size() == needed);
+  CHECK(by_hand::call<scribble_sig, pages::scribble>(*second, std::uint64_t{9}, 0U, 60U, 3U)
+            .value() == 0);
+  CHECK(second->write_set().size() == needed);
+  // The guest finds each page as in a fresh machine, or says so.
+  CHECK(
+      by_hand::call<scribble_sig, pages::scribble>(*second, std::uint64_t{9}, 1U, 1U, 1U).value() ==
+      0);
+}
+
+TEST_CASE("what a sibling wrote once is not restored for ever", "[machine]") {
+  const auto holder = scribbled(0, 1, 1);  // Keeps the snapshot.
+  const auto large = scribbled(0, 100, 3);
+  const auto small = scribbled(0, 1, 1);
+  CHECK(small->write_set().size() >= 100);
+  CHECK(machine::create(pages::description).value()->write_set().size() < 10);
+  const auto again = scribbled(0, 100, 3);
+  again->outgrown();
+  CHECK(machine::create(pages::description).value()->write_set().size() == 2);
+}

@@ -181,7 +181,10 @@ TEST_CASE_METHOD(fresh, "a machine that writes too much is replaced in the backg
   call(50);
   CHECK(pool.stats().discarded == 0);
   CHECK(scripted_machine::created == 1);
+  CHECK(scripted_machine::told_outgrown == 0);
   call(51);
+  // Else what machines have learned to need could be too much for each of them, for ever.
+  CHECK(scripted_machine::told_outgrown == 1);
   await([&] { return pool.stats().idle == 1; });
   CHECK(pool.stats().discarded == 1);
   CHECK(scripted_machine::created == 2);

@@ -3,6 +3,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <concepts>
 #include <cstddef>
@@ -11,6 +13,7 @@
 #include <memory>
 #include <span>
 #include <utility>
+#include <vector>
 
 #include <virtine/guest_memory.hpp>
 #include <virtine/kvm/system.hpp>
@@ -121,6 +124,10 @@ class machine : public guest_access {
 
   [[nodiscard]] bool poisoned() const { return poisoned_; }
 
+  /// Is told that the machine has more pages to restore than its pool keeps: the next one begins
+  /// with none that it has not written itself.
+  void outgrown() { from_->learned().clear(); }
+
   /// Returns the pages that a restore covers: all that can have been written.
   [[nodiscard]] std::span<const written_page> write_set() const { return write_set_.pages(); }
 
@@ -128,6 +135,8 @@ class machine : public guest_access {
   /// arguments() the host has written at most. Costs a copy, or zeroing, of each page in the write
   /// set.
   void restore(std::size_t arguments_used) {
+    if (!taught_) [[unlikely]]
+      teach();
     for (const written_page& page : write_set_.pages()) {
       if (page.was_zero) {
         std::memset(host(page.address), 0, x86::page_size);
@@ -216,6 +225,7 @@ class machine : public guest_access {
     std::unique_ptr<Machine> made(new Machine(std::move(from), **cpu, *std::move(memory),
                                               *std::move(vm), *std::move(vcpu), *std::move(guard)));
     if (auto given = made->give_memory(); !given) return given.error();
+    made->take_learned();
     return made;
   }
 
@@ -266,6 +276,46 @@ class machine : public guest_access {
     if (entry->writable) return true;
     write_set_.add(page, pristine(page));
     return x86::make_writable(tables(), where_.tables, page);
+  }
+
+  /// Makes writable what its siblings wrote in their first calls: a trap for each costs more than
+  /// making the whole machine.
+  void take_learned() {
+    constexpr std::size_t worthwhile = 4 * x86::page_size;
+    std::uint64_t begin = 0;
+    std::uint64_t end = 0;
+    // KVM maps neighbours in one fault where the host has them already. It is a hint, which kernels
+    // before 5.14 do not take.
+    const auto populate = [&] {
+      if (end - begin < worthwhile) return;
+      // Sound: the pages are the machine's own memory, and stay what they are.
+      static_cast<void>(::madvise(host(begin), end - begin, MADV_POPULATE_WRITE));
+    };
+    for (const std::uint64_t page : from_->learned().pages()) {
+      if (!add_to_write_set(page)) continue;
+      if (page != end) {
+        populate();
+        begin = page;
+      }
+      end = page + x86::page_size;
+    }
+    populate();
+  }
+
+  /// Tells the siblings what the first call has written.
+  void teach() {
+    taught_ = true;
+    static_cast<void>(os::or_out_of_memory([&]() -> result<void> {
+      std::vector<std::uint64_t> written;
+      for (const written_page& page :
+           write_set_.pages().subspan(snapshot::hot_pages(where_).size())) {
+        const bool same =
+            std::memcmp(host(page.address), pristine(page.address), x86::page_size) == 0;
+        if (!same) written.push_back(page.address);
+      }
+      from_->learned().add(std::move(written));
+      return {};
+    }));
   }
 
   /// Adds the page of a first write and, if the guest goes through its memory page by page, as many
@@ -386,6 +436,7 @@ class machine : public guest_access {
   std::uint64_t next_down_ = 0;      // and the one below.
   bool at_trampoline_ = false;       // Whether the guest stopped at the trampoline's own `out`.
   bool used_ = false;                // Whether it was ever entered.
+  bool taught_ = false;              // Whether its siblings know of its first call.
   arrival arrival_ = arrival::over;  // Of this call.
   bool poisoned_ = false;
   result<guest_exit> overtaken_{

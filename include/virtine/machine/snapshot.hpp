@@ -15,6 +15,7 @@
 
 #include <virtine/image.hpp>
 #include <virtine/machine/layout.hpp>
+#include <virtine/machine/learned_writes.hpp>
 #include <virtine/os/mapping.hpp>
 #include <virtine/os/quiet_signals.hpp>
 #include <virtine/result.hpp>
@@ -31,8 +32,8 @@ struct initialised_data {
   std::vector<std::byte> content = {};    ///< x86::page_size bytes of each, in the same order.
 };
 
-/// The pristine memory of a user64 image. Immutable: the file is sealed before any machine sees it,
-/// and a guest has no way to make, change or enlarge one.
+/// The pristine memory of a user64 image. Immutable, but for what is learned(): the file is sealed
+/// before any machine sees it, and a guest has no way to make, change or enlarge one.
 class snapshot {
  public:
   /// The pages that are in every machine's write set from the start: where the frame begins and
@@ -72,6 +73,9 @@ class snapshot {
 
   /// Returns the memory from layout::begin to layout::end as every call finds it.
   [[nodiscard]] std::span<const std::byte> pristine() const { return pristine_.bytes(); }
+
+  /// Returns what its machines have learned from each other.
+  [[nodiscard]] learned_writes& learned() const { return learned_; }
 
   /// Returns the addresses of the pages whose content is the initialiser's, ascending.
   [[nodiscard]] std::span<const std::uint64_t> initialised_pages() const { return initialised_; }
@@ -152,6 +156,7 @@ class snapshot {
   const std::vector<std::uint64_t> initialised_;
   os::fd file_;
   os::mapping pristine_;
+  mutable learned_writes learned_;
 };
 
 }  // namespace virtine::detail

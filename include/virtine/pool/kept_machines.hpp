@@ -300,7 +300,10 @@ class kept_machines {
   bool wipe(Machine& machine, std::size_t arguments_used) const {
     // A call that failed, and only such, leaves state that no restore covers.
     if (machine.poisoned()) return false;
-    if (machine.write_set().size() > write_set_max_.load(std::memory_order_relaxed)) return false;
+    if (machine.write_set().size() > write_set_max_.load(std::memory_order_relaxed)) {
+      machine.outgrown();
+      return false;
+    }
     machine.restore(arguments_used);
     return true;
   }

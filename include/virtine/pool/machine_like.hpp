@@ -40,6 +40,7 @@ concept machine_like = requires(M& machine, const image_description& image, std:
   { machine.write_set().size() } -> std::same_as<std::size_t>;
   { machine.shared_state() } -> std::same_as<std::shared_ptr<const void>>;
   machine.abandon();
+  machine.outgrown();
   machine.restore(used);
   requires std::derived_from<M, guest_access>;
 };
