@@ -112,7 +112,7 @@ def header_of(mutation, include=ROOT / "include"):
 def test_titles():
     titles = {}
     for path in sorted((ROOT / "tests").glob("*/*.cpp")):
-        found = re.findall(r'TEST_CASE\(\s*"((?:[^"\\]|\\.)*)"', path.read_text())
+        found = re.findall(r'TEST_CASE(?:_METHOD)?\(\s*(?:\w+,\s*)?"((?:[^"\\]|\\.)*)"', path.read_text())
         titles[f"{path.parent.name}/{path.name}"] = found
     return titles
 

@@ -3,8 +3,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <concepts>
 #include <cstddef>
@@ -284,12 +282,9 @@ class machine : public guest_access {
     constexpr std::size_t worthwhile = 4 * x86::page_size;
     std::uint64_t begin = 0;
     std::uint64_t end = 0;
-    // KVM maps neighbours in one fault where the host has them already. It is a hint, which kernels
-    // before 5.14 do not take.
+    // KVM maps neighbours in one fault where the host has them already.
     const auto populate = [&] {
-      if (end - begin < worthwhile) return;
-      // Sound: the pages are the machine's own memory, and stay what they are.
-      static_cast<void>(::madvise(host(begin), end - begin, MADV_POPULATE_WRITE));
+      if (end - begin >= worthwhile) memory_.populate(begin - layout::begin, end - begin);
     };
     for (const std::uint64_t page : from_->learned().pages()) {
       if (!add_to_write_set(page)) continue;

@@ -85,6 +85,14 @@ class mapping {
     return {};
   }
 
+  /// Has the kernel make `length` bytes from `offset`, both multiples of the page size and within
+  /// the mapping, present for writing at once. A hint: kernels before 5.14 do not take it.
+  void populate(std::size_t offset, std::size_t length) const {
+    constexpr int madv_populate_write = 23;  // Which not every C library's headers have.
+    // Sound: the range lies in the mapping, and its contents stay what they are.
+    static_cast<void>(::madvise(bytes_.data() + offset, length, madv_populate_write));
+  }
+
  private:
   static constexpr std::size_t guard_size = 4096;
 
