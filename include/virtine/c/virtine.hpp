@@ -6,14 +6,9 @@
 #include <virtine/cxx20.hpp>
 
 #include <algorithm>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
-#include <cstring>
-#include <exception>
-#include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -23,6 +18,8 @@
 
 #include <virtine/c/virtine.h>
 #include <virtine/allow_entropy.hpp>
+#include <virtine/c/handle.hpp>
+#include <virtine/c/values.hpp>
 #include <virtine/call/value_marshal.hpp>
 #include <virtine/call_options.hpp>
 #include <virtine/dynamic_function.hpp>
@@ -35,25 +32,6 @@
 #include <virtine/value.hpp>
 #include <virtine/value/shape.hpp>
 #include <virtine/version.hpp>
-
-namespace virtine::detail {
-
-/// What each handle begins with, until it is freed: which kind it is.
-class handle {
- public:
-  explicit handle(std::uint64_t kind) : kind_(kind) {}
-  handle(const handle&) = delete;
-  handle& operator=(const handle&) = delete;
-  // Volatile, or the compiler would leave out a store that nothing can see.
-  ~handle() { *const_cast<volatile std::uint64_t*>(&kind_) = 0; }
-
-  [[nodiscard]] bool is(std::uint64_t kind) const { return kind_ == kind; }
-
- private:
-  std::uint64_t kind_;
-};
-
-}  // namespace virtine::detail
 
 struct virtine_image : virtine::detail::handle {
   static constexpr std::uint64_t kind = 0x7669'7274'696d'6167;
@@ -84,274 +62,6 @@ struct virtine_function : virtine::detail::handle {
 };
 
 namespace virtine::detail {
-
-/// Returns the number that a code has in C, for good.
-constexpr virtine_code code_in_c(errc code) {
-  switch (code) {
-    case errc::no_kvm:
-      return VIRTINE_NO_KVM;
-    case errc::os_error:
-      return VIRTINE_OS_ERROR;
-    case errc::machine_failure:
-      return VIRTINE_MACHINE_FAILURE;
-    case errc::host_unfit:
-      return VIRTINE_HOST_UNFIT;
-    case errc::arguments_too_large:
-      return VIRTINE_ARGUMENTS_TOO_LARGE;
-    case errc::out_of_range:
-      return VIRTINE_OUT_OF_RANGE;
-    case errc::session_in_use:
-      return VIRTINE_SESSION_IN_USE;
-    case errc::snapshot_refused:
-      return VIRTINE_SNAPSHOT_REFUSED;
-    case errc::image_refused:
-      return VIRTINE_IMAGE_REFUSED;
-    case errc::bad_grant:
-      return VIRTINE_BAD_GRANT;
-    case errc::bad_argument:
-      return VIRTINE_BAD_ARGUMENT;
-    case errc::guest_fault:
-      return VIRTINE_GUEST_FAULT;
-    case errc::hypercall_denied:
-      return VIRTINE_HYPERCALL_DENIED;
-    case errc::hypercall_rejected:
-      return VIRTINE_HYPERCALL_REJECTED;
-    case errc::bad_reply:
-      return VIRTINE_BAD_REPLY;
-    case errc::system_call_denied:
-      return VIRTINE_SYSTEM_CALL_DENIED;
-    case errc::exited:
-      return VIRTINE_EXITED;
-    case errc::timed_out:
-      return VIRTINE_TIMED_OUT;
-    case errc::cancelled:
-      return VIRTINE_CANCELLED;
-    case errc::hypercall_limit:
-      return VIRTINE_HYPERCALL_LIMIT;
-    case errc::pool_exhausted:
-      return VIRTINE_POOL_EXHAUSTED;
-  }
-  return VIRTINE_MACHINE_FAILURE;
-}
-
-/// A failure as C has it.
-struct c_failure {
-  virtine_code code = VIRTINE_OK;
-  virtine::error why = {};
-  const char* misuse = "";  ///< For VIRTINE_MISUSE.
-
-  c_failure() = default;
-  c_failure(virtine::error its)  // NOLINT(google-explicit-constructor)
-      : code(code_in_c(its.code)), why(std::move(its)) {}
-  static c_failure misused(const char* how) {
-    c_failure out;
-    out.code = VIRTINE_MISUSE;
-    out.misuse = how;
-    return out;
-  }
-};
-
-/// Writes a text that ends with a zero byte, cut off if `size` is too small.
-inline void copy_text(std::string_view text, char* to, std::size_t size) {
-  if (size == 0) return;
-  const std::size_t used = std::min(text.size(), size - 1);
-  std::copy_n(text.data(), used, to);
-  to[used] = '\0';
-}
-
-/// Tells a failure, unless `to` is null; returns its code.
-inline int tell(const c_failure& failure, virtine_error* to) {
-  if (to == nullptr) return failure.code;
-  *to = {sizeof *to, failure.code, 0, 0, 0, 0, ""};
-  if (failure.code == VIRTINE_OK) return VIRTINE_OK;
-  if (failure.code == VIRTINE_MISUSE) {
-    copy_text("misuse: ", to->text, sizeof to->text);
-    const std::size_t used = std::strlen(to->text);
-    copy_text(failure.misuse, to->text + used, sizeof to->text - used);
-    return failure.code;
-  }
-  to->os_error = failure.why.os_error;
-  to->detail = failure.why.detail;
-  to->fault_instruction = failure.why.fault.instruction;
-  to->fault_address = failure.why.fault.address;
-#ifdef __cpp_exceptions
-  try {
-    copy_text(to_string(failure.why), to->text, sizeof to->text);
-  } catch (const std::exception&) {
-    copy_text(name(failure.why.code), to->text, sizeof to->text);
-  }
-#else
-  copy_text(to_string(failure.why), to->text, sizeof to->text);
-#endif
-  return failure.code;
-}
-
-/// Returns what `body` returns, a c_failure, as C has it.
-template <class Body>
-int guarded(virtine_error* error, const Body& body) {
-  if (error != nullptr && error->size != sizeof *error) return VIRTINE_MISUSE;
-#ifdef __cpp_exceptions
-  try {
-    return tell(body(), error);
-  } catch (const std::bad_alloc&) {
-    return tell(os::out_of_memory(), error);
-  } catch (const std::exception&) {
-    return tell(c_failure::misused("a handler, or the C++ library, threw an exception"), error);
-  }
-#else
-  return tell(body(), error);
-#endif
-}
-
-template <class Handle>
-bool is_handle(const Handle* of) {
-  return of != nullptr && of->is(Handle::kind);
-}
-
-/// Destroys a handle unless it is none.
-template <class Handle>
-void free_handle(Handle* of) {
-  if (is_handle(of)) delete of;
-}
-
-/// Returns the options, all defaults if there are none; nothing if their size is unknown.
-template <class Options>
-std::optional<Options> options_of(const Options* given) {
-  if (given == nullptr) return Options{};
-  if (given->size != sizeof *given) return std::nullopt;
-  return *given;
-}
-inline c_failure unknown_size() {
-  return c_failure::misused("the size of the options is not that of this version");
-}
-
-inline std::chrono::nanoseconds nanoseconds_of(std::uint64_t number) {
-  return std::chrono::nanoseconds(
-      static_cast<std::int64_t>(std::min<std::uint64_t>(number, INT64_MAX)));
-}
-
-inline constexpr int max_list_depth = 64;
-
-/// Returns a value of C's as one of the library's, which refers to what it refers to; nothing if it
-/// is none.
-inline std::optional<value> value_of(const virtine_value& from, int depth = 0) {
-  const auto bytes = [](const void* data, std::size_t size) {
-    // Sound: the caller says that so many bytes are there.
-    return std::span(static_cast<const std::byte*>(data), size);
-  };
-  switch (from.kind) {
-    case VIRTINE_NONE:
-      return value();
-    case VIRTINE_BOOL:
-      if (from.as.boolean > 1) return std::nullopt;
-      return value(from.as.boolean == 1);
-    case VIRTINE_INT:
-      return value(from.as.integer);
-    case VIRTINE_UINT:
-      return value(from.as.natural);
-    case VIRTINE_DOUBLE:
-      return value(from.as.floating);
-    case VIRTINE_TEXT:
-      if (from.as.bytes.data == nullptr && from.as.bytes.size != 0) return std::nullopt;
-      return value(std::span(static_cast<const char*>(from.as.bytes.data), from.as.bytes.size));
-    case VIRTINE_BYTES:
-      if (from.as.bytes.data == nullptr && from.as.bytes.size != 0) return std::nullopt;
-      return value(bytes(from.as.bytes.data, from.as.bytes.size));
-    case VIRTINE_BUFFER:
-      if (from.as.buffer.data == nullptr && from.as.buffer.size != 0) return std::nullopt;
-      // Sound: as above.
-      return value(std::span(static_cast<std::byte*>(from.as.buffer.data), from.as.buffer.size));
-    case VIRTINE_LIST: {
-      if (depth >= max_list_depth || (from.as.list.items == nullptr && from.as.list.count != 0)) {
-        return std::nullopt;
-      }
-      std::vector<value> out;
-      for (std::size_t i = 0; i < from.as.list.count; ++i) {
-        auto one = value_of(from.as.list.items[i], depth + 1);
-        if (!one) return std::nullopt;
-        out.push_back(*std::move(one));
-      }
-      return value(std::move(out));
-    }
-    default:
-      return std::nullopt;
-  }
-}
-
-/// Fills `to` with a value that owns what it refers to. Returns false if there is no memory.
-inline bool give_value(const value& from, virtine_value& to) {
-  to = VIRTINE_VALUE_INIT;
-  if (const auto flag = from.as<bool>()) {
-    to = virtine_of_bool(*flag);
-  } else if (const auto* const number = std::get_if<wide_integer>(&from.held())) {
-    to = number->negative ? virtine_of_int(static_cast<std::int64_t>(number->bits))
-                          : virtine_of_uint(number->bits);
-  } else if (const auto floating = from.as<double>()) {
-    to = virtine_of_double(*floating);
-  } else if (const auto bytes = from.as<std::span<const std::byte>>()) {
-    void* const copy = std::malloc(std::max<std::size_t>(bytes->size(), 1));
-    if (copy == nullptr) return false;
-    if (!bytes->empty()) std::memcpy(copy, bytes->data(), bytes->size());
-    to = virtine_of_bytes(copy, bytes->size());
-    to.owned = 1;
-  } else if (const auto list = from.as<std::span<const value>>()) {
-    auto* const items = static_cast<virtine_value*>(
-        std::calloc(std::max<std::size_t>(list->size(), 1), sizeof(virtine_value)));
-    if (items == nullptr) return false;
-    to = virtine_of_list(items, list->size());
-    to.owned = 1;
-    for (std::size_t i = 0; i < list->size(); ++i) {
-      if (!give_value((*list)[i], items[i])) return false;
-    }
-  }
-  return true;
-}
-
-/// Answers a hypercall by a handler in C.
-class c_handler {
- public:
-  c_handler(virtine_handler handler, void* context, const call_shape& types)
-      : handler_(handler), context_(context) {
-    for (const shape& each : types.arguments) outputs_.push_back(each.is_output);
-  }
-
-  std::optional<value> operator()(std::span<value> given) const {
-    std::vector<virtine_value> arguments(given.size(), virtine_value(VIRTINE_VALUE_INIT));
-    std::vector<std::vector<virtine_value>> kept;
-    for (std::size_t i = 0; i < given.size(); ++i) {
-      arguments[i] = lend(given[i], outputs_[i], kept);
-    }
-    virtine_value result = VIRTINE_VALUE_INIT;
-    if (handler_(context_, arguments.data(), arguments.size(), &result) != 0) return std::nullopt;
-    return value_of(result);
-  }
-
- private:
-  /// Returns a value that refers to `of`; lists are in `kept`.
-  static virtine_value lend(value& of, bool is_output,
-                            std::vector<std::vector<virtine_value>>& kept) {
-    if (const auto text = of.as<std::string_view>()) {
-      return virtine_of_text(text->data(), text->size());
-    }
-    if (auto* const bytes = std::get_if<std::vector<std::byte>>(&of.held())) {
-      return is_output ? virtine_of_buffer(bytes->data(), bytes->size())
-                       : virtine_of_bytes(bytes->data(), bytes->size());
-    }
-    if (auto* const list = std::get_if<std::vector<value>>(&of.held())) {
-      std::vector<virtine_value> items;
-      for (value& each : *list) items.push_back(lend(each, false, kept));
-      kept.push_back(std::move(items));
-      return virtine_of_list(kept.back().data(), kept.back().size());
-    }
-    virtine_value out = VIRTINE_VALUE_INIT;
-    static_cast<void>(give_value(of, out));
-    return out;
-  }
-
-  virtine_handler handler_;
-  void* context_;
-  std::vector<bool> outputs_;
-};
 
 /// Adds to a policy what `make` returns, a grant or a result of one.
 template <class Make>
