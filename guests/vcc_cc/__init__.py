@@ -1,0 +1,2 @@
+# The modules of vcc.
+# SPDX-License-Identifier: MIT

@@ -1,0 +1,377 @@
+# The steps from a command line to objects and programs.
+# Must not know how any of them is done.
+# SPDX-License-Identifier: MIT
+
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+
+from virtine_cc.failure import Failure
+from virtine_cc.installation import Installation
+from virtine_cc.main import open_standard_streams, stop
+from virtine_cc.tools import find_tool, printable
+
+from .command import ABOUT_LINK, ABOUT_RULES, ABOUT_TEXT, Command, parse_timeout
+
+MARKED = re.compile(r'annotate\s*\(\s*"virtine:')
+CALL = b"virtine_c_call"
+QUIET = re.compile(r"-W.*|-pedantic.*|-w|-fanalyzer")
+
+
+class Told(Exception):
+    """What to say has been said; the status is its argument."""
+
+
+class Vcc:
+    def __init__(self, program, words, directory):
+        self.installation = Installation(program)
+        self.command = Command(words)
+        self.directory = pathlib.Path(directory)
+        self.compiler = find_tool(["cc", "gcc", "clang"], "gcc", "VCC_CC")
+        here = program.parent
+        self.headers = here / "c"
+        if not (self.headers / "virtine.h").is_file():
+            self.headers = here.parent / "share" / "virtine" / "c"
+        self.count = 0
+        self.is_clang = None
+        self.texts = {}  # source: (text for libclang and the guest, text for the host)
+
+    # How the compiler beneath is run.
+
+    def run(self, words, **more):
+        return subprocess.run([self.compiler, *words], check=False, **more)
+
+    def become(self, words):
+        """Ends in the compiler beneath."""
+        sys.stdout.flush()
+        try:
+            os.execvp(self.compiler, [self.compiler, *words])
+        except OSError as why:
+            raise Failure(f"{self.compiler} cannot be run: {why.strerror}") from why
+
+    def with_virtine(self, how):
+        return [f"-D__VCC__={how}", "-isystem", str(self.headers)]
+
+    def asks_clang(self):
+        if self.is_clang is None:
+            said = subprocess.run([self.compiler, "--version"], stdout=subprocess.PIPE, check=False).stdout
+            self.is_clang = b"clang" in said
+        return self.is_clang
+
+    def preprocess(self, source, compiler, words):
+        """Returns the preprocessed text, or None if that fails."""
+        done = subprocess.run([compiler, *words, *self.with_virtine(1), "-E", "-x", "c", source],
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+        # As bytes, because offsets are those of libclang.
+        return done.stdout.decode("latin-1") if done.returncode == 0 else None
+
+    def text_words(self):
+        return [word for word in self.command.kept(ABOUT_LINK, ABOUT_RULES) if word != "-P"]
+
+    # One source.
+
+    def read(self, source):
+        """Returns the text of a source, or None if the compiler refuses it."""
+        if source not in self.texts:
+            self.texts[source] = self.preprocess(source, self.compiler, self.text_words())
+        return self.texts[source]
+
+    def is_marked(self, source):
+        text = self.read(source)
+        return text is not None and MARKED.search(text) is not None
+
+    def uses_header(self, source):
+        text = self.read(source)
+        return text is not None and f'"{self.headers}/virtine.h"' in text
+
+    def clang_text(self, source):
+        """Returns the text that clang compiles for the guest."""
+        if self.asks_clang():
+            return self.read(source)
+        from virtine_cc.toolchain import Toolchain
+        keep = re.compile(r"-(D|U|I|isystem|iquote|idirafter|include|imacros|isysroot|std=.*|ansi|O.*|m.*"
+                          r"|f(un)?signed-char|fshort-enums|fpack-struct.*|f(no-)?builtin.*|nostdinc|pthread"
+                          r"|fopenmp|ffast-math|ffreestanding|fno-gnu.*|fgnu.*|fms.*)")
+        words = [word for each in self.command.options
+                 if not each.is_input and keep.fullmatch(each.name) for word in each.words]
+        text = self.preprocess(source, Toolchain().clang, ["-w", *words])
+        if text is None:
+            raise Failure(f"{source} has marked functions, and clang, which compiles them, does not find "
+                          "its headers or macros as the compiler does")
+        return text
+
+    def warn(self, source, out):
+        """Has the compiler say what it has to say of the source as it is written."""
+        command = self.command
+        words = [word for word in command.kept(ABOUT_LINK, re.compile(r"-save-temps.*"))]
+        if any(command.has(each) for each in ("-MD", "-MMD")):
+            if not command.has("-MF"):
+                words += ["-MF", self.rules_of(source, out)]
+            if not (command.has("-MT") or command.has("-MQ")):
+                words += ["-MQ", out if command.value("-o") or not command.links() else f"{stem_of(source)}.o"]
+        status = self.run([*words, *self.with_virtine(2), "-S", "-o", os.devnull, "-x", "c", source]).returncode
+        if status:
+            raise Told(status)
+
+    def rules_of(self, source, out):
+        """Returns the name that the compiler gives to a file of dependencies."""
+        given = self.command.value("-o")
+        if self.command.links() and given and not self.asks_clang():
+            return f"{given.removesuffix('.exe')}-{stem_of(source)}.d"
+        if given:
+            return str(pathlib.Path(given).with_suffix(".d"))
+        return f"{stem_of(source)}.d"
+
+    def compile(self, source, out):
+        """Makes the object, or assembly, of a source with marked functions."""
+        from .guest import Guest, entries, of_files
+        from .host import HostHalf
+        from .marked import Unit
+        from .text import Places, Text
+        if self.command.is_foreign:
+            raise Failure(f"{source} has marked functions, and virtual machines run 64-bit code: leave out -m32")
+        self.warn(source, out)
+        text = self.clang_text(source)
+        path = self.directory / f"{self.count}.i"
+        self.count += 1
+        path.write_text(text, encoding="latin-1")
+        folder = self.directory / f"guest_{self.count}"
+        folder.mkdir()
+        guest = Guest(self.installation, folder, self.command)
+        unit = Unit(path, text, ["-x", "cpp-output", "-w", "--target=x86_64-linux-gnu",
+                                 *(word for word in guest.flags() if not word.startswith("-g")
+                                   and re.match(r"-(std|f(un)?signed-char|fshort-enums|fpack|fms|fgnu|m|ansi)",
+                                                word))])
+        places = Places(text)
+        functions = [] if unit.problems else unit.marked()
+        parsed = Text(text)
+        names = {each.name for each in functions}
+        found = parsed.definitions(names)
+        for each in functions:
+            if each.name not in found:
+                unit.refuse(each.cursor, f"the definition of '{each.name}' is not understood; write "
+                            f"{each.name}(parameters) {{ ... }}")
+            else:
+                unit.cross(each, found[each.name], unit.declared[each.name])
+        if functions:
+            unit.check_variables(names)
+        self.tell(unit, places)
+        if not functions:
+            raise NothingMarked()
+        from . import crossing
+        try:
+            item = guest.compile(source, text + entries(functions, crossing))
+        except crossing.CannotCross as why:
+            raise Failure(f"{source}: a parameter cannot cross: {why}") from why
+        others, archives = of_files(each for each in self.command.guest_sources
+                                    if not each.endswith(".c"))
+        others += self.other_objects(source, item, guest)
+        try:
+            image = guest.image(item, [each.name for each in functions], others, archives)
+        except Failure as why:
+            raise Failure(self.explained(source, str(why))) from why
+        host_text = self.read(source)
+        host = Text(host_text) if host_text is not text else parsed
+        definitions = host.definitions(names)
+        half = HostHalf(functions, definitions, crossing, (self.headers / "tables.h").read_text(),
+                        self.command.own)
+        made = half.text(host_text, image, Places(host_text),
+                         parse_timeout(self.command.own.get("timeout", "10s")))
+        if os.environ.get("VCC_KEEP"):
+            pathlib.Path(os.environ["VCC_KEEP"]).write_text(made, encoding="latin-1")
+        words = self.command.kept(ABOUT_TEXT, ABOUT_RULES, ABOUT_LINK, QUIET)
+        words += [] if self.asks_clang() else ["-Wno-psabi"]
+        kind = "-S" if self.command.has("-S") else "-c"
+        # By way of standard input, whose name is always the same.
+        status = self.run([*words, "-w", kind, "-o", out, "-x", "cpp-output", "-"],
+                          input=made.encode("latin-1")).returncode
+        if status:
+            raise Told(status)
+
+    def other_objects(self, source, item, guest):
+        """Returns the guest's objects of the other sources, if what is marked may need them."""
+        from virtine_cc.elf import SHN_UNDEF
+        from .marked import Unit
+        from .text import Places
+        sources = [each.words[0] for each in self.command.sources() if each.words[0] != source]
+        sources += [each for each in self.command.guest_sources if each.endswith(".c")]
+        wanted = {symbol.name for symbol in item.symbols if symbol.section == SHN_UNDEF and symbol.name}
+        found = []
+        while sources and wanted:
+            for other in sources:
+                text = self.clang_text(other) if self.read(other) is not None else None
+                if text is None or not any(re.search(rf"\b{re.escape(name)}\s*\(", text) for name in wanted):
+                    continue
+                made = guest.compile(other, text)
+                defined = {symbol.name for symbol in made.symbols
+                           if symbol.section != SHN_UNDEF and symbol.binding != 0}
+                if not defined & wanted:
+                    continue
+                path = guest.directory / f"other_{len(found)}.i"
+                path.write_text(text, encoding="latin-1")
+                unit = Unit(path, text, ["-x", "cpp-output", "-w"])
+                unit.check_variables(defined & wanted)
+                self.tell(unit, Places(text))
+                found.append(made)
+                wanted |= {symbol.name for symbol in made.symbols
+                           if symbol.section == SHN_UNDEF and symbol.name}
+                wanted -= {symbol.name for each in found for symbol in each.symbols
+                           if symbol.section != SHN_UNDEF}
+                sources = [each for each in sources if each != other]
+                break
+            else:
+                break
+        return found
+
+    @staticmethod
+    def explained(source, why):
+        if "used but not defined" in why:
+            why = re.sub(r"; neither the sources of the image.*", "", why)
+            return (f"{source}: {why}. A marked function takes with it what it calls: compile the file that "
+                    "has it by the same command, or name it by -fvirtine-sources=FILE.c (or .o, .a)")
+        return f"{source}: {why}"
+
+    def tell(self, unit, places):
+        """Prints what is wrong with marked functions as the compiler would."""
+        for kind, found in (("warning", unit.warnings), ("error", unit.problems)):
+            if kind == "warning" and self.command.has("-w"):
+                continue
+            for offset, text in sorted(set(found)):
+                file, line = places.of(offset)
+                start = unit.text.rfind("\n", 0, offset) + 1
+                print(printable(f"{file}:{line}:{offset - start + 1}: {kind}: virtine: {text}", lines=False),
+                      file=sys.stderr)
+        if unit.problems or unit.warnings and self.command.has("-Werror"):
+            raise Told(1)
+
+    # The command.
+
+    def main(self):
+        command = self.command
+        sources = [each.words[0] for each in command.sources()]
+        if command.stops():
+            header = any(map(self.uses_header, sources if "-" not in sources else []))
+            how = 2 if command.has("-fsyntax-only") else 1
+            self.become([*(self.with_virtine(how) if header else []), *command.without_own()])
+        if "-" in sources:
+            sources = []
+        marked = [source for source in sources if self.is_marked(source)]
+        header = self.with_virtine(1) if any(map(self.uses_header, sources)) else []
+        if not marked and not command.links():
+            self.become([*header, *command.without_own()])
+        made, given = {}, command.value("-o")
+        if not command.links() and given and len(sources) > 1:
+            self.become(command.without_own())  # It says what is wrong with that.
+        for source in marked:
+            out = given if given and not command.links() else (
+                f"{stem_of(source)}.{'s' if command.has('-S') else 'o'}" if not command.links()
+                else str(self.directory / f"{len(made)}_{stem_of(source)}.o"))
+            try:
+                self.compile(source, out)
+                made[source] = out
+            except NothingMarked:
+                # Its marks are in headers, for callers.
+                continue
+        if not command.links():
+            rest = [source for source in sources if source not in made]
+            words = self.command.kept()
+            for source in rest:
+                kind = "-S" if command.has("-S") else "-c"
+                status = self.run([*self.with_virtine(1), *words, kind, *(["-o", given] if given else []),
+                                   source]).returncode
+                if status:
+                    return status
+            return 0
+        words = []
+        for each in command.options:
+            if each.is_input and each.words[0] in made and each.words[0] in sources:
+                if each.language == "c":
+                    words += ["-x", "none", made[each.words[0]], "-x", "c"]
+                else:
+                    words.append(made[each.words[0]])
+            else:
+                words += each.words
+        if made:
+            words = [word for each in [Command(words)] for option in each.options
+                     if not ABOUT_RULES.fullmatch(option.name) or len(made) < len(sources)
+                     for word in option.words]
+        else:
+            words = command.without_own()
+        return self.link(words, header, bool(made))
+
+    def link(self, words, header, needs_runtime):
+        if not needs_runtime:
+            needs_runtime = any(map(mentions_runtime, self.linked_files()))
+        if not needs_runtime:
+            self.become([*header, *words])
+        status = self.run([*header, *words, "-x", "none", *self.runtime()]).returncode
+        return status
+
+    def linked_files(self):
+        """Yields the objects and archives that the command line names."""
+        folders = [each.value() for each in self.command.options if each.name == "-L"]
+        for each in self.command.options:
+            if each.is_input and re.search(r"\.(o|a|lo|so(\.[\d.]+)?)$", each.words[0]):
+                yield each.words[0]
+            elif each.name == "-l":
+                yield from (f"{folder}/lib{each.value()}.{kind}" for folder in folders for kind in ("a", "so"))
+
+    def runtime(self):
+        """Returns the words that link the runtime."""
+        prefix = self.installation.program.parent.parent
+        folders = [os.environ["VCC_RUNTIME"]] if os.environ.get("VCC_RUNTIME") else [
+            str(prefix / "build" / "guests" / "c"), str(prefix / "lib" / "x86_64-linux-gnu"),
+            str(prefix / "lib64"), str(prefix / "lib")]
+        is_static = any(self.command.has(each) for each in ("-static", "-static-pie"))
+        name = "libvirtine_c.a" if is_static else "libvirtine_c.so"
+        folder = next((each for each in folders if os.path.isfile(f"{each}/{name}")), None)
+        if folder is None:
+            raise Failure(f"{name} was not found in {', '.join(folders)}; install virtine again, or name "
+                          "its folder by VCC_RUNTIME")
+        if is_static:
+            return [f"{folder}/{name}", "-lstdc++", "-lm", "-pthread"]
+        known = ("/usr/lib", "/usr/lib64", "/usr/lib/x86_64-linux-gnu", "/usr/local/lib")
+        rpath = [] if folder in known else [f"-Wl,-rpath,{os.path.abspath(folder)}"]
+        return [f"-L{folder}", *rpath, "-lvirtine_c"]
+
+
+class NothingMarked(Exception):
+    """A source that declares marked functions and defines none."""
+
+
+def stem_of(source):
+    return pathlib.Path(source).stem
+
+
+def mentions_runtime(path):
+    try:
+        with open(path, "rb") as file:
+            return CALL in file.read()
+    except OSError:
+        return False
+
+
+def main(program, arguments):
+    """Runs vcc, which is the file `program`; returns its exit status."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    open_standard_streams()
+    out = None
+    try:
+        with tempfile.TemporaryDirectory(prefix="vcc-") as directory:
+            vcc = Vcc(program, arguments, directory)
+            # Removed on failure, so that no older one is taken for this one's.
+            out = vcc.command.value("-o") if not vcc.command.links() else None
+            return vcc.main()
+    except Told as status:
+        return status.args[0]
+    except Failure as why:
+        print("vcc: error:", printable(str(why), lines=False), file=sys.stderr)
+    except OSError as why:
+        print(f"vcc: error: {why.filename or 'a file'} cannot be read or written: {why.strerror}",
+              file=sys.stderr)
+    return 1
