@@ -85,7 +85,13 @@ class granted {
     if ((grants & clock) != 0) virtine::posix::clock().add_to(system_, 0);
   }
 
-  result<void> serve(std::uint64_t number, virtine::detail::guest_access&, virtine::guest_address) {
+  result<void> serve(std::uint64_t number, virtine::detail::guest_access& guest,
+                     virtine::guest_address at) {
+    // A C library asks when a program does; there is none.
+    if (number == virtine::environment::number || number == virtine::program_arguments::number) {
+      return virtine::detail::server<virtine::environment::signature_type>::serve(
+          virtine::detail::no_strings, guest, at);
+    }
     return error{.code = errc::hypercall_denied, .detail = number};
   }
 
@@ -401,7 +407,7 @@ class crossing {
 };
 
 std::optional<told> failed(const error& why) {
-  std::string text = to_string(why);
+  std::string text = to_string(why).substr(std::strlen(name(why.code)) + 2);  // behind "code: "
   // What a C program has in their place.
   if (why.code == errc::timed_out) {
     text += "; give it more by virtine_config(timeout=60s) or -fvirtine-timeout=60s";
@@ -486,8 +492,9 @@ void describe(virtine_failure& out, const virtine_c_function& function, const to
   out.file = function.file;
   out.function = function.name;
   out.reason = why.reason;
-  static_cast<void>(std::snprintf(out.text, sizeof out.text, "%s:%u: the call of %s() failed: %s",
-                                  function.file, function.line, function.name, why.text.c_str()));
+  static_cast<void>(std::snprintf(out.text, sizeof out.text,
+                                  "%s:%u: the call of %s() failed: %s: %s", function.file,
+                                  function.line, function.name, why.reason, why.text.c_str()));
 }
 
 void fail(const virtine_c_function& function, const told& why) {

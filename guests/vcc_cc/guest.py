@@ -118,7 +118,8 @@ class Guest:
         """Returns an object without constructors, which are the program's affair."""
         unwanted = re.compile(r"\.(preinit_array|init_array|fini_array|ctors|dtors)\b")
         path = self.directory / f"cleaned_{id(item)}.o"
-        path.write_bytes(item.without(lambda section: unwanted.match(section.name)))
+        path.write_bytes(item.without(lambda section: unwanted.match(section.name),
+                                       lambda name: False))
         return Object(item.name, path.read_bytes())
 
 

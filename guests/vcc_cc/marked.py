@@ -40,6 +40,7 @@ class Parameter:
     def __init__(self, cursor):
         self.cursor, self.name, self.type = cursor, cursor.spelling, cursor.type
         self.kind, self.counts, self.element, self.is_output = "value", [], None, False
+        self.marks = []  # what virtine_size and virtine_string say of it
 
 
 class Function:
@@ -159,12 +160,17 @@ class Unit:
 
     def cross(self, function, definition, declarations):
         """Finds out how the parameters of a function cross, by the text of its definition."""
+        names = [each.name for each in function.parameters]
         for number, parameter in enumerate(function.parameters):
             others = []
+            parameter.marks = []
             for each in declarations:
                 arguments = list(each.get_arguments())
                 if number < len(arguments):
                     others.append(arguments[number])
+                    # A header's say for the definition, if they mean the same parameters there.
+                    if [other.spelling for other in arguments] == names:
+                        parameter.marks += annotations(arguments[number], self.cindex)
             try:
                 self.cross_one(parameter, definition, others)
             except self.crossing.CannotCross as why:
@@ -173,7 +179,7 @@ class Unit:
 
     def cross_one(self, parameter, definition, others):
         cannot, kinds, plain = self.crossing.CannotCross, self.cindex.TypeKind, self.crossing.plain
-        marks = annotations(parameter.cursor, self.cindex)
+        marks = parameter.marks
         size = next((text[13:] for text in marks if text.startswith("virtine_size:")), None)
         is_string = "virtine_string" in marks
         kind = parameter.type
@@ -266,7 +272,8 @@ class Unit:
         at = next((i for i, each in enumerate(arguments) if each == parameter.cursor), None)
         for each in arguments if at is not None else ():
             if self.crossing.plain(each.type).kind in self.crossing.INTEGERS and COUNTED.fullmatch(
-                    each.spelling):
+                    each.spelling) and not any(re.search(rf"\b{each.spelling}\b", self.text_of(other))
+                                               for other in arguments if other != each):
                 raise self.crossing.CannotCross(
                     f"it can be a text that ends with a zero byte, or as long as '{each.spelling}' says; "
                     f"write virtine_string or virtine_size({each.spelling}) behind its name")

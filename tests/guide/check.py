@@ -9,7 +9,7 @@ import pathlib
 import re
 import sys
 
-LANGUAGES = {"cpp", "rust", "meson", "cmake"}
+LANGUAGES = {"c", "cpp", "rust", "meson", "cmake"}
 # What need not be code: commands and what programs print.
 OTHERS = {"", "sh"}
 

@@ -93,12 +93,14 @@ def install(meson, ninja, source, work):
         raise Failure("a warning ends the build of who did not ask for that")
     targets = json.loads(must(*meson, "introspect", "--targets", build))
     built = [target["name"] for target in targets if target["build_by_default"]]
-    if built != ["virtine-doctor", "virtine-run", "virtine"]:
+    if built != ["virtine-doctor", "virtine-run", "virtine", "virtine_c", "virtine_c"]:
         raise Failure(f"without its tests the library builds {built}")
     must(ninja, "-j2", "-C", build)
     must(*meson, "install", "-C", build, "--no-rebuild")
     for name in ("bin/virtine-cc", "bin/virtine-doctor", "bin/virtine-run",
                  "lib/libvirtine.so", "lib/pkgconfig/virtine-c.pc",
+                 "bin/vcc", "lib/libvirtine_c.so", "lib/libvirtine_c.a", "include/virtine.h",
+                 "share/virtine/vcc_cc/main.py", "share/virtine/c/tables.h",
                  "include/virtine/c/virtine.h", "include/virtine/virtine.hpp",
                  "include/virtine/guest/call.hpp", "share/virtine/runtime/user64.ld",
                  "share/virtine/virtine_cc/main.py", "share/bash-completion/completions/virtine-run",

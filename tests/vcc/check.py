@@ -2,7 +2,7 @@
 # Checks vcc: programs that must do the same natively and in virtual machines, what it refuses, how it
 # stands in for a compiler, and what calls that fail do.
 # SPDX-License-Identifier: MIT
-"""check.py ROOT RUNTIME compile|run: where vcc is; the folder of libvirtine_c; what to check."""
+"""check.py ROOT LIBRARY compile|run: where vcc is; libvirtine_c; what to check."""
 
 import concurrent.futures
 import os
@@ -13,12 +13,12 @@ import subprocess
 import sys
 import tempfile
 
-ROOT, RUNTIME = map(pathlib.Path, sys.argv[1:3])
+ROOT, RUNTIME = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]).parent
 HERE = pathlib.Path(__file__).resolve().parent
 VCC = str(ROOT / "guests" / "vcc")
 HEADERS = f"-I{ROOT / 'guests' / 'c'}"
 NATIVE = "-DVIRTINE_RUN_NATIVELY_WITHOUT_ISOLATION"
-PROGRAMS = {"scalars": [], "structs": [], "arrays": [], "language": [], "process": [],
+PROGRAMS = {"docs": [], "scalars": [], "structs": [], "arrays": [], "language": [], "process": [],
             "several": ["several_1.c", "several_2.c"]}
 failures = []
 

@@ -61,7 +61,8 @@ int main(void) {
   short c[3][2][3] = {{{0}}};
   c[2][1][2] = 77;
   printf("%d %d %d\n", cube(3, c), at_least(4, v, 2), padded(1, 3, v));
-  printf("%d %d\n", old_style(v, 4), v[0]);
+  printf("%d", old_style(v, 4));
+  printf(" %d\n", v[0]);
   printf("%zu %zu %zu %d\n", length("hello"), length(""), length(NULL), vowels("education"));
   char text[] = "shout";
   upper(sizeof text, text);
