@@ -10,12 +10,13 @@ from .options import MODES
 NOTE_FORMAT = 1  # virtine::detail::image_note::expected_format
 OWNER = b"virtine\0"
 HEAD = struct.Struct("<2I6Q6IQ")  # virtine::detail::image_note
+MAX_TEXT = 4096  # virtine::detail::image_note::max_text
 PROGRAM_HEADER = struct.Struct("<2I6Q")
 PT_LOAD, PT_NOTE, PT_TLS = 1, 4, 7
 
 
 class Texts:
-    """Texts by their offsets; each is there once."""
+    """Texts by their offsets; each is there once, and cut where it is too long for a report."""
 
     def __init__(self):
         self.bytes = bytearray()
@@ -24,7 +25,7 @@ class Texts:
     def add(self, text):
         if text not in self.places:
             self.places[text] = len(self.bytes)
-            self.bytes += text.encode("ascii", "backslashreplace") + b"\0"
+            self.bytes += text.encode("ascii", "backslashreplace")[:MAX_TEXT] + b"\0"
         return self.places[text]
 
 

@@ -179,6 +179,9 @@ class keeper {
 
   [[nodiscard]] constexpr kept* get() const noexcept { return what_; }
 
+  /// Never destroys what this keeps.
+  void keep_for_good() noexcept { what_ = nullptr; }
+
  private:
   kept* what_ = nullptr;
 };

@@ -162,6 +162,10 @@ class loaded_pool : detail::keeper, public basic_pool<Machine> {
   explicit loaded_pool(const basic_loaded_image<Machine>& image, pool_options options = {})
       : detail::keeper(image.description().owner),
         basic_pool<Machine>(image.description(), options) {}
+  ~loaded_pool() {
+    // The calls that nobody waits for go on with the image.
+    if (os::abandoned()) this->keep_for_good();
+  }
 };
 
 namespace detail {

@@ -69,18 +69,20 @@ class [[nodiscard]] result {
   }
   result& operator=(result&& other) noexcept(std::is_nothrow_move_constructible_v<T>) {
     if (this == &other) return *this;
+    // What is assigned may be a part of the value, and end with it.
+    result taken(std::move(other));
     // An error takes the value's place first: a T whose move throws leaves that behind.
     if (has_value_) {
       value_.~T();
       has_value_ = false;
       std::construct_at(&error_);
     }
-    if (other.has_value_) {
+    if (taken.has_value_) {
       const error_unless_value in_place(*this);
-      std::construct_at(&value_, std::move(other.value_));
+      std::construct_at(&value_, std::move(taken.value_));
       has_value_ = true;
     } else {
-      error_ = std::move(other.error_);
+      error_ = std::move(taken.error_);
     }
     return *this;
   }

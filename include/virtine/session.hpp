@@ -95,6 +95,10 @@ class session_target final : public callee<R, A...>, session_server {
 
   /// Has the guest stay, on a thread of its own.
   result<void> settle() {
+    // Else the room for the frame would have a negative size, which is a huge one.
+    if ((*lent_)->arguments().size() < frame_offset) {
+      return error{.code = errc::arguments_too_large, .detail = frame_offset};
+    }
     const auto stay = [&]() -> result<void> {
       // What a call copies of its reply, so that no call allocates.
       reply_.reserve(marshaller::max_reply_size((*lent_)->arguments().size()));

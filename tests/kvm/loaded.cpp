@@ -117,6 +117,20 @@ TEST_CASE("a loaded function has all ways to call", "[loaded]") {
   CHECK(fib(3) == 2);
 }
 
+TEST_CASE("a session refuses an image that has no room for one", "[loaded][session]") {
+  image_description narrow = guests::math::description;
+  narrow.arguments_size = 24;
+  const image_bytes file(narrow, {{guests::math::fib::name, guests::math::fib::signature,
+                                   guests::math::fib::address, guests::math::fib::imports}});
+  const auto math = load_image(std::span<const std::byte>(file.bytes)).value();
+  auto fib = math.function<int(int)>("fib").value();
+  CHECK(fib(10) == 55);
+  session stays(fib);
+  const auto refused = stays.try_call(10);
+  REQUIRE(!refused);
+  CHECK(refused.error().code == errc::arguments_too_large);
+}
+
 TEST_CASE("each call of a loaded function begins with the state that its initialiser left",
           "[loaded]") {
   const loaded_image image = load<guests::prepared::state, guests::prepared::wrong_squares>();
@@ -157,7 +171,6 @@ TEST_CASE("a loaded image's initialiser has the time that the host gives it", "[
 }
 
 TEST_CASE("what was made of a loaded image keeps it, and its errors keep their texts", "[loaded]") {
-  std::optional<loaded_fn<int(int)>> jumps;
   std::optional<function<int(int)>> fib;
   error why;
   {
@@ -168,6 +181,7 @@ TEST_CASE("what was made of a loaded image keeps it, and its errors keep their t
   }
   CHECK((*fib)(10) == 55);
   fib.reset();
+  CAPTURE(to_string(why));
   CHECK(why.code == errc::guest_fault);
   CHECK(to_string(why).find("stack overflow") != std::string::npos);
   CHECK(to_string(why).find(" in ") != std::string::npos);

@@ -14,17 +14,20 @@
 #include <cstdlib>
 #include <filesystem>
 #include <limits>
+#include <optional>
 #include <random>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include <virtine/call_options.hpp>
 #include <virtine/hypercall.hpp>
 #include <virtine/loaded_image.hpp>
 
 #include <guests/math.hpp>
 #include <guests/square.hpp>
 #include "../image_bytes.hpp"
+#include "../in_child.hpp"
 #include "../sound_image.hpp"
 
 namespace {
@@ -238,6 +241,16 @@ TEST_CASE("what an image file may ask for is limited by the host", "[loader]") {
   CHECK(why_not(huge).find("load_options::max_memory allows 67108864") != std::string::npos);
 }
 
+TEST_CASE("a text of an image file has a bounded length", "[loader]") {
+  // Else a file of 32 MiB whose names all share one end would take an hour to look at.
+  const auto with_name = [](std::size_t size) {
+    return image_bytes(sample(), {{std::string(size, 'a'), "i4(i4)", 0x20000, {}}});
+  };
+  CHECK(why_not(with_name(image_note::max_text)) == "loaded");
+  CHECK(why_not(with_name(image_note::max_text + 1)) ==
+        "the note of the image has a text of more than 4096 bytes");
+}
+
 TEST_CASE("no truncated image file is accepted", "[loader]") {
   const image_bytes file = sample_file();
   for (std::size_t size = 0; size < file.bytes.size(); ++size) {
@@ -330,6 +343,9 @@ TEST_CASE("what is no regular file is refused at once", "[loader]") {
   CHECK(code("/no/such.virtine").os_error == ENOENT);
   CHECK(std::string(code("/no/such.virtine").operation) ==
         "/no/such.virtine: the file cannot be opened");
+  const auto cut_short = load_image(std::string("/etc/passwd\0.virtine", 20));
+  CHECK(std::string(cut_short.error().operation) ==
+        "/etc/passwd: a path ends at a zero byte; were these the bytes of a file?");
   std::string folder = std::filesystem::temp_directory_path() / "virtine-loader-XXXXXX";
   REQUIRE(::mkdtemp(folder.data()) != nullptr);
   const std::string fifo = folder + "/fifo";
@@ -373,4 +389,18 @@ TEST_CASE("an error keeps its texts when the image is gone", "[loader]") {
   // The last to keep the image. Without a sanitizer its texts may be readable when it is gone.
   REQUIRE(copy.texts.get() != nullptr);
   CHECK(to_string(copy).find("in square+0x4") != std::string::npos);
+}
+
+TEST_CASE("a pool keeps its image for calls that were abandoned", "[loader]") {
+  const image_bytes file = sample_file();
+  CHECK(in_child([&] {
+          auto loaded = load_image(std::span<const std::byte>(file.bytes));
+          std::optional<virtine::loaded_pool<virtine::detail::machine>> machines;
+          machines.emplace(*loaded);
+          loaded = virtine::error{};
+          virtine::abandon_calls();
+          const auto before = ::mallinfo2().uordblks;
+          machines.reset();
+          return ::mallinfo2().uordblks == before ? 0 : 1;
+        }) == 0);
 }

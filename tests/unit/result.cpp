@@ -95,3 +95,21 @@ TEST_CASE("value() throws the error that the result holds", "[result]") {
     CHECK(thrown.what() == to_string(no_room));
   }
 }
+
+TEST_CASE("a result may be assigned a part of its own value", "[result]") {
+  struct node {
+    std::string name;
+    std::unique_ptr<result<node>> next;
+  };
+  const auto list = [](result<node> rest) {
+    return result<node>(node{"first", std::make_unique<result<node>>(std::move(rest))});
+  };
+  result<node> found = list(node{std::string(100, 'x'), nullptr});
+  found = std::move(*found->next);
+  REQUIRE(found);
+  CHECK(found->name == std::string(100, 'x'));
+  found = list(told(no_room, std::string(100, 'y')));
+  found = std::move(*found->next);
+  REQUIRE(!found);
+  CHECK(found.error().operation == std::string(100, 'y'));
+}

@@ -67,6 +67,11 @@ inline result<void> check_regular(int descriptor) {
 
 /// Opens a file to be read by file_bytes.
 inline result<os::fd> open_regular(const std::string& path) {
+  // The kernel would take what is before it for the path.
+  if (path.find('\0') != path.npos) {
+    return error{.code = errc::image_refused,
+                 .operation = "a path ends at a zero byte; were these the bytes of a file?"};
+  }
   // Not blocking, which opening a pipe without a writer would, and without taking over a terminal.
   os::fd file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)};
   if (!file) return os::explain("the file cannot be opened", errno);

@@ -54,6 +54,9 @@ struct image_note {
   static constexpr std::uint32_t expected_format = 1;
   static constexpr std::uint32_t type = 1;
   static constexpr std::string_view owner{"virtine\0", 8};
+  /// Bytes of a text. Any number of texts may share their ends, so that looking at all of them
+  /// would take as long as their number times the size of the file.
+  static constexpr std::size_t max_text = 4096;
 
   std::uint32_t format = 0;
   std::uint32_t mode = 0;  ///< An x86::cpu_mode.
@@ -279,11 +282,24 @@ class loaded_data final : public kept {
     if (texts_.back() != '\0' || std::any_of(texts_.begin(), texts_.end(), is_no_text)) {
       return damaged("the note of the image has names that are no text");
     }
+    if (longest_text() > image_note::max_text) {
+      return damaged("the note of the image has a text of more than 4096 bytes");
+    }
     return describe(note, exports, symbols, lines);
   }
 
   /// Names, files and signatures are printed, so they are ASCII without control characters.
   static bool is_no_text(char c) { return c != '\0' && (c < 0x20 || c > 0x7e); }
+
+  [[nodiscard]] std::size_t longest_text() const {
+    std::size_t longest = 0;
+    for (auto from = texts_.begin(); from != texts_.end(); ++from) {
+      const auto end = std::find(from, texts_.end(), '\0');
+      longest = std::max(longest, static_cast<std::size_t>(end - from));
+      from = end;
+    }
+    return longest;
+  }
 
   result<void> describe(const image_note& note, const std::vector<image_note::exported>& exports,
                         const std::vector<image_note::symbol>& symbols,

@@ -13,7 +13,7 @@ namespace virtine::os {
 /// Returns `why` as an error about `path`; without the path if there is no memory for it.
 inline error of_file(error why, const std::string& path) {
   static_cast<void>(or_out_of_memory([&]() -> result<void> {
-    std::string text = path;
+    std::string text = path.c_str();  // Not what a zero byte and all behind it would hide.
     if (why.operation != nullptr) text.append(": ").append(why.operation);
     why = detail::told(std::move(why), std::move(text));
     return {};
