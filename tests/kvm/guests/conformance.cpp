@@ -7,8 +7,8 @@
 #include <virtine/guest.hpp>
 
 namespace {
-virtine::bytes<1000> answer(int question) {
-  return virtine::bytes<1000>::truncated(conformance::answer(question));
+virtine::bytes<2000> answer(int question) {
+  return virtine::bytes<2000>::truncated(conformance::answer(question));
 }
 }  // namespace
 VIRTINE_EXPORT(answer);

@@ -25,6 +25,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "more_questions.hpp"
+
 #ifdef VIRTINE_GUEST
 // glibc's tables, which objects that were compiled against its headers read by themselves.
 extern "C" const int** __ctype_tolower_loc() noexcept;
@@ -327,7 +329,7 @@ inline std::string wide_kinds() {
   });
 }
 
-inline constexpr int questions = 42;
+inline constexpr int questions = 46;
 
 /// Returns the answer to one of the questions.
 inline std::string answer(int question) {
@@ -421,8 +423,16 @@ inline std::string answer(int question) {
       return over_all([](int c) { return (*__ctype_toupper_loc())[c - 128]; });
     case 36:
       return spelled(std::regex_replace(std::wstring(L"a\u00e9b"), std::wregex(L"\\w"), L"<$&>"));
+    case 37:
+      return calculate();
+    case 38:
+      return calculate_exactly();
+    case 39:
+      return wide();
+    case 40:
+      return paths();
     default:
-      return foreign(question - 37);
+      return foreign(question - 41);
   }
 }
 
