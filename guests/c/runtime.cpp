@@ -283,15 +283,15 @@ class crossing {
     std::size_t at = function_.frame.size;
     for (placed& each : placed_) {
       if (auto wrong = measure(each)) return wrong;
-      const std::size_t element = each.ref->type->size;
-      each.gap = std::clamp(align_up(element, gap_least), gap_least, gap_most);
+      each.gap = gap_of(*each.ref->type);
       each.start =
           align_up(at + each.gap, std::max<std::size_t>(each.ref->type->alignment, gap_least));
       each.gap = each.start - at;
       at = each.start + each.size;
       if (at > too_much) break;
     }
-    used_ = at + gap_most;
+    tail_ = placed_.empty() ? 0 : gap_of(*placed_.back().ref->type);
+    used_ = at + tail_;
     if (used_ > room) {
       return told{"arguments_too_large",
                   "the arguments take " + std::to_string(used_) + " bytes, and there is room for " +
@@ -312,7 +312,7 @@ class crossing {
         clear_padding(area.data() + each.start, each.size, *each.ref->type);
       }
     }
-    std::memset(area.data() + used_ - gap_most, static_cast<int>(gap_byte), gap_most);
+    std::memset(area.data() + used_ - tail_, static_cast<int>(gap_byte), tail_);
     std::memcpy(area.data(), frame_, function_.frame.size);
   }
 
@@ -347,8 +347,14 @@ class crossing {
   }
 
  private:
+  static std::size_t gap_of(const virtine_c_type& type) {
+    return std::clamp(align_up(type.size, gap_least), gap_least, gap_most);
+  }
+
   static bool is_gap(std::span<const std::byte> bytes) {
-    return std::all_of(bytes.begin(), bytes.end(), [](std::byte each) { return each == gap_byte; });
+    // All are as the first, if each is as the one before it.
+    return bytes.empty() || (bytes.front() == gap_byte &&
+                             std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
   }
 
   static told overrun(const placed& of, const char* where) {
@@ -403,6 +409,7 @@ class crossing {
   const virtine_c_function& function_;
   std::byte* frame_;
   std::vector<placed> placed_;
+  std::size_t tail_ = 0;  // the gap behind the last argument
   std::size_t used_ = 0;
 };
 
@@ -478,6 +485,11 @@ std::optional<told> make_call(const virtine_c_function& function, void* frame,
     // Never destroyed, as the machines that use it.
     static auto& permissive = *new auto(virtine::posix::permissive_exposes_host());
     return call_by(**image, function, call, permissive);
+  }
+  if (function.grants == 0) {
+    // What such a policy has for each call costs nothing.
+    static auto& nothing = *new virtine::policy<>();
+    return call_by(**image, function, call, nothing);
   }
   return call_by(**image, function, call, (*image)->policy(function.grants));
 }

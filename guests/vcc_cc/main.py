@@ -12,7 +12,7 @@ import tempfile
 
 from virtine_cc.failure import Failure
 from virtine_cc.installation import Installation
-from virtine_cc.main import open_standard_streams, stop
+from virtine_cc.process import open_standard_streams, stop
 from virtine_cc.tools import find_tool, printable
 
 from .command import ABOUT_LINK, ABOUT_RULES, ABOUT_TEXT, Command, parse_timeout
@@ -272,10 +272,14 @@ class Vcc:
                 else str(self.directory / f"{len(made)}_{stem_of(source)}.o"))
             try:
                 self.compile(source, out)
-                made[source] = out
             except NothingMarked:
-                # Its marks are in headers, for callers.
-                continue
+                # Its marks are in headers, for callers. What is to say of it has been said.
+                kind = "-S" if command.has("-S") else "-c"
+                status = self.run([*self.with_virtine(1), *command.kept(ABOUT_RULES, ABOUT_LINK), "-w", kind,
+                                   "-o", out, "-x", "c", source]).returncode
+                if status:
+                    return status
+            made[source] = out
         if not command.links():
             rest = [source for source in sources if source not in made]
             words = self.command.kept()

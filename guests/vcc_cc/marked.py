@@ -378,9 +378,20 @@ class Pointer:
                          f"there are: {parameter.name}[n] in the parameter list, or virtine_size(n) "
                          "behind its name if n comes later")
 
-    def use(self, function, cursor, parents, way):
+    def address(self, function, element, cursor, parents, way):
+        """Follows the pointer that &v[0] and &*v are."""
+        parent = parents.get(element.hash)
+        while parent is not None and parent.kind == self.kinds.PAREN_EXPR:
+            parent = parents.get(parent.hash)
+        if parent is not None and parent.kind == self.kinds.UNARY_OPERATOR \
+                and self.unit.text_of(parent).startswith("&"):
+            self.use(function, cursor, parents, way, parent)
+
+    def use(self, function, cursor, parents, way, pointer=None):
+        """Looks at what is done with a reference to the parameter, or with a pointer made of it."""
         kinds = self.kinds
-        child, parent = cursor, parents.get(cursor.hash)
+        child = pointer or cursor
+        parent = parents.get(child.hash)
         while parent is not None and parent.kind in (kinds.UNEXPOSED_EXPR, kinds.PAREN_EXPR,
                                                      kinds.CSTYLE_CAST_EXPR, kinds.CONDITIONAL_OPERATOR):
             if parent.kind == kinds.CONDITIONAL_OPERATOR and next(parent.get_children()) == child:
@@ -398,6 +409,8 @@ class Pointer:
             size = max(self.unit.crossing.plain(parent.type).get_size(), 1)
             if not number or (int(number[1]) + 1) * size > self.size:
                 self.complain(cursor, f"is element [{index}]")
+            else:
+                self.address(function, parent, cursor, parents, way)
         elif parent.kind == kinds.ARRAY_SUBSCRIPT_EXPR and len(children) > 1 and children[1] == child:
             self.complain(cursor, f"is element [{self.unit.text_of(children[0])}]")
         elif parent.kind == kinds.UNARY_OPERATOR:
@@ -405,6 +418,8 @@ class Pointer:
                 self.complain(cursor, "moves it")
             elif words[0] == "&":
                 self.complain(cursor, "takes its own address")
+            else:
+                self.address(function, parent, cursor, parents, way)
         elif parent.kind == kinds.COMPOUND_ASSIGNMENT_OPERATOR:
             self.complain(cursor, "moves it")
         elif parent.kind == kinds.BINARY_OPERATOR:

@@ -4,7 +4,6 @@
 
 import argparse
 import contextlib
-import os
 import pathlib
 import signal
 import subprocess
@@ -29,6 +28,7 @@ from .needs import HOOKS, Program, check_own_names, choose
 from .objects import INITIALISER, collect_exports
 from .options import Options, make_parser
 from .outputs import Outputs, keep
+from .process import open_standard_streams, stop
 from .reach import Reach
 from .show import Show
 from .single_source import demand, image_macro, marked_names, read_markers
@@ -201,25 +201,6 @@ def run(program, arguments):
             # Here rather than at the end of Python, where it is too late to say what went wrong.
             sys.stdout.flush()
             return status
-
-
-def stop(number, _frame):
-    # An exit unwinds, and so removes what is temporary; the default action would not.
-    sys.exit(128 + number)
-
-
-def open_standard_streams():
-    """Opens those that are closed: a file that got the number of one would have in it what is
-    said."""
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)
-    sys.stdout = sys.stdout or open(1, "w", closefd=False, encoding="utf-8")
-    sys.stderr = sys.stderr or open(2, "w", closefd=False, encoding="utf-8")
-    # Names of files need not be text.
-    sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def main(program, arguments):
