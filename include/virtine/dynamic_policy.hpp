@@ -186,6 +186,7 @@ class dynamic_policy {
   result<void> add(Grant grant) {
     return os::or_out_of_memory([&]() -> result<void> {
       std::vector<thing> more;
+      more.reserve(Grant::things.size());
       for (const detail::granted_thing& each : Grant::things) more.push_back(thing(each));
       if constexpr (detail::listing_grant<Grant>) {
         for (std::size_t i = 0; i < grant.entries.size(); ++i) {

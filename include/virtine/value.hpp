@@ -124,8 +124,8 @@ class value {
 
   /// Refers to `its` elements, which must live until the call is over.
   template <class T, std::size_t Extent>
-  requires detail::value_element<std::remove_const_t<T>> value(
-      std::span<T, Extent> its)  // NOLINT(google-explicit-constructor)
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  requires detail::value_element<std::remove_const_t<T>> value(std::span<T, Extent> its)
       : held_(detail::borrowed_elements{.id = detail::element_id<std::remove_const_t<T>>.view(),
                                         .bytes = std::as_bytes(its)}) {
     if constexpr (!std::is_const_v<T>) {

@@ -109,6 +109,7 @@ int load_in_c(const Load& load, const LoadBare& load_bare, const virtine_load_op
 
 }  // namespace virtine::detail
 
+// NOLINTBEGIN(misc-definitions-in-headers): one source includes this, so that C can link it.
 extern "C" {
 
 const char* virtine_code_name(int code) {
@@ -382,3 +383,4 @@ int virtine_call(const virtine_function* function, const virtine_value* argument
 }
 
 }  // extern "C"
+// NOLINTEND(misc-definitions-in-headers)

@@ -186,7 +186,7 @@ class loaded_data final : public kept {
   static error refused(const char* why, std::uint64_t detail = 0) {
     return {.code = errc::image_refused, .operation = why, .detail = detail};
   }
-  static error too_much(std::string what, std::uint64_t wanted, const char* option,
+  static error too_much(const std::string& what, std::uint64_t wanted, const char* option,
                         std::uint64_t allowed) {
     return told({.code = errc::image_refused}, what + ": " + std::to_string(wanted) +
                                                    ", but load_options::" + option + " allows " +
