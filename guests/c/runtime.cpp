@@ -426,20 +426,6 @@ std::optional<told> failed(const error& why) {
   return told{name(why.code), text};
 }
 
-template <class Policy>
-std::optional<told> call_on(machine& guest, std::uint64_t address, crossing& call,
-                            const virtine::call_options& limits, Policy& policy, bool& again) {
-  call.write(guest.arguments(), virtine::to_number(guest.arguments_address()));
-  const auto ran =
-      virtine::detail::execute(guest, address, virtine::detail::limits_of(limits, limits.timeout),
-                               limits.hypercalls, policy);
-  if (!ran) {
-    again = ran.error().code == virtine::detail::not_entered;
-    return failed(ran.error());
-  }
-  return call.read(guest.arguments());
-}
-
 /// Whether each call is to have a machine made from nothing, as if there were no snapshots.
 bool without_snapshots() {
   static const bool asked = [] {
@@ -458,20 +444,25 @@ std::optional<told> call_by(image_state& image, const virtine_c_function& functi
                        ? std::chrono::nanoseconds::max()
                        : std::chrono::nanoseconds(std::chrono::milliseconds(function.timeout));
   if (auto wrong = call.place(image.description().arguments_size)) return wrong;
-  const std::uint64_t address = image.address(function.entry);
-  bool again = false;
+  const auto run = [&](machine& guest) {
+    call.write(guest.arguments(), virtine::to_number(guest.arguments_address()));
+    return virtine::detail::execute(guest, image.address(function.entry),
+                                    virtine::detail::limits_of(limits, limits.timeout),
+                                    limits.hypercalls, policy);
+  };
+  const auto read = [&](const result<void>& ran, machine& guest) {
+    return ran ? call.read(guest.arguments()) : failed(ran.error());
+  };
   if (without_snapshots()) {
     auto made = machine::create(image.description());
     if (!made) return failed(made.error());
-    return call_on(**made, address, call, limits, policy, again);
+    return read(run(**made), **made);
   }
   auto lent = image.machines().borrow(limits.timeout);
   if (!lent) return failed(lent.error());
-  auto wrong = call_on(**lent, address, call, limits, policy, again);
-  if (again) {
-    if (auto replaced = lent->replace(); !replaced) return failed(replaced.error());
-    wrong = call_on(**lent, address, call, limits, policy, again);
-  }
+  const auto ran = virtine::detail::on_machine(*lent, run);
+  if (!ran && !*lent) return failed(ran.error());
+  auto wrong = read(ran, **lent);
   lent->give_back(call.used());
   return wrong;
 }

@@ -88,7 +88,7 @@ class session_target final : public callee<R, A...>, session_server {
     const call_options options;
     auto limits = function_->ready(lent_, 0, options.timeout, options);
     if (!limits) return limits.error();
-    return Caller::on_machine(*lent_, [&](machine& fresh) {
+    return on_machine(*lent_, [&](machine& fresh) {
       return execute(fresh, x86::session_nothing, *limits, options.hypercalls, function_->policy());
     });
   }

@@ -33,6 +33,7 @@
 #include <virtine/os/error_text.hpp>
 #include <virtine/os/fd.hpp>
 #include <virtine/os/file_error.hpp>
+#include <virtine/os/mapping.hpp>
 #include <virtine/os/out_of_memory.hpp>
 #include <virtine/os/quiet_signals.hpp>
 #include <virtine/result.hpp>
@@ -110,22 +111,6 @@ inline result<void> write_all(const os::fd& file, std::span<const std::byte> byt
   return {};
 }
 
-/// Fills `bytes` from `offset` of a file. Fails with errc::snapshot_refused if it ends before.
-inline result<void> read_all(const os::fd& file, std::span<std::byte> bytes, std::size_t offset) {
-  while (!bytes.empty()) {
-    const ::ssize_t got =
-        ::pread(file.get(), bytes.data(), bytes.size(), static_cast<::off_t>(offset));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return os::explain("pread", errno);
-    if (got == 0) {
-      return error{.code = errc::snapshot_refused, .operation = "the snapshot file is truncated"};
-    }
-    bytes = bytes.subspan(static_cast<std::size_t>(got));
-    offset += static_cast<std::size_t>(got);
-  }
-  return {};
-}
-
 /// Returns the name of the file that `path` leads to, behind any links: one that is not there, or a
 /// regular file. Fails where something else is, which a snapshot could not be loaded from.
 inline result<std::string> file_to_replace(std::string path) {
@@ -198,6 +183,9 @@ inline result<initialised_data> read_snapshot(const image_description& image,
   constexpr auto refused = [](const char* why) {
     return error{.code = errc::snapshot_refused, .operation = why};
   };
+  const auto fill = [&](const os::fd& from, std::span<std::byte> bytes, std::size_t offset) {
+    return os::read_at(from.get(), bytes, offset, refused("the snapshot file is truncated"));
+  };
   // Not blocking, which opening a pipe without a writer would.
   const os::fd file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
   if (!file) return os::explain("the snapshot file cannot be opened", errno);
@@ -208,7 +196,7 @@ inline result<initialised_data> read_snapshot(const image_description& image,
 
   std::array<saved_header, 1> headers;
   saved_header& header = headers.front();
-  auto got = read_all(file, std::as_writable_bytes(std::span(headers)), 0);
+  auto got = fill(file, std::as_writable_bytes(std::span(headers)), 0);
   if (!got) return got.error();
   if (header.magic != saved_header::expected_magic) return refused("this is not a snapshot file");
   if (header.format != saved_header::expected_format || header.version != VIRTINE_VERSION) {
@@ -231,10 +219,10 @@ inline result<initialised_data> read_snapshot(const image_description& image,
 
   initialised_data data;
   data.pages.resize(header.pages);
-  got = read_all(file, std::as_writable_bytes(std::span(data.pages)), sizeof header);
+  got = fill(file, std::as_writable_bytes(std::span(data.pages)), sizeof header);
   if (!got) return got.error();
   data.content.resize(header.pages * x86::page_size);
-  got = read_all(file, data.content, sizeof header + data.pages.size() * sizeof(std::uint64_t));
+  got = fill(file, data.content, sizeof header + data.pages.size() * sizeof(std::uint64_t));
   if (!got) return got.error();
   if (header.content != digest_of(data.pages, data.content)) {
     return refused("the snapshot file is damaged");

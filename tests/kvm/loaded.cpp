@@ -37,6 +37,7 @@
 
 #include "../image_bytes.hpp"
 #include "../in_child.hpp"
+#include "../told_calls.hpp"
 
 using namespace virtine;
 using namespace std::chrono_literals;
@@ -59,11 +60,6 @@ loaded_image load(const load_options& options = {}) {
   auto loaded = load_image(std::span<const std::byte>(file_of<Entry...>().bytes), options);
   REQUIRE(loaded);
   return *std::move(loaded);
-}
-
-std::size_t open_descriptors() {
-  return static_cast<std::size_t>(std::distance(
-      std::filesystem::directory_iterator("/proc/self/fd"), std::filesystem::directory_iterator{}));
 }
 
 }  // namespace
@@ -214,9 +210,9 @@ TEST_CASE("loaded images that were called leave nothing behind", "[loaded]") {
     REQUIRE(math.function<int(int)>("fib").value()(10) == 55);
   };
   use();
-  const std::size_t descriptors = open_descriptors();
+  const std::size_t descriptors = told::descriptors();
   for (int i = 0; i < 10; ++i) use();
-  CHECK(open_descriptors() == descriptors);
+  CHECK(told::descriptors() == descriptors);
 }
 
 TEST_CASE("a call that runs by itself outlives the handles of its image and of its function",

@@ -29,6 +29,7 @@
 #include "../image_bytes.hpp"
 #include "../in_child.hpp"
 #include "../sound_image.hpp"
+#include "../told_calls.hpp"
 
 namespace {
 
@@ -81,11 +82,6 @@ int memory_file(std::span<const std::byte> bytes) {
   REQUIRE(made >= 0);
   REQUIRE(::write(made, bytes.data(), bytes.size()) == static_cast<::ssize_t>(bytes.size()));
   return made;
-}
-
-std::size_t open_descriptors() {
-  return static_cast<std::size_t>(std::distance(
-      std::filesystem::directory_iterator("/proc/self/fd"), std::filesystem::directory_iterator{}));
 }
 
 }  // namespace
@@ -366,10 +362,10 @@ TEST_CASE("images that are loaded and unloaded leave nothing behind", "[loader]"
     }
   };
   loads(100);
-  const std::size_t descriptors = open_descriptors();
+  const std::size_t descriptors = told::descriptors();
   const auto before = ::mallinfo2().uordblks;
   loads(10'000);
-  CHECK(open_descriptors() == descriptors);
+  CHECK(told::descriptors() == descriptors);
   CHECK(::mallinfo2().uordblks <= before + 10'000);
   ::close(descriptor);
 }

@@ -183,15 +183,6 @@ class caller<R(A...), Named, Policy> final
     return limits_of(options, timeout);
   }
 
-  /// Returns what `run` does on the machine of `lent`.
-  template <class Run>
-  static auto on_machine(lease& lent, const Run& run) -> decltype(run(*lent)) {
-    auto reply = run(*lent);
-    if (reply || reply.error().code != not_entered) [[likely]]
-      return reply;
-    return again(lent, run);
-  }
-
  private:
   /// Runs as many jobs from `next` on as there is room for, and moves it on.
   template <class Next, class End>
@@ -247,14 +238,6 @@ class caller<R(A...), Named, Policy> final
     auto lent = pool_.borrow(timeout, options.stop, options.stop_if);
     if (lent) timeout -= lent->waited();
     return lent;
-  }
-
-  /// Runs once more, because what the call before left behind must not be this one's failure. A new
-  /// machine tells whether the host or this call's function did it.
-  template <class Run>
-  static auto again(lease& lent, const Run& run) -> decltype(run(*lent)) {
-    if (auto replaced = lent.replace(); !replaced) return replaced.error();
-    return run(*lent);
   }
 
   [[no_unique_address]] const entry function_;

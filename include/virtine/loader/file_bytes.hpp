@@ -16,6 +16,7 @@
 
 #include <virtine/os/error_text.hpp>
 #include <virtine/os/fd.hpp>
+#include <virtine/os/mapping.hpp>
 #include <virtine/result.hpp>
 
 namespace virtine::detail {
@@ -38,16 +39,7 @@ class file_bytes {
       std::memcpy(into.data(), bytes_.data() + offset, into.size());
       return {};
     }
-    while (!into.empty()) {
-      const ::ssize_t got =
-          ::pread(descriptor_, into.data(), into.size(), static_cast<::off_t>(offset));
-      if (got < 0 && errno == EINTR) continue;
-      if (got < 0) return os::explain("pread", errno);
-      if (got == 0) return truncated;
-      into = into.subspan(static_cast<std::size_t>(got));
-      offset += static_cast<std::uint64_t>(got);
-    }
-    return {};
+    return os::read_at(descriptor_, into, offset, truncated);
   }
 
  private:

@@ -183,9 +183,7 @@ class loaded_data final : public kept {
 
   [[nodiscard]] std::string called() const { return "the image " + std::string(description_.name); }
 
-  static error refused(const char* why, std::uint64_t detail = 0) {
-    return {.code = errc::image_refused, .operation = why, .detail = detail};
-  }
+  static error refused(const char* why) { return {.code = errc::image_refused, .operation = why}; }
   static error too_much(const std::string& what, std::uint64_t wanted, const char* option,
                         std::uint64_t allowed) {
     return told({.code = errc::image_refused}, what + ": " + std::to_string(wanted) +
@@ -223,14 +221,13 @@ class loaded_data final : public kept {
 
   result<void> read_note(const file_bytes& file, const ::Elf64_Phdr& header,
                          const load_options& options) {
-    constexpr auto damaged = [](const char* what) { return refused(what); };
     std::array<::Elf64_Nhdr, 1> nhdrs;
     std::array<char, image_note::owner.size()> owner;
     std::array<image_note, 1> notes;
     const ::Elf64_Nhdr& nhdr = nhdrs.front();
     const image_note& note = notes.front();
     if (header.p_filesz < sizeof nhdr + sizeof owner + sizeof note) {
-      return damaged("the note of the image is too short");
+      return refused("the note of the image is too short");
     }
     std::uint64_t at = header.p_offset;
     result<void> got;
@@ -257,7 +254,7 @@ class loaded_data final : public kept {
     }
     if (note.exports > max_exports || note.imports > max_imports || note.texts > max_texts ||
         note.texts == 0) {
-      return damaged("the note of the image has too many functions, hypercalls or texts");
+      return refused("the note of the image has too many functions, hypercalls or texts");
     }
     const std::uint64_t size = note.exports * sizeof(image_note::exported) +
                                note.imports * sizeof(std::uint32_t) +
@@ -265,7 +262,7 @@ class loaded_data final : public kept {
                                note.lines * sizeof(image_note::line) + note.texts;
     if (nhdr.n_descsz != sizeof note + size ||
         header.p_filesz != sizeof nhdr + sizeof owner + nhdr.n_descsz) {
-      return damaged("the note of the image is not as long as its contents");
+      return refused("the note of the image is not as long as its contents");
     }
 
     std::vector<image_note::exported> exports(note.exports);
@@ -280,10 +277,10 @@ class loaded_data final : public kept {
     take(texts_);
     if (!got) return got;
     if (texts_.back() != '\0' || std::any_of(texts_.begin(), texts_.end(), is_no_text)) {
-      return damaged("the note of the image has names that are no text");
+      return refused("the note of the image has names that are no text");
     }
     if (longest_text() > image_note::max_text) {
-      return damaged("the note of the image has a text of more than 4096 bytes");
+      return refused("the note of the image has a text of more than 4096 bytes");
     }
     return describe(note, exports, symbols, lines);
   }

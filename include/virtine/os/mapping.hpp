@@ -137,6 +137,20 @@ inline result<void> write_at(const fd& file, std::span<const std::byte> bytes, s
   return {};
 }
 
+/// Fills `bytes` from `offset` of a file. Fails with `truncated` if the file ends before.
+inline result<void> read_at(int file, std::span<std::byte> bytes, std::size_t offset,
+                            const error& truncated) {
+  while (!bytes.empty()) {
+    const ::ssize_t got = ::pread(file, bytes.data(), bytes.size(), static_cast<::off_t>(offset));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return explain("pread", errno);
+    if (got == 0) return truncated;
+    bytes = bytes.subspan(static_cast<std::size_t>(got));
+    offset += static_cast<std::size_t>(got);
+  }
+  return {};
+}
+
 /// Makes the contents and the size of a memory file unchangeable for good. Fails with EBUSY while a
 /// writable shared mapping of it exists; private mappings stay writable for themselves.
 inline result<void> seal(const fd& file) {

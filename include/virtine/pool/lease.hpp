@@ -7,6 +7,7 @@
 #include <memory>
 #include <utility>
 
+#include <virtine/machine/failed_entry.hpp>
 #include <virtine/machine/runner.hpp>
 #include <virtine/os/process.hpp>
 #include <virtine/result.hpp>
@@ -82,5 +83,17 @@ class lease {
   std::chrono::nanoseconds waited_;
   os::home_process home_;
 };
+
+/// Returns what `run` does on the machine of `lent`. If that cannot be entered, runs once more on a
+/// new one, because what the call before left behind must not be this one's failure. A new machine
+/// tells whether the host or this call's function did it.
+template <class Owner, class Machine, class Run>
+auto on_machine(lease<Owner, Machine>& lent, const Run& run) -> decltype(run(*lent)) {
+  auto reply = run(*lent);
+  if (reply || reply.error().code != not_entered) [[likely]]
+    return reply;
+  if (auto replaced = lent.replace(); !replaced) return replaced.error();
+  return run(*lent);
+}
 
 }  // namespace virtine::detail
