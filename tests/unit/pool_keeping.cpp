@@ -9,6 +9,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <ctime>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -332,6 +333,25 @@ TEST_CASE_METHOD(fresh, "a call that waits for leave alone makes a machine in ti
   (*lent)->abandon();
   REQUIRE(lent->replace());
   CHECK(lent->waited() > 0ns);
+}
+
+TEST_CASE_METHOD(fresh, "a thread that waits for leave to warm a pool sleeps", "[pool]") {
+  pool_type pool(image, {.max = 1, .warm = 1, .idle_timeout = 1ms, .made_per_second = 1});
+  await([&] { return pool.stats().idle == 1; });
+  auto lent = pool.borrow();
+  REQUIRE(lent);
+  (*lent)->abandon();
+  lent->give_back(0);
+  std::this_thread::sleep_for(5ms);  // The next sweep would be due.
+  timespec before{};
+  REQUIRE(::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before) == 0);
+  std::this_thread::sleep_for(300ms);
+  timespec after{};
+  REQUIRE(::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after) == 0);
+  const auto used =
+      (after.tv_sec - before.tv_sec) * 1'000'000'000L + after.tv_nsec - before.tv_nsec;
+  CHECK(used < 100'000'000);  // A third of what a thread that spins takes.
+  await([&] { return pool.stats().idle == 1; });
 }
 
 TEST_CASE("a budget allows a burst and then a rate", "[pool]") {

@@ -280,8 +280,13 @@ class kept_machines {
             .operation = "pool_options::made_per_second allows no new machine yet"};
   }
 
-  /// Takes a place for one more machine, and makes sure that it can come back without allocation.
+  /// Takes a place for one more machine, and the leave to make it if there is any, and makes sure
+  /// that it can come back without allocation.
   void claim(bool temporary) {
+    if (options_.made_per_second != 0 && may_make()) {
+      budget_.spend(monotonic::now(), options_.made_per_second);
+      ++leaves_;
+    }
     if (temporary) {
       ++temporaries_;
       return;
@@ -319,9 +324,13 @@ class kept_machines {
     return waited;
   }
 
-  /// Waits until one more machine may be made, and counts it.
+  /// Waits until one more machine may be made, and counts it, if that has not been done.
   result<std::chrono::nanoseconds> await_leave(const run_limits& limits) {
     std::unique_lock lock(mutex_);
+    if (leaves_ > 0) {
+      --leaves_;
+      return std::chrono::nanoseconds{0};
+    }
     if (options_.made_per_second == 0) return std::chrono::nanoseconds{0};
     const auto begin = monotonic::now();
     while (!may_make()) {
@@ -484,10 +493,11 @@ class kept_machines {
   void await_work(std::unique_lock<std::mutex>& lock, bool makes) {
     keeper_called_ = false;
     const auto sweep_due =
-        last_sweep_ + std::clamp(options_.idle_timeout, shortest_sweep, longest_sweep);
+        forgets() ? last_sweep_ + std::clamp(options_.idle_timeout, shortest_sweep, longest_sweep)
+                  : monotonic::time_point::max();
     const auto until = makes ? std::min(sweep_due, leave_to_make()) : sweep_due;
     keeper_wake_.wait_until(lock, until, [this] { return keeper_called_; });
-    if (forgets() && !closing_ && monotonic::now() >= sweep_due) sweep(lock);
+    if (!closing_ && monotonic::now() >= sweep_due) sweep(lock);
   }
 
   /// Destroys the machines that have rested since the last sweep, but for the last ones that are to
@@ -580,6 +590,7 @@ class kept_machines {
   std::size_t in_maintenance_ = 0;    // Machines that the pool's own thread has in hand.
   std::size_t replacements_due_ = 0;  // Machines to be made for discarded ones.
   creation_budget budget_;
+  std::size_t leaves_ = 0;      // Machines that it has counted already.
   bool maintaining_ = false;    // Whether the pool's own thread is at work, or waits for a sweep.
   bool keeper_called_ = false;  // To wake it from that.
   std::condition_variable keeper_wake_;
