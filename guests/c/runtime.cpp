@@ -171,10 +171,16 @@ class image_state {
                        "the program was compiled by another version of vcc than "
                        "libvirtine_c is of; compile it again"};
     }
+    std::span bytes(image.bytes, image.size);
+    if (image.size == 0) {
+      std::uint64_t size = 0;
+      std::memcpy(&size, image.bytes, sizeof size);
+      bytes = {image.bytes + 16, size};
+    }
     // The program's own bytes: what they ask for, its vcc was told to give.
     constexpr std::uint64_t any = std::uint64_t{1} << 40;
     return virtine::load_image(
-        std::as_bytes(std::span(image.bytes, image.size)),
+        std::as_bytes(bytes),
         {.max_memory = any, .max_stack = any, .max_arguments = any, .max_symbols = 1U << 31U});
   }
 

@@ -2,7 +2,7 @@
  * vcc puts the text below the next line into what it compiles, on one line; a change of it needs a
  * new virtine_c_version.
  * SPDX-License-Identifier: MIT */
-enum { virtine_c_version = 1 };
+enum { virtine_c_version = 2 };
 
 /* Of each of `size` bytes from `offset` on, the bits `keep` are values, the others padding. */
 struct virtine_c_pad {
@@ -23,7 +23,8 @@ struct virtine_c_type {
   unsigned long value_count;
 };
 
-/* The image of one compilation: an image file. */
+/* The image of one compilation: an image file. One that was made when the program was linked has no
+   size here: in front of it are 16 bytes, the first 8 its size. */
 struct virtine_c_image {
   unsigned long version;
   const char *bytes;

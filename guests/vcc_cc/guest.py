@@ -10,7 +10,7 @@ from virtine_cc.compile import CLANG_FLAGS, FIXED_FLAGS, Compiler
 from virtine_cc.elf import Object
 from virtine_cc.failure import Failure
 from virtine_cc.image_file import image_file
-from virtine_cc.main import link_user64
+from virtine_cc.linking import link_user64
 from virtine_cc.options import Options, make_parser
 from virtine_cc.tools import run
 
@@ -102,13 +102,15 @@ class Guest:
             flags = rest
         return Object(name, out.read_bytes())
 
-    def image(self, item, names, others, archives):
+    def image(self, item, names, others, archives, check=None):
         """Returns the image file of an Object whose entries fN are the functions `names`, with what
-        `others` and `archives` define."""
+        `others` and `archives` define; `check` is given the Reach and the Objects that are linked for
+        `others`."""
         exports = {f"f{number}": "v()" for number in range(len(names))}
         elf = self.directory / "program.elf"
         objects = [self.cleaned(each) for each in (item, *others)]
-        image = link_user64(self.compiler, objects, archives, exports, [], elf)
+        image = link_user64(self.compiler, objects, archives, exports, [], elf,
+                            check and (lambda reach: check(reach, set(objects[1:]))))
         image.symbols = [each._replace(name=names[int(each.name[1:])])
                          if re.fullmatch(r"f\d+", each.name) and int(each.name[1:]) < len(names) else each
                          for each in image.symbols]
@@ -120,7 +122,7 @@ class Guest:
         path = self.directory / f"cleaned_{id(item)}.o"
         path.write_bytes(item.without(lambda section: unwanted.match(section.name),
                                        lambda name: False))
-        return Object(item.name, path.read_bytes())
+        return Object(item.name, path.read_bytes(), rename=item.rename)
 
 
 def loaded_part(elf):

@@ -165,7 +165,8 @@ class HostHalf:
             yield f"__builtin_offsetof(__typeof__({expression}), {name}) == {offset}"
 
     def text(self, content, image, places, timeout):
-        """Returns the user's text with calls for bodies, and the tables."""
+        """Returns the user's text with calls for bodies, and the tables. `image` is an image file, or the
+        name of what the linker gets for it."""
         before = [declarations(self.tables), "static struct virtine_c_image virtine_c_image_of_this;"]
         pieces, end = [], 0
         tables = []
@@ -190,12 +191,16 @@ class HostHalf:
         for facts, name in self.types.items():
             before.append(f"static const struct virtine_c_type {name};")
             types.append(f"static const struct virtine_c_type {name} = {self.initialiser(facts, name)};")
-        lines = [literal(image[at:at + 4096]) for at in range(0, len(image), 4096)]
-        tables = [*self.extra, *types, *tables,
-                  f"static const char virtine_c_bytes[{len(image)}] __attribute__((aligned(8))) =",
-                  *lines, ";",
-                  "static struct virtine_c_image virtine_c_image_of_this = "
-                  f"{{virtine_c_version, virtine_c_bytes, {len(image)}UL, 0}};"]
+        tables = [*self.extra, *types, *tables]
+        if isinstance(image, str):
+            name, size = image, 0
+            before.append(f'extern const char {name}[] __attribute__((visibility("hidden")));')
+        else:
+            name, size = "virtine_c_bytes", len(image)
+            tables += [f"static const char {name}[{size}] __attribute__((aligned(8))) =",
+                       *(literal(image[at:at + 4096]) for at in range(0, size, 4096)), ";"]
+        tables.append("static struct virtine_c_image virtine_c_image_of_this = "
+                      f"{{virtine_c_version, {name}, {size}UL, 0}};")
         text = "".join(pieces)
         # Behind the first marker, which compilers take the name of the file from.
         first, rest = text.split("\n", 1)

@@ -2,6 +2,8 @@
 # Must not know how any of them is done.
 # SPDX-License-Identifier: MIT
 
+import contextlib
+import hashlib
 import os
 import pathlib
 import re
@@ -19,6 +21,8 @@ from .command import ABOUT_LINK, ABOUT_RULES, ABOUT_TEXT, Command, parse_timeout
 
 MARKED = re.compile(r'annotate\s*\(\s*"virtine:')
 CALL = b"virtine_c_call"
+ABOUT_TYPES = re.compile(r"-(std|f(un)?signed-char|fshort-enums|fpack|fms|fgnu|m|ansi)")
+SOURCE = re.compile(r"\.([cChmsSFi]|cc|cpp|cxx|c\+\+|ii|sx)$")  # As gcc has it: all else is for the linker.
 QUIET = re.compile(r"-W.*|-pedantic.*|-w|-fanalyzer")
 
 
@@ -38,7 +42,8 @@ class Vcc:
             self.headers = here.parent / "share" / "virtine" / "c"
         self.count = 0
         self.is_clang = None
-        self.texts = {}  # source: (text for libclang and the guest, text for the host)
+        self.texts = {}     # source: its preprocessed text, or None
+        self.users = set()  # sources that include virtine.h
 
     # How the compiler beneath is run.
 
@@ -57,17 +62,29 @@ class Vcc:
         return [f"-D__VCC__={how}", "-isystem", str(self.headers)]
 
     def asks_clang(self):
+        """Returns whether the compiler beneath is clang."""
+        if self.is_clang is None:
+            name = os.path.basename(os.path.realpath(self.compiler))
+            known = re.search(r"(gcc|clang)(-[\d.]+)?$", name)  # Mostly its name says it.
+            if known:
+                self.is_clang = known[1] == "clang"
         if self.is_clang is None:
             said = subprocess.run([self.compiler, "--version"], stdout=subprocess.PIPE, check=False).stdout
             self.is_clang = b"clang" in said
         return self.is_clang
 
     def preprocess(self, source, compiler, words):
-        """Returns the preprocessed text, or None if that fails."""
-        done = subprocess.run([compiler, *words, *self.with_virtine(1), "-E", "-x", "c", source],
-                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
-        # As bytes, because offsets are those of libclang.
-        return done.stdout.decode("latin-1") if done.returncode == 0 else None
+        """Starts to preprocess; returns what returns the text, or None if that fails."""
+        process = subprocess.Popen([compiler, *words, *self.with_virtine(1), "-E", "-x", "c", source],
+                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+        def text():
+            # As bytes, because offsets are those of libclang.
+            content = process.communicate()[0].decode("latin-1")
+            if f'"{self.headers}/virtine.h"' in content:
+                self.users.add(source)
+            return content if process.returncode == 0 else None
+        return text
 
     def text_words(self):
         return [word for word in self.command.kept(ABOUT_LINK, ABOUT_RULES) if word != "-P"]
@@ -77,7 +94,7 @@ class Vcc:
     def read(self, source):
         """Returns the text of a source, or None if the compiler refuses it."""
         if source not in self.texts:
-            self.texts[source] = self.preprocess(source, self.compiler, self.text_words())
+            self.texts[source] = self.preprocess(source, self.compiler, self.text_words())()
         return self.texts[source]
 
     def is_marked(self, source):
@@ -85,27 +102,33 @@ class Vcc:
         return text is not None and MARKED.search(text) is not None
 
     def uses_header(self, source):
-        text = self.read(source)
-        return text is not None and f'"{self.headers}/virtine.h"' in text
+        self.read(source)
+        return source in self.users
 
     def clang_text(self, source):
-        """Returns the text that clang compiles for the guest."""
+        """Starts to make the text that clang compiles for the guest; returns what returns it."""
         if self.asks_clang():
-            return self.read(source)
+            return lambda: self.read(source)
         from virtine_cc.toolchain import Toolchain
         keep = re.compile(r"-(D|U|I|isystem|iquote|idirafter|include|imacros|isysroot|std=.*|ansi|O.*|m.*"
                           r"|f(un)?signed-char|fshort-enums|fpack-struct.*|f(no-)?builtin.*|nostdinc|pthread"
                           r"|fopenmp|ffast-math|ffreestanding|fno-gnu.*|fgnu.*|fms.*)")
         words = [word for each in self.command.options
                  if not each.is_input and keep.fullmatch(each.name) for word in each.words]
-        text = self.preprocess(source, Toolchain().clang, ["-w", *words])
-        if text is None:
-            raise Failure(f"{source} has marked functions, and clang, which compiles them, does not find "
-                          "its headers or macros as the compiler does")
+        made = self.preprocess(source, Toolchain().clang, ["-w", *words])
+
+        def text():
+            content = made()
+            if content is None:
+                raise Failure(f"{source} has marked functions, and clang, which compiles them, does not "
+                              "find its headers or macros as the compiler does")
+            return content
         return text
 
-    def warn(self, source, out):
-        """Has the compiler say what it has to say of the source as it is written."""
+    @contextlib.contextmanager
+    def warnings(self, source, out):
+        """Has the compiler say what it has to say of the source as it is written, meanwhile; ends with
+        its status if that is an error."""
         command = self.command
         words = [word for word in command.kept(ABOUT_LINK, re.compile(r"-save-temps.*"))]
         if any(command.has(each) for each in ("-MD", "-MMD")):
@@ -113,9 +136,14 @@ class Vcc:
                 words += ["-MF", self.rules_of(source, out)]
             if not (command.has("-MT") or command.has("-MQ")):
                 words += ["-MQ", out if command.value("-o") or not command.links() else f"{stem_of(source)}.o"]
-        status = self.run([*words, *self.with_virtine(2), "-S", "-o", os.devnull, "-x", "c", source]).returncode
-        if status:
-            raise Told(status)
+        process = subprocess.Popen([self.compiler, *words, *self.with_virtine(2), "-S", "-o", os.devnull,
+                                    "-x", "c", source])
+        try:
+            yield
+        finally:
+            status = process.wait()
+            if status:
+                raise Told(status)
 
     def rules_of(self, source, out):
         """Returns the name that the compiler gives to a file of dependencies."""
@@ -128,37 +156,39 @@ class Vcc:
 
     def compile(self, source, out):
         """Makes the object, or assembly, of a source with marked functions."""
-        from .guest import Guest, entries, of_files
-        from .host import HostHalf
-        from .marked import Unit
-        from .text import Places, Text
         if self.command.is_foreign:
             raise Failure(f"{source} has marked functions, and virtual machines run 64-bit code: leave out -m32")
-        self.warn(source, out)
-        text = self.clang_text(source)
-        path = self.directory / f"{self.count}.i"
-        self.count += 1
-        path.write_text(text, encoding="latin-1")
-        folder = self.directory / f"guest_{self.count}"
-        folder.mkdir()
-        guest = Guest(self.installation, folder, self.command)
-        unit = Unit(path, text, ["-x", "cpp-output", "-w", "--target=x86_64-linux-gnu",
-                                 *(word for word in guest.flags() if not word.startswith("-g")
-                                   and re.match(r"-(std|f(un)?signed-char|fshort-enums|fpack|fms|fgnu|m|ansi)",
-                                                word))])
-        places = Places(text)
-        functions = [] if unit.problems else unit.marked()
-        parsed = Text(text)
-        names = {each.name for each in functions}
-        found = parsed.definitions(names)
-        for each in functions:
-            if each.name not in found:
-                unit.refuse(each.cursor, f"the definition of '{each.name}' is not understood; write "
-                            f"{each.name}(parameters) {{ ... }}")
-            else:
-                unit.cross(each, found[each.name], unit.declared[each.name])
-        if functions:
-            unit.check_variables(names)
+        with self.warnings(source, out):
+            text = self.clang_text(source)
+            # Meanwhile: these load libclang.
+            from virtine_cc.link import Undefined
+            from . import halves
+            from .guest import Guest, entries, of_files
+            from .host import HostHalf
+            from .marked import Unit
+            from .text import Places, Text
+            text = text()
+            path = self.directory / f"{self.count}.i"
+            self.count += 1
+            path.write_text(text, encoding="latin-1")
+            folder = self.directory / f"guest_{self.count}"
+            folder.mkdir()
+            guest = Guest(self.installation, folder, self.command)
+            unit = Unit(path, text, ["-x", "cpp-output", "-w", "--target=x86_64-linux-gnu",
+                                     *(word for word in guest.flags() if ABOUT_TYPES.match(word))])
+            places = Places(text)
+            functions = [] if unit.problems else unit.marked()
+            parsed = Text(text)
+            names = {each.name for each in functions}
+            found = parsed.definitions(names)
+            for each in functions:
+                if each.name not in found:
+                    unit.refuse(each.cursor, f"the definition of '{each.name}' is not understood; write "
+                                f"{each.name}(parameters) {{ ... }}")
+                else:
+                    unit.cross(each, found[each.name], unit.declared[each.name])
+            if functions:
+                unit.check_variables(names)
         self.tell(unit, places)
         if not functions:
             raise NothingMarked()
@@ -170,10 +200,20 @@ class Vcc:
         others, archives = of_files(each for each in self.command.guest_sources
                                     if not each.endswith(".c"))
         others += self.other_objects(source, item, guest)
+        facts = {"source": source, "names": [each.name for each in functions], "own": self.command.own,
+                 "debug": guest.debug(), "private": unit.private(), "waiting": None}
+        # Machine code of other files cannot be told from what the linker makes it of.
+        carries = not any(re.match("-flto", each.name) for each in self.command.options)
         try:
-            image = guest.image(item, [each.name for each in functions], others, archives)
+            image = guest.image(item, facts["names"], others, archives)
+        except Undefined as why:
+            if not carries:
+                raise Failure(self.explained(source, str(why), facts["names"])) from why
+            # Other files may have it, which the linker will see.
+            facts["waiting"] = hashlib.sha256(text.encode("latin-1")).hexdigest()[:16]
+            image = halves.WAITING + facts["waiting"]
         except Failure as why:
-            raise Failure(self.explained(source, str(why))) from why
+            raise Failure(f"{source}: {why}") from why
         host_text = self.read(source)
         host = Text(host_text) if host_text is not text else parsed
         definitions = host.definitions(names)
@@ -181,6 +221,8 @@ class Vcc:
                         self.command.own)
         made = half.text(host_text, image, Places(host_text),
                          parse_timeout(self.command.own.get("timeout", "10s")))
+        if carries:
+            made += halves.c_text(halves.record(facts, item, facts["waiting"] is not None)) + "\n"
         if os.environ.get("VCC_KEEP"):
             pathlib.Path(os.environ["VCC_KEEP"]).write_text(made, encoding="latin-1")
         words = self.command.kept(ABOUT_TEXT, ABOUT_RULES, ABOUT_LINK, QUIET)
@@ -203,7 +245,7 @@ class Vcc:
         found = []
         while sources and wanted:
             for other in sources:
-                text = self.clang_text(other) if self.read(other) is not None else None
+                text = self.clang_text(other)() if self.read(other) is not None else None
                 if text is None or not any(re.search(rf"\b{re.escape(name)}\s*\(", text) for name in wanted):
                     continue
                 made = guest.compile(other, text)
@@ -228,11 +270,22 @@ class Vcc:
         return found
 
     @staticmethod
-    def explained(source, why):
+    def explained(source, why, names):
+        """Returns what to say of an image that lacks something, with the functions' own names."""
+        # An entry calls its function, unless it has taken it in.
+        why = re.sub(r"(?<=\(by )f\d+(?: \(at [^()]*\))? -> ", "", why)
+        why = re.sub(r"(?<=\(by )f(\d+)(?= \(at |\))",
+                     lambda each: names[int(each[1])] if int(each[1]) < len(names) else each[0], why)
+        if "virtine_c_call (" in why:
+            # -r puts what a guest needs and the program's calls into one section.
+            return (f"{source}: {re.sub(r'; neither the sources of the image.*', '', why)}. An object that -r made "
+                    "of several has code that is not for virtual machines beside what they need: compile its parts "
+                    "with -ffunction-sections")
         if "used but not defined" in why:
             why = re.sub(r"; neither the sources of the image.*", "", why)
-            return (f"{source}: {why}. A marked function takes with it what it calls: compile the file that "
-                    "has it by the same command, or name it by -fvirtine-sources=FILE.c (or .o, .a)")
+            return (f"{source}: {why}. A marked function takes with it what it calls: give the file that has "
+                    "it to the same command, which compiles or links, or name it by -fvirtine-sources=FILE.c "
+                    "(or .o, .a)")
         return f"{source}: {why}"
 
     def tell(self, unit, places):
@@ -257,6 +310,9 @@ class Vcc:
             header = any(map(self.uses_header, sources if "-" not in sources else []))
             how = 2 if command.has("-fsyntax-only") else 1
             self.become([*(self.with_virtine(how) if header else []), *command.without_own()])
+        for each in command.inputs():
+            if each.words[0].endswith(".i") and mentions(each.words[0], b'annotate("virtine:'):
+                raise Failure(f"{each.words[0]} is preprocessed and has marked functions; give vcc the source")
         if "-" in sources:
             sources = []
         marked = [source for source in sources if self.is_marked(source)]
@@ -305,24 +361,75 @@ class Vcc:
                      for word in option.words]
         else:
             words = command.without_own()
-        return self.link(words, header, bool(made))
+        return self.link(words, header, list(made.values()))
 
-    def link(self, words, header, needs_runtime):
-        if not needs_runtime:
-            needs_runtime = any(map(mentions_runtime, self.linked_files()))
-        if not needs_runtime:
+    def link(self, words, header, made):
+        files = [*made, *self.linked_files()]
+        if not made and not any(map(mentions_runtime, files)):
             self.become([*header, *words])
-        status = self.run([*header, *words, "-x", "none", *self.runtime()]).returncode
+        if self.command.has("-r"):
+            return self.run([*header, *words]).returncode
+        images, lacking = self.complete([each for each in files if not re.search(r"\.so(\.[\d.]+)?$", each)])
+        status = self.run([*header, *words, "-x", "none", *images, *self.runtime()]).returncode
+        if status:
+            for each in lacking:
+                print(f"vcc: note: {printable(each, lines=False)}", file=sys.stderr)
         return status
 
     def linked_files(self):
-        """Yields the objects and archives that the command line names."""
+        """Returns the objects and libraries that the command line names."""
         folders = [each.value() for each in self.command.options if each.name == "-L"]
+        found = []
         for each in self.command.options:
-            if each.is_input and re.search(r"\.(o|a|lo|so(\.[\d.]+)?)$", each.words[0]):
-                yield each.words[0]
+            if each.is_input and not each.language and not SOURCE.search(each.words[0]):
+                found.append(each.words[0])
             elif each.name == "-l":
-                yield from (f"{folder}/lib{each.value()}.{kind}" for folder in folders for kind in ("a", "so"))
+                names = [each.value()[1:]] if each.value().startswith(":") else [
+                    f"lib{each.value()}.{kind}" for kind in ("a", "so")]
+                found += [f"{folder}/{name}" for folder in folders for name in names
+                          if os.path.isfile(f"{folder}/{name}")]
+        return found
+
+    def complete(self, files):
+        """Makes the images that objects wait for. Returns the objects that have them, and what could
+        not be made of what is in archives, which the program may not use."""
+        if not any(mentions(each, b"virtine_link_with_vcc_") for each in files):
+            return [], []
+        from virtine_cc.link import Undefined
+        from .guest import Guest, of_files
+        from .halves import Supply, assembly
+        supply = Supply(files)
+        images, lacking = {}, []
+        for number, (half, is_of_archive) in enumerate(supply.waiting):
+            facts = half.facts
+            folder = self.directory / f"image_{number}"
+            folder.mkdir()
+            guest = Guest(self.installation, folder, Command(
+                [f"-fvirtine-{name}={value}" for name, value in facts["own"].items()]
+                + (["-g"] if facts["debug"] else [])))
+            others, archives = of_files(each for each in self.command.guest_sources
+                                        if not each.endswith(".c"))
+            others += self.other_objects(facts["source"], half.item, guest)
+            others += supply.of(half, others)
+            try:
+                image = guest.image(half.item, facts["names"], others, archives, supply.check_variables)
+            except Undefined as why:
+                text = self.explained(facts["source"], str(why), facts["names"])
+                text += "".join(f"; {each}" for each in supply.unreadable)
+                if not is_of_archive:
+                    raise Failure(text) from why
+                lacking.append(text)
+                continue
+            except Failure as why:
+                raise Failure(f"{facts['source']}: {why}") from why
+            images[facts["waiting"]] = folder / "image"
+            images[facts["waiting"]].write_bytes(image)
+        source = self.directory / "images.s"
+        source.write_text(assembly(images))
+        status = self.run(["-c", str(source), "-o", str(source.with_suffix(".o"))]).returncode
+        if status:
+            raise Told(status)
+        return [str(source.with_suffix(".o"))], lacking
 
     def runtime(self):
         """Returns the words that link the runtime."""
@@ -340,7 +447,7 @@ class Vcc:
             return [f"{folder}/{name}", "-lstdc++", "-lm", "-pthread"]
         known = ("/usr/lib", "/usr/lib64", "/usr/lib/x86_64-linux-gnu", "/usr/local/lib")
         rpath = [] if folder in known else [f"-Wl,-rpath,{os.path.abspath(folder)}"]
-        return [f"-L{folder}", *rpath, "-lvirtine_c"]
+        return [f"-L{folder}", *rpath, "-Wl,--push-state,--as-needed", "-lvirtine_c", "-Wl,--pop-state"]
 
 
 class NothingMarked(Exception):
@@ -351,12 +458,18 @@ def stem_of(source):
     return pathlib.Path(source).stem
 
 
-def mentions_runtime(path):
+def mentions(path, name):
+    """Returns whether an object or a library has a name; an archive of names of files may."""
     try:
         with open(path, "rb") as file:
-            return CALL in file.read()
+            data = file.read()
+            return name in data or data[:8] == b"!<thin>\n"
     except OSError:
         return False
+
+
+def mentions_runtime(path):
+    return mentions(path, CALL)
 
 
 def main(program, arguments):

@@ -311,6 +311,12 @@ class Unit:
                         if definition.semantic_parent.kind == kinds.TRANSLATION_UNIT:
                             pending.append(definition)
 
+    def private(self):
+        """Returns the names of the variables of which each call has its own."""
+        return sorted({each.spelling for each in self.unit.cursor.get_children()
+                       if each.kind == self.cindex.CursorKind.VAR_DECL
+                       and "virtine_private" in annotations(each, self.cindex)})
+
     def is_systems(self, location):
         return bool(self.cindex.conf.lib.clang_Location_isInSystemHeader(location))
 

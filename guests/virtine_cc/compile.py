@@ -10,8 +10,6 @@ import sys
 from .failure import Failure
 from .files import as_argument, check_source, parse_dependencies
 from .options import JOINED
-from .rust import RustCompiler
-from .single_source import stand_in
 from .toolchain import HOST_HEADERS, Toolchain
 from .tools import find_tool, printable, run
 
@@ -117,6 +115,7 @@ class Compiler:
             # Wherever it is: clang gives the last part of the name to itself.
             raise Failure(f"{source} has a name that clang takes for a file of options; rename it")
         standard = self.options.c_standard if source.suffix == ".c" else self.options.cxx_standard
+        from .single_source import stand_in  # Late, as few need it, and vcc never.
         folder = stand_in(source, self.options, self.directory)
         include = [f"-I{as_argument(path)}" for path in (folder, *given.include) if path]
         include += [word for option in JOINED for path in getattr(given, f"of{option}")
@@ -176,6 +175,7 @@ class Compiler:
         return out
 
     def compile_rust(self, source):
+        from .rust import RustCompiler
         out = self.object_of(source)
         given = self.options.given
         rust = RustCompiler(self.installation, self.directory, given.optimise, given.debug)

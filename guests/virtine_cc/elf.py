@@ -1,20 +1,22 @@
-# Relocatable x86-64 objects and archives of them, read as far as one asks. Written by hand rather
-# than with pyelftools because a library's hundreds of members have to be gone through in no time.
+# Relocatable x86-64 objects, archives of them and what is linked of them, read as far as one asks.
+# Written by hand rather than with pyelftools because a library's hundreds of members have to be gone
+# through in no time, and because pyelftools takes longer to load than a small guest takes to link.
 # Must not know what they are for.
 # SPDX-License-Identifier: MIT
 
+import collections
 import contextlib
 import re
 import struct
 
 from .failure import Failure
 
-SHT_RELA, SHT_NOBITS, SHT_INIT_ARRAY, SHT_GROUP = 4, 8, 14, 17
+SHT_SYMTAB, SHT_RELA, SHT_NOBITS, SHT_INIT_ARRAY, SHT_GROUP = 2, 4, 8, 14, 17
 SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR, SHF_LINK_ORDER, SHF_TLS = 0x1, 0x2, 0x4, 0x80, 0x400
 SHF_MERGE, SHF_STRINGS = 0x10, 0x20
 SHN_UNDEF, SHN_LORESERVE = 0, 0xff00
 STB_LOCAL, STB_WEAK = 0, 2
-STT_SECTION, STT_FILE = 3, 4
+STT_NOTYPE, STT_FUNC, STT_SECTION, STT_FILE = 0, 2, 3, 4
 GRP_COMDAT = 1
 MARKERS = ".virtine.markers"  # of a file in which VIRTINE marks functions
 
@@ -22,11 +24,12 @@ MARKERS = ".virtine.markers"  # of a file in which VIRTINE marks functions
 class Section:
     """A section's header, with its name and number."""
 
-    __slots__ = ("name", "type", "flags", "offset", "size", "link", "info", "piece_size", "number")
+    __slots__ = ("name", "type", "flags", "address", "offset", "size", "link", "info", "piece_size",
+                 "number")
 
     def __init__(self, fields, number):
-        (self.name, self.type, self.flags, _, self.offset, self.size, self.link, self.info, _,
-         self.piece_size) = fields
+        (self.name, self.type, self.flags, self.address, self.offset, self.size, self.link, self.info,
+         _, self.piece_size) = fields
         self.number = number
 
 
@@ -56,6 +59,25 @@ def reading(name):
         raise Failure(f"{name} is damaged: {why}; make it again") from why
 
 
+def read_sections(data):
+    """Returns where the table of sections is, and the Sections."""
+    headers = struct.unpack_from("<Q", data, 40)[0]
+    count, names = struct.unpack_from("<HH", data, 60)
+    if count == 0:
+        count = struct.unpack_from("<Q", data, headers + 32)[0]
+    if names == 0xffff:
+        names = struct.unpack_from("<I", data, headers + 40)[0]
+    table = data[headers:headers + 64 * count]
+    if len(table) < 64 * count or names >= count:
+        raise ValueError("its table of sections is not whole")
+    sections = [Section(fields, number) for number, fields
+                in enumerate(struct.iter_unpack("<IIQQQQIIQQ", table))]
+    base = sections[names].offset
+    for section in sections:
+        section.name = text_at(data, base + section.name)
+    return headers, sections
+
+
 class Object:
     """One relocatable object. `name` is for messages; `from_libc` says that its system calls are
     to become requests to the host; `rename` returns what a function or variable that it defines is
@@ -79,20 +101,8 @@ class Object:
                           "guest; give its objects or its static library")
         if kind != 1 or machine != 62:
             raise Failure(f"{self.name} is not an x86-64 object file")
-        self.headers = struct.unpack_from("<Q", data, 40)[0]
-        count, names = struct.unpack_from("<HH", data, 60)
-        if count == 0:
-            count = struct.unpack_from("<Q", data, self.headers + 32)[0]
-        if names == 0xffff:
-            names = struct.unpack_from("<I", data, self.headers + 40)[0]
-        table = data[self.headers:self.headers + 64 * count]
-        if len(table) < 64 * count or names >= count:
-            raise ValueError("its table of sections is not whole")
-        self.sections = [Section(fields, number) for number, fields
-                         in enumerate(struct.iter_unpack("<IIQQQQIIQQ", table))]
-        base = self.sections[names].offset
+        self.headers, self.sections = read_sections(data)
         for section in self.sections:
-            section.name = text_at(data, base + section.name)
             self.check_section(section)
         self.symbols = self.read_symbols()
         self.relocations_of = {section.info: section for section in self.sections
@@ -108,18 +118,18 @@ class Object:
         refers = []  # to other sections
         if section.type == SHT_RELA:
             refers = [section.info]
-        elif section.type == 2 or section.flags & SHF_LINK_ORDER:
+        elif section.type == SHT_SYMTAB or section.flags & SHF_LINK_ORDER:
             refers = [section.link]
         if any(number >= len(self.sections) for number in refers):
             raise ValueError(f"the section {section.name} refers to one that is not there")
         if section.type not in (0, SHT_NOBITS) and section.offset + section.size > len(self.data):
             raise ValueError(f"the section {section.name} ends beyond the end of the file")
-        each = {SHT_RELA: 24, 2: 24, SHT_GROUP: 4}.get(section.type, 1)
+        each = {SHT_RELA: 24, SHT_SYMTAB: 24, SHT_GROUP: 4}.get(section.type, 1)
         if section.size % each != 0:
             raise ValueError(f"the section {section.name} does not have the size of a table")
 
     def read_symbols(self):
-        table = next((section for section in self.sections if section.type == 2), None)
+        table = next((section for section in self.sections if section.type == SHT_SYMTAB), None)
         if table is None:
             return []
         names = self.sections[table.link].offset
@@ -181,7 +191,7 @@ class Object:
             if unwanted(named):
                 # SHT_NULL; nothing else of the header counts then.
                 struct.pack_into("<I", data, self.headers + 64 * section.number + 4, 0)
-        symbols = next((section for section in self.sections if section.type == 2), None)
+        symbols = next((section for section in self.sections if section.type == SHT_SYMTAB), None)
         for number, symbol in enumerate(self.symbols):
             if (symbol.section == SHN_UNDEF and symbol.binding not in (STB_LOCAL, STB_WEAK)
                     and is_missing(symbol.name)):
@@ -190,12 +200,12 @@ class Object:
             self.write_names(data, symbols)
         return bytes(data)
 
-    def only(self, name):
-        """Returns the object with `name` as the one global symbol that it defines."""
+    def only(self, *names):
+        """Returns the object with `names` as the only global symbols that it defines."""
         data = bytearray(self.data)
-        table = next(section for section in self.sections if section.type == 2)
+        table = next(section for section in self.sections if section.type == SHT_SYMTAB)
         for number, symbol in enumerate(self.symbols):
-            if symbol.binding != STB_LOCAL and symbol.name != name:
+            if symbol.binding != STB_LOCAL and symbol.name not in names:
                 struct.pack_into("<H", data, table.offset + 24 * number + 6, SHN_UNDEF)
         return Object(self.name, bytes(data))
 
@@ -207,6 +217,36 @@ class Object:
             texts += name.encode() + b"\0"
         struct.pack_into("<QQ", data, self.headers + 64 * table.link + 24, len(data), len(texts))
         data += texts
+
+
+Segment = collections.namedtuple("Segment", "type flags address size align content")
+
+
+class Executable:
+    """What a linker made of objects, as it just wrote it."""
+
+    def __init__(self, data):
+        self.data = data
+        with reading("the image"):
+            _, self.sections = read_sections(data)
+            offset, = struct.unpack_from("<Q", data, 32)
+            size, count = struct.unpack_from("<HH", data, 54)
+            self.segments = []
+            for number in range(count):
+                kind, flags, at, address, _, length, memory, align = struct.unpack_from(
+                    "<IIQQQQQQ", data, offset + number * size)
+                self.segments.append(Segment(kind, flags, address, memory, align,
+                                             data[at:at + length]))
+            table = next(section for section in self.sections if section.type == SHT_SYMTAB)
+            names = self.sections[table.link].offset
+            self.symbols = [
+                Symbol(text_at(data, names + name), info, section, value, size)
+                for name, info, _, section, value, size in struct.iter_unpack(
+                    "<IBBHQQ", self.content(table))]
+
+    def content(self, section):
+        return b"" if section.type == SHT_NOBITS else self.data[
+            section.offset:section.offset + section.size]
 
 
 class Archive:

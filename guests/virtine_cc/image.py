@@ -4,11 +4,11 @@
 
 import collections
 
-from .elf import SHF_EXECINSTR
+from .elf import SHF_EXECINSTR, STB_LOCAL, STT_FUNC, STT_NOTYPE, Executable
 from .failure import Failure
 from .lines import read_lines
 from .options import PAGE
-from .tools import import_elftools, printable, readable
+from .tools import printable, readable
 
 STACK_GUARD = 64 << 10  # virtine::layout::guard_size
 IMPORTS = ".virtine.imports"  # the hypercalls that are made
@@ -16,6 +16,11 @@ ENTRY_PREFIX = "virtine_entry_"
 FLUSHING_PREFIX = "virtine_flushing_"  # entries of images that have stdio
 THREAD = "virtine_thread"  # of runtime/thread.c
 INIT_ENTRY = "virtine_init"  # of runtime/init.cpp
+
+PT_LOAD, PT_TLS = 1, 7
+PF_X, PF_W, PF_R = 1, 2, 4
+RELOCATIONS = (4, 9, 19)     # SHT_RELA, SHT_REL, SHT_RELR
+NEEDS_LOADER = (6, 11, 14)   # SHT_DYNAMIC, SHT_DYNSYM, SHT_INIT_ARRAY
 
 Segment = collections.namedtuple("Segment", "address size content writable executable")
 Symbol = collections.namedtuple("Symbol", "address size name")
@@ -31,88 +36,82 @@ class Image:
 
     def __init__(self, path, exports, options, heap=0):
         self.heap = heap
-        ELFFile = import_elftools()
-        with open(path, "rb") as file:
-            elf = ELFFile(file)
-            self.check_sections(elf)
-            self.segments = self.read_segments(elf, options)
-            self.imports = self.read_imports(elf)
-            self.entries, self.init, self.symbols = self.read_symbols(elf, exports)
-            self.init = 0 if options.bare else self.init
-            self.lines = read_lines(elf, self.segments) if options.given.debug else []
-            self.thread_pointer = 0 if options.bare else self.read_thread_pointer(elf)
+        elf = Executable(path.read_bytes())
+        self.check_sections(elf)
+        self.segments = self.read_segments(elf, options)
+        self.imports = self.read_imports(elf)
+        self.entries, self.init, self.symbols = self.read_symbols(elf, exports)
+        self.init = 0 if options.bare else self.init
+        self.lines = read_lines(path, self.segments) if options.given.debug else []
+        self.thread_pointer = 0 if options.bare else self.read_thread_pointer(elf)
         self.entry_imports = {name: self.imports for name in exports}
         self.end = max(segment.address + segment.size for segment in self.segments)
         self.check_size(options)
 
     @staticmethod
     def check_sections(elf):
-        for section in elf.iter_sections():
-            if section["sh_type"] in ("SHT_REL", "SHT_RELA", "SHT_RELR") and section["sh_size"]:
+        for section in elf.sections:
+            if section.type in RELOCATIONS and section.size:
                 raise Failure("the image has relocations left to do, and a guest has no loader")
-            if section["sh_type"] in ("SHT_DYNAMIC", "SHT_DYNSYM", "SHT_INIT_ARRAY"):
+            if section.type in NEEDS_LOADER:
                 raise Failure(f"the image has a {section.name} section, which a guest cannot use")
 
     @staticmethod
     def read_segments(elf, options):
-        rights = {"PF_R": 4, "PF_W": 2, "PF_X": 1}
-        allowed = (7,) if options.bare else (rights["PF_R"] | rights["PF_X"], rights["PF_R"],
-                                             rights["PF_R"] | rights["PF_W"])
+        allowed = (7,) if options.bare else (PF_R | PF_X, PF_R, PF_R | PF_W)
         segments, end, last = [], options.mode_traits.base, -1
-        for header in elf.iter_segments():
-            if header["p_type"] == "PT_TLS":
+        for header in elf.segments:
+            if header.type == PT_TLS:
                 continue
-            if header["p_type"] != "PT_LOAD":
-                raise Failure(f"the image has a {header['p_type']} segment, which a guest cannot "
-                              "use")
-            if header["p_memsz"] == 0:
+            if header.type != PT_LOAD:
+                raise Failure(f"the image has a segment of type {header.type:#x}, which a guest "
+                              "cannot use")
+            if header.size == 0:
                 continue
-            flags, address = header["p_flags"], header["p_vaddr"]
+            flags, address = header.flags, header.address
             if flags not in allowed or allowed.index(flags) <= last:
                 raise Failure(f"the image's segment at {address:#x} has wrong rights or order")
             if address < end or not options.bare and address % PAGE != 0:
                 raise Failure(f"the image's segment at {address:#x} is not where it should be")
-            last, end = allowed.index(flags), address + header["p_memsz"]
-            segments.append(Segment(address, header["p_memsz"], header.data(),
-                                    bool(flags & rights["PF_W"]), bool(flags & rights["PF_X"])))
+            last, end = allowed.index(flags), address + header.size
+            segments.append(Segment(address, header.size, header.content, bool(flags & PF_W),
+                                    bool(flags & PF_X)))
         return segments
 
     @staticmethod
     def read_imports(elf):
-        section = elf.get_section_by_name(IMPORTS)
-        data = section.data() if section else b""
+        data = next((elf.content(section) for section in elf.sections if section.name == IMPORTS), b"")
         if len(data) % 4 != 0:
             raise Failure("the image's .virtine.imports section is damaged; compile its objects "
                           "again")
         return import_numbers(data)
 
     def read_symbols(self, elf, exports):
-        code = {index: section["sh_addr"] + section["sh_size"]
-                for index, section in enumerate(elf.iter_sections())
-                if section["sh_flags"] & SHF_EXECINSTR}
+        code = {section.number: section.address + section.size for section in elf.sections
+                if section.flags & SHF_EXECINSTR}
         entries, found, init = {}, {}, 0
-        for symbol in elf.get_section_by_name(".symtab").iter_symbols():
-            kind, name = symbol["st_info"]["type"], symbol.name
-            if symbol["st_shndx"] not in code or kind not in ("STT_FUNC", "STT_NOTYPE"):
+        for symbol in elf.symbols:
+            kind, name = symbol.kind, symbol.name
+            if symbol.section not in code or kind not in (STT_FUNC, STT_NOTYPE):
                 continue
             # nasm's local labels, which have a dot, are within functions.
-            if not name or kind == "STT_NOTYPE" and "." in name:
+            if not name or kind == STT_NOTYPE and "." in name:
                 continue
             if name in ("virtine_code_begin", "virtine_code_end"):
                 continue
             # A static function can have any name.
-            is_global = symbol["st_info"]["bind"] != "STB_LOCAL"
+            is_global = symbol.binding != STB_LOCAL
             if name == INIT_ENTRY and is_global:
-                init = symbol["st_value"]
+                init = symbol.value
             for prefix in (ENTRY_PREFIX, FLUSHING_PREFIX) if is_global else ():
                 if name.startswith(prefix) and name[len(prefix):] in exports:
                     name = name[len(prefix):]
                     if prefix == FLUSHING_PREFIX or name not in entries:
-                        entries[name] = symbol["st_value"]
+                        entries[name] = symbol.value
             # Of several names for one place, the one of a function, then the first in order.
-            rank = (kind != "STT_FUNC", name)
-            at, end = symbol["st_value"], code[symbol["st_shndx"]]
-            size = min(symbol["st_size"] or end - at, end - at)
+            rank = (kind != STT_FUNC, name)
+            at, end = symbol.value, code[symbol.section]
+            size = min(symbol.size or end - at, end - at)
             if size > 0 and (at not in found or rank < found[at][0]):
                 found[at] = (rank, Symbol(at, size, name))
         for name in exports:
@@ -132,16 +131,14 @@ class Image:
     @staticmethod
     def read_thread_pointer(elf):
         """Returns where the thread pointer of the image leads to; 0 if it has none."""
-        found = [symbol for symbol
-                 in elf.get_section_by_name(".symtab").get_symbol_by_name(THREAD) or []
-                 if symbol["st_info"]["bind"] != "STB_LOCAL"]
+        found = [symbol for symbol in elf.symbols
+                 if symbol.name == THREAD and symbol.binding != STB_LOCAL]
         if not found:
             return 0
-        variables = next(header for header in elf.iter_segments()
-                         if header["p_type"] == "PT_TLS")
-        align = max(variables["p_align"], 1)
-        end = variables["p_vaddr"] + (variables["p_memsz"] + align - 1) // align * align
-        if found[0]["st_value"] != end:
+        variables = next(header for header in elf.segments if header.type == PT_TLS)
+        align = max(variables.align, 1)
+        end = variables.address + (variables.size + align - 1) // align * align
+        if found[0].value != end:
             raise Failure("the image has a thread_local variable that is aligned to more than 64 "
                           "bytes, for which there is no place; align it less")
         return end

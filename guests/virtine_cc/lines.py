@@ -6,7 +6,7 @@ import collections
 import posixpath
 
 from .failure import Failure
-from .tools import printable
+from .tools import import_elftools, printable
 
 Line = collections.namedtuple("Line", "address file line")
 
@@ -40,13 +40,16 @@ def read_sequences(dwarf):
                 rows.append(Line(state.address, file_name(program, state.file), state.line))
 
 
-def read_lines(elf, segments):
-    """Returns the lines of the code in `segments`, ascending; one without a file ends another."""
-    if not elf.has_dwarf_info():
-        return []
+def read_lines(path, segments):
+    """Returns the lines of the code in `segments` of an ELF file, ascending; one without a file ends
+    another."""
+    ELFFile = import_elftools()
     found = {}
     try:
-        for rows in read_sequences(elf.get_dwarf_info()):
+        with open(path, "rb") as file:
+            elf = ELFFile(file)
+            sequences = list(read_sequences(elf.get_dwarf_info())) if elf.has_dwarf_info() else []
+        for rows in sequences:
             # Of functions that were not linked, the linker leaves the lines and no address.
             if not any(segment.executable and segment.address <= rows[0].address and
                        rows[-1].address <= segment.address + segment.size

@@ -17,6 +17,10 @@ LLD_FLAGS = """
 """.split()
 
 
+class Undefined(Failure):
+    """Nobody has what an image uses."""
+
+
 def given_by(script):
     """Returns the names that the linker or its script defines."""
     return {"_GLOBAL_OFFSET_TABLE_", *re.findall(r"(?m)^ *(\w+) = \.;", script.read_text())}
@@ -60,9 +64,9 @@ def check_missing(reach, script):
     for name, plain in sorted(zip(names, demangle_names(names)), key=lambda pair: pair[1]):
         way = chain(reach, reach.missing[name])
         said.append(f"{plain} (by {way})" if way else plain)
-    raise Failure(f"these functions or variables are used but not defined: {', '.join(said)}; "
-                  "neither the sources of the image nor its C and C++ library have them"
-                  + constructor_advice(reach, reach.missing[names[0]]))
+    raise Undefined(f"these functions or variables are used but not defined: {', '.join(said)}; "
+                    "neither the sources of the image nor its C and C++ library have them"
+                    + constructor_advice(reach, reach.missing[names[0]]))
 
 
 def link(lld, objects, roots, script, out, base, symbols=()):

@@ -15,26 +15,19 @@ import traceback
 from .compile import Compiler
 from .disassemble import disassemble
 from .elf import Object
-from .explain import ARCHIVES, SOURCES, explain, origin_of
 from .failure import Failure
 from .files import check_arguments, check_depfile, check_unchanged, depfile_text
 from .header import render
-from .image import ENTRY_PREFIX, FLUSHING_PREFIX, Image
 from .image_file import image_file
-from .imports import imports_of
 from .installation import Installation
-from .link import check_missing, given_by, link, write_objects
-from .needs import HOOKS, Program, check_own_names, choose
+from .linking import link_bare, link_user64
 from .objects import INITIALISER, collect_exports
 from .options import Options, make_parser
 from .outputs import Outputs, keep
 from .process import open_standard_streams, stop
-from .reach import Reach
 from .show import Show
 from .single_source import demand, image_macro, marked_names, read_markers
-from .suppliers import Suppliers
 from .tools import printable
-from .unavailable import check_available, stand_ins
 
 
 def write_results(compiler, content, out, depfile):
@@ -97,56 +90,6 @@ def compile_host(compiler, macro):
         raise Failure(f"--host {command[0]} cannot be run: {why.strerror}") from why
     check_unchanged(compiler.dependencies, compiler.since)
     return status if status >= 0 else 128 - status
-
-
-def script_of(compiler):
-    script = compiler.installation.runtime / compiler.options.mode_traits.script
-    compiler.dependencies.append(script)
-    return script
-
-
-def link_bare(compiler, objects, exports, elf):
-    if compiler.options.given.boot:
-        objects = [*objects, Object("boot.asm", compiler.runtime("boot.asm").read_bytes())]
-    program = Program(Reach([], unwinding=False), unwinding=False)
-    program.reach.objects.extend(objects)
-    link(compiler.toolchain.lld, write_objects(program, compiler),
-         [ENTRY_PREFIX + name for name in exports], script_of(compiler), elf,
-         compiler.options.mode_traits.base)
-    return Image(elf, exports, compiler.options)
-
-
-def link_user64(compiler, objects, archives, exports, roots, elf):
-    roots = roots + [ENTRY_PREFIX + name for name in exports]
-    program = choose(objects, roots, Suppliers(compiler, archives))
-    reach = program.reach
-    sources = compiler.options.given.sources
-    check_own_names(reach, lambda item: origin_of(item, sources) in (SOURCES, ARCHIVES))
-    check_available(reach, sources)
-    for name in exports:
-        if ENTRY_PREFIX + name in reach.missing:
-            raise Failure(f"'{name}' is exported, but its entry {ENTRY_PREFIX}{name} is not "
-                          "defined")
-    check_missing(reach, script_of(compiler))
-    hooks = [name for name in HOOKS if reach.is_live(name)]
-    if "virtine_flush" in hooks:
-        entries = compiler.flushing_entries(exports)
-        reach.add(Object("flushing_entries.s", entries.read_bytes()))
-        hooks += [FLUSHING_PREFIX + name for name in exports]
-    heap = compiler.options.heap if reach.is_live("__mmap") else 0
-    link(compiler.toolchain.lld, write_objects(program, compiler, given_by(script_of(compiler))),
-         roots + hooks, script_of(compiler), elf, compiler.options.mode_traits.base,
-         [("virtine_heap_size", heap)])
-    image = Image(elf, exports, compiler.options, heap)
-    if image.imports:
-        image.entry_imports = imports_of(reach, exports)
-    if compiler.options.given.explain:
-        print(printable(explain(reach, image, compiler.options)), end="")
-        lacking = stand_ins(reach)
-        if lacking:
-            print(printable("\nguests do not have, so that a call of it fails:\n"
-                            + "\n".join(lacking)))
-    return image
 
 
 @contextlib.contextmanager

@@ -4,8 +4,6 @@
 
 #include <cstdint>
 
-#include <virtine/cxx20.hpp>
-
 namespace virtine {
 
 /// Says what a guest did to raise errc::guest_fault.

@@ -733,7 +733,7 @@ class Failures(Case):
         for folder in ("runtime", "virtine_cc"):
             (program.parent / folder).symlink_to(GUESTS / folder)
         (self.directory / "include").symlink_to(INCLUDE)
-        self.fails("square.cpp", says=["pyelftools", "apt install python3-pyelftools"],
+        self.fails("-g", "square.cpp", says=["pyelftools", "apt install python3-pyelftools"],
                    program=program, PYTHONPATH="")
 
     def test_other_versions_of_the_tools_are_found(self):

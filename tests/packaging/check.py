@@ -100,7 +100,7 @@ def install(meson, ninja, source, work):
     for name in ("bin/virtine-cc", "bin/virtine-doctor", "bin/virtine-run",
                  "lib/libvirtine.so", "lib/pkgconfig/virtine-c.pc",
                  "bin/vcc", "lib/libvirtine_c.so", "lib/libvirtine_c.a", "include/virtine.h",
-                 "share/virtine/vcc_cc/main.py", "share/virtine/c/tables.h",
+                 "share/virtine/vcc_cc/__main__.py", "share/virtine/c/tables.h",
                  "include/virtine/c/virtine.h", "include/virtine/virtine.hpp",
                  "include/virtine/guest/call.hpp", "share/virtine/runtime/user64.ld",
                  "share/virtine/virtine_cc/main.py", "share/bash-completion/completions/virtine-run",

@@ -19,7 +19,7 @@ VCC = str(ROOT / "guests" / "vcc")
 HEADERS = f"-I{ROOT / 'guests' / 'c'}"
 NATIVE = "-DVIRTINE_RUN_NATIVELY_WITHOUT_ISOLATION"
 PROGRAMS = {"docs": [], "scalars": [], "structs": [], "arrays": [], "language": [], "process": [],
-            "several": ["several_1.c", "several_2.c"]}
+            "several": ["several_1.c", "several_2.c"], "apart": ["apart_1.c", "apart_2.c", "apart_3.c"]}
 failures = []
 
 
@@ -115,6 +115,49 @@ def stands_in(folder):
     expect(done.returncode != 0 and "Traceback" not in done.stderr, "a missing file", done)
 
 
+def apart(folder):
+    """What marked functions call is in files that are compiled one by one."""
+    texts = {
+        "caller": "#include <virtine.h>\nint helper(int);\nvirtine int f(int n) { return helper(n); }\n",
+        "main": "int f(int);\nint main(void) { return f(1); }\n",
+        "helper": "int other(int);\nint helper(int n) { return other(n) + 1; }\n",
+        "other": "int other(int n) { return n; }\n",
+        "counts": "static int calls;\nint other(int n) { return n + ++calls; }\n",
+        "private": "#include <virtine.h>\nvirtine_private int calls;\nint other(int n) { return n + ++calls; }\n"
+                   "virtine int g(void) { return 1; }\n",
+    }
+    for name, text in texts.items():
+        (folder / f"{name}.c").write_text(text)
+        done = run([VCC, "-ffunction-sections", "-c", f"{name}.c"], folder)
+        expect(done.returncode == 0, f"apart: {name}.c", done)
+    (folder / "new").mkdir()
+    run(["ar", "rcs", "new/libhelp.a", "helper.o", "other.o"], folder)
+    run(["ar", "rcsT", "thin.a", "caller.o", "helper.o", "other.o"], folder)
+    run(["ar", "rcs", "unused.a", "caller.o"], folder)
+    done = run([VCC, "-r", "caller.o", "helper.o", "-o", "some.o"], folder)
+    expect(done.returncode == 0, "apart: -r", done)
+    for words in (["main.o", "caller.o", "helper.o", "other.o"], ["main.o", "caller.o", "-Lnew", "-lhelp"],
+                  ["main.o", "thin.a"], ["main.o", "some.o", "other.o"], ["main.c", "caller.c", "new/libhelp.a"],
+                  ["main.o", "caller.o", "helper.o", "private.o"], ["-shared", "-fPIC", "caller.o", "new/libhelp.a"],
+                  ["main.o", "-Df=f", "-fvirtine-sources=helper.c,other.c", "caller.o"],
+                  ["-DF", "main.c", "unused.a", "-include", "unused.h"]):
+        (folder / "unused.h").write_text("static int f(int n) { return n - 1; }\n")
+        done = run([VCC, *words, "-o", "linked"], folder)
+        expect(done.returncode == 0, f"apart: vcc {' '.join(words)}", done)
+    for words, message in (
+            (["main.o", "caller.o", "helper.o"], "caller.c: these functions or variables are used but not defined: "
+             "other (by f -> helper). A marked function takes with it what it calls: give the file"),
+            (["main.o", "unused.a"], "used but not defined: helper (by f)"),
+            (["main.o", "caller.o", "helper.o", "counts.o"], "'calls' is a variable that outlives calls, and other() "
+             "in counts.o can use it")):
+        done = run([VCC, *words, "-o", "wrong"], folder)
+        expect(done.returncode != 0 and message in done.stderr, f"apart: expected: {message}", done)
+    done = run(["gcc", "main.o", "caller.o", "helper.o", "other.o", f"-L{RUNTIME}", "-lvirtine_c"], folder)
+    expect("undefined reference to `virtine_link_with_vcc_" in done.stderr, "apart: cc links it", done)
+    done = run([VCC, "-flto", "-c", "caller.c"], folder)
+    expect(done.returncode != 0 and "used but not defined: helper (by f)" in done.stderr, "apart: -flto", done)
+
+
 def has_kvm():
     return os.access("/dev/kvm", os.R_OK | os.W_OK)
 
@@ -129,7 +172,13 @@ def programs(folder):
     def build(item):
         name, compiler, options = item
         out = folder / f"{name}-{compiler}{''.join(options)}"
-        done = run([VCC, "-std=gnu11", "-w", *options, *sources[name], "-o", out, *link], compiler=compiler)
+        words = [VCC, "-std=gnu11", "-w", *options]
+        made = sources[name]
+        if name == "apart":
+            made = [folder / f"{source.stem}-{compiler}.o" for source in made]
+            for source, each in zip(sources[name], made):
+                run([*words, "-c", source, "-o", each], compiler=compiler)
+        done = run([*words, *made, "-o", out, *link], compiler=compiler)
         expect(done.returncode == 0, f"{name} does not compile by vcc, {compiler} {options}", done)
         if done.returncode == 0:
             built.append((name, out))
@@ -181,6 +230,7 @@ def main():
         if sys.argv[3] == "compile":
             refusals(folder)
             stands_in(folder)
+            apart(folder)
         else:
             status = run_all(folder)
     for each in failures:
