@@ -36,6 +36,9 @@ void measure_calls(bench::program& program) {
   bench::group rows;
   rows.floor("call.floor", [&] { exit(); });
   rows.row("call.empty", [&] { bench::check(nothing.try_call().has_value(), "nothing()"); });
+  virtine::call_usage used;
+  const auto counted = nothing.with({.usage = &used});
+  rows.row("account.overhead", [&] { bench::check(counted.try_call().has_value(), "nothing()"); });
   rows.row("call.square", [&, n = 0]() mutable {
     n = (n + 1) % 1000;
     bench::check(square(n) == n * n, "square(n)");

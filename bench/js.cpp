@@ -14,6 +14,7 @@
 #include <examples/js/engine.hpp>
 #include <examples/js/evaluator.hpp>
 #include <examples/js/functions.hpp>
+#include <guests/empty.hpp>
 #include <guests/js_variants.hpp>
 #include <virtine/virtine.hpp>
 
@@ -134,6 +135,21 @@ void measure(bench::program& program) {
   rows.row("js.warm", [&] { work.run(evaluate); });
   program.measure(std::move(rows));
   duk_destroy_heap(kept);
+
+  // The first evaluation on a new machine, while its siblings' writes are known, beside the first
+  // call of a guest that does nothing.
+  virtine::virtine_fn<void(), guests::empty::nothing> nothing;
+  bench::check(nothing.try_call().has_value(), "nothing()");
+  bench::group first({.samples = 300, .burst = 1});
+  first.floor("js.first.cold", [&] {
+    nothing.pool().trim(0);
+    bench::check(nothing.try_call().has_value(), "nothing()");
+  });
+  first.row("js.first", [&] {
+    evaluate.pool().trim(0);
+    work.run(evaluate);
+  });
+  program.measure(std::move(first));
 }
 
 }  // namespace

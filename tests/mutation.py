@@ -23,6 +23,7 @@ TABLE_HEAD = "| bug | invariant | where | without it | found by |"
 HOSTS = ROOT / "tests" / "hosts" / "run"
 # Seconds; a test that hangs has failed. Emulated hosts run guests ten times slower, or more.
 TEST_TIMEOUT = {None: 60, "svm": 200, "vmx": 900}
+GROUP = 6  # Mutations whose tests share the start of an emulated host.
 
 
 @dataclasses.dataclass
@@ -213,61 +214,108 @@ def run(command, **options):
                           **options)
 
 
-def run_test(workshop, binary, title):
-    """Returns "passed", "skipped", or how the test failed."""
-    pattern = re.sub(r"([\\,\[\]*])", r"\\\1", title) + "*"
-    command = [binary, pattern, "--abort"]
-    limit = TEST_TIMEOUT[workshop.host]
-    if workshop.host:
-        command = [HOSTS, workshop.host, "--timeout", limit, "--", *command]
+def command_of(binary, title):
+    return [binary, re.sub(r"([\\,\[\]*])", r"\\\1", title) + "*", "--abort"]
+
+
+def meaning_of(status, said, binary, title):
+    """Returns "passed", "skipped", or how a test failed."""
+    if status == 77:
+        return "skipped"
+    if "No test cases matched" in said or "No tests ran" in said:
+        raise Bad(f"{binary.name} has no test \"{title}\"")
+    if status == 0:
+        return "passed"
+    # A shell's way to say the same as subprocess.
+    number = -status if status < 0 else status - 128
+    return f"died of signal {number}" if number > 0 else "failed"
+
+
+def run_test(host, binary, title):
+    """Runs a test by itself; returns how it ended."""
+    command, limit = command_of(binary, title), TEST_TIMEOUT[host]
+    if host:
+        command = [HOSTS, host, "--timeout", limit, "--", *command]
     try:
         # The emulated host has a limit of its own, which says so.
-        done = run(command, timeout=None if workshop.host else limit)
+        done = run(command, timeout=None if host else limit)
     except subprocess.TimeoutExpired:
         return "hung"
-    if done.returncode == 77:
-        return "skipped"
-    if "No test cases matched" in done.stdout + done.stderr or "No tests ran" in done.stdout:
-        raise Bad(f"{binary.name} has no test \"{title}\"")
-    if done.returncode == 0:
-        return "passed"
-    if workshop.host and done.returncode in (124, 125):
+    if host and done.returncode in (124, 125):
         return "hung" if done.returncode == 124 else "took the host with it"
-    return f"died of signal {-done.returncode}" if done.returncode < 0 else "failed"
+    return meaning_of(done.returncode, done.stdout + done.stderr, binary, title)
 
 
-def judge(workshop, mutation, useless):
-    """Returns (verdict, detail) of one mutation."""
-    if mutation.unseen:
-        return "unseen", mutation.unseen
-    if mutation.test() in useless:
-        return "broken", useless[mutation.test()]
-    include = workshop.mutant(mutation)
+def run_tests(workshop, tests):
+    """Runs tests, each (program, binary, title); returns how they ended. In an emulated host, whose
+    start takes longer than a test, those that need one run one after the other."""
+    ends = {}
+    together = [at for at, test in enumerate(tests) if workshop.host and test[0] != "unit"]
+    if len(together) > 1:
+        words = [word for at in together for word in ("++", *command_of(*tests[at][1:]))][1:]
+        done = run([HOSTS, workshop.host, "--timeout", TEST_TIMEOUT[workshop.host], "--", *words])
+        parts = re.split(r"^== .*: exit status (\d+)$", done.stdout, flags=re.MULTILINE)
+        for at, said, status in zip(together, parts[0::2], parts[1::2]):
+            ends[at] = meaning_of(int(status), said, *tests[at][1:])
+    # And those by themselves that do not end, or came behind one that does not.
+    return [ends[at] if at in ends else
+            run_test(workshop.host if program != "unit" else None, binary, title)
+            for at, (program, binary, title) in enumerate(tests)]
+
+
+def judge(workshop, mutations, useless):
+    """Returns (verdict, detail) of each of some mutations."""
+    verdicts, tests, includes = {}, {}, []
     try:
-        if mutation.kill == "compile":
-            _, errors = workshop.make(include, "unit", "x86_descriptors.cpp")
-            if "static assertion failed" in errors or "static_assert failed" in errors:
-                return "killed", "the compiler refuses it"
-            return "survived", "it compiles" if not errors else errors[:300]
-        program, source, title = mutation.test()
-        binary, errors = workshop.make(include, program, source)
-        if binary is None:
-            return "broken", f"it does not compile: {errors[:600]}"
-        end = run_test(workshop, binary, title)
-        return ("survived" if end in ("passed", "skipped") else "killed"), f"{source} \"{title}\" {end}"
+        for each in mutations:
+            if each.unseen:
+                verdicts[each.name] = "unseen", each.unseen
+                continue
+            if each.test() in useless:
+                verdicts[each.name] = "broken", useless[each.test()]
+                continue
+            include = workshop.mutant(each)
+            includes.append(include)
+            if each.kill == "compile":
+                _, errors = workshop.make(include, "unit", "x86_descriptors.cpp")
+                refused = "static assertion failed" in errors or "static_assert failed" in errors
+                verdicts[each.name] = ("killed", "the compiler refuses it") if refused else \
+                    ("survived", "it compiles" if not errors else errors[:300])
+                continue
+            program, source, title = each.test()
+            binary, errors = workshop.make(include, program, source)
+            if binary is None:
+                verdicts[each.name] = "broken", f"it does not compile: {errors[:600]}"
+            else:
+                tests[each.name] = program, binary, title
+        for name, (_, binary, title), end in zip(tests, tests.values(),
+                                                 run_tests(workshop, [*tests.values()])):
+            verdicts[name] = "survived" if end in ("passed", "skipped") else "killed", \
+                f"{binary.name.removeprefix(name + '_')} \"{title}\" {end}"
+            binary.unlink()
     finally:
-        shutil.rmtree(include.parent, ignore_errors=True)
+        for include in includes:
+            shutil.rmtree(include.parent, ignore_errors=True)
+    return [verdicts[each.name] for each in mutations]
 
 
-def useless_tests(workshop, tests):
+def useless_tests(workshop, tests, jobs):
     """Returns {test: why} of those that fail without any bug, so that their failing says nothing."""
-    useless = {}
-    for program, source in sorted({(p, s) for p, s, _ in tests}):
+    def of_source(made_of):
+        program, source = made_of
+        its = sorted(each for each in tests if each[:2] == made_of)
         binary, errors = workshop.make(workshop.original, program, source)
-        for test in sorted(each for each in tests if each[:2] == (program, source)):
-            end = run_test(workshop, binary, test[2]) if binary else f"does not compile: {errors[:600]}"
-            if end != "passed":
-                useless[test] = f"{source} \"{test[2]}\" {end} without any bug"
+        if binary is None:
+            return {test: f"{source} does not compile: {errors[:600]}" for test in its}
+        ends = run_tests(workshop, [(program, binary, title) for _, _, title in its])
+        binary.unlink()
+        return {test: f"{source} \"{test[2]}\" {end} without any bug"
+                for test, end in zip(its, ends) if end != "passed"}
+
+    useless = {}
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        for found in pool.map(of_source, sorted({(p, s) for p, s, _ in tests})):
+            useless |= found
     return useless
 
 
@@ -276,12 +324,14 @@ def test_all(mutations, build, compiler, jobs, host):
     with tempfile.TemporaryDirectory(prefix="virtine-mutation-") as directory:
         workshop = Workshop(build, compiler, directory, host)
         tests = {each.test() for each in mutations if not each.unseen} - {None}
-        useless = useless_tests(workshop, tests)
+        useless = useless_tests(workshop, tests, jobs)
+        groups = [mutations[at:at + GROUP] for at in range(0, len(mutations), GROUP)]
         with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-            verdicts = pool.map(lambda each: judge(workshop, each, useless), mutations)
-            for mutation, (verdict, detail) in zip(mutations, verdicts):
-                counts[verdict] += 1
-                print(f"{verdict:9} {mutation.name}: {detail}", flush=True)
+            for group, verdicts in zip(groups, pool.map(
+                    lambda group: judge(workshop, group, useless), groups)):
+                for mutation, (verdict, detail) in zip(group, verdicts):
+                    counts[verdict] += 1
+                    print(f"{verdict:9} {mutation.name}: {detail}", flush=True)
     print(f"{counts['killed']} killed, {counts['survived']} survived, "
           f"{counts['unseen']} cannot be seen here, {counts['broken']} broken")
     return 1 if counts["survived"] or counts["broken"] else 0

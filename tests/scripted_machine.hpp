@@ -20,6 +20,7 @@
 #include <virtine/image.hpp>
 #include <virtine/machine/guest_access.hpp>
 #include <virtine/machine/guest_exit.hpp>
+#include <virtine/machine/machine_use.hpp>
 #include <virtine/machine/runner.hpp>
 #include <virtine/machine/system_call.hpp>
 
@@ -86,6 +87,7 @@ class scripted_machine final : public virtine::detail::guest_access {
     stop_possible = limits.stop.stop_possible();
     next_ = 0;
     ++calls;
+    use_.count_call();
     return play();
   }
   virtine::result<virtine::detail::guest_exit> resume() {
@@ -108,6 +110,7 @@ class scripted_machine final : public virtine::detail::guest_access {
   }
   [[nodiscard]] std::shared_ptr<const void> shared_state() const { return {}; }
   [[nodiscard]] bool poisoned() const { return poisoned_; }
+  [[nodiscard]] virtine::detail::machine_use& use() { return use_; }
   [[nodiscard]] std::span<const std::uint64_t> write_set() const { return written; }
   void restore(std::size_t used) {
     if (when_restored) when_restored();
@@ -163,4 +166,5 @@ class scripted_machine final : public virtine::detail::guest_access {
   scripted_step step_;
   std::vector<std::byte> memory_;
   bool poisoned_ = false;
+  virtine::detail::machine_use use_;
 };

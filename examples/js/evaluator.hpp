@@ -63,8 +63,8 @@ template <class Policy>
 class conversation;
 
 /// Evaluates scripts. `Policy` serves js::log and js::get. May be used by any number of threads, if
-/// the policy's handlers may, but not for more than 64 evaluations and conversations at one time:
-/// others fail with errc::pool_exhausted.
+/// the policy's handlers may. Of more than 64 evaluations and conversations at one time, some wait
+/// for others to end.
 template <class Policy>
 class evaluator {
  public:
@@ -76,6 +76,9 @@ class evaluator {
                                         evaluate_options options = {}) {
     return detail::evaluate_by(function_, script, input, std::move(options));
   }
+
+  /// Returns the pool of the machines that scripts run on.
+  [[nodiscard]] auto& pool() const { return function_.pool(); }
 
  private:
   friend conversation<Policy>;

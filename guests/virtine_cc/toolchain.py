@@ -6,6 +6,7 @@ import functools
 import os
 import pathlib
 import re
+import shlex
 
 from .failure import Failure
 from .tools import find_tool, run, with_versions
@@ -50,21 +51,28 @@ class Toolchain:
         return archive
 
     @functools.cached_property
+    def said(self):
+        """What clang says of where it looks for the headers of C++ sources, and of its own."""
+        return run([self.clang, HOST, "-E", "-x", "c++", "-", "-v"]).stderr
+
+    @functools.cached_property
     def c_headers(self):
         """The options by which C sources find musl's headers before any others."""
         include = self.musl[0]
         if not (include / "stdio.h").is_file():
             raise Failure(f"{include / 'stdio.h'} was not found; install the C library of guests "
                           "(Debian: apt install musl-dev), or name its folder by VIRTINE_MUSL")
-        own = run([self.clang, "-print-resource-dir"]).stdout.strip()
+        place = re.search(r"^ .* (-resource-dir .*)$", self.said, re.MULTILINE)
+        if not place:
+            raise Failure(f"{self.clang} does not say, with -v, where its own headers are")
+        own = shlex.split(place[1])[1]
         return ["-isystem", include, "-isystem", f"{own}/include",
                 *(word for path in reversed(HOST_HEADERS) for word in ("-idirafter", path))]
 
     @functools.cached_property
     def cxx_headers(self):
         """The options by which C++ sources find libstdc++'s headers."""
-        said = run([self.clang, HOST, "-E", "-x", "c++", "-", "-v"]).stderr
-        found = re.search(r"(?s)#include <\.\.\.> search starts here:\n(.*?)End of search", said)
+        found = re.search(r"(?s)#include <\.\.\.> search starts here:\n(.*?)End of search", self.said)
         folders = [os.path.normpath(line.strip()) for line in found[1].splitlines()] if found else []
         folders = [folder for folder in folders if re.search(r"/c\+\+/[0-9]", folder)]
         if not any(os.path.isfile(f"{folder}/vector") for folder in folders):

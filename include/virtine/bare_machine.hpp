@@ -29,6 +29,7 @@
 #include <virtine/machine/guest_access.hpp>
 #include <virtine/machine/guest_exit.hpp>
 #include <virtine/machine/layout.hpp>
+#include <virtine/machine/machine_use.hpp>
 #include <virtine/machine/runner.hpp>
 #include <virtine/os/error_text.hpp>
 #include <virtine/os/fd.hpp>
@@ -156,6 +157,7 @@ class bare_machine final : public detail::guest_access {
     regs.rbx = function;  // Boot code jumps there.
     regs.rflags = x86::initial_rflags;
     if (auto set = runner_.vcpu().set_regs(regs); !set) return set.error();
+    use_.count_call();
     runner_.begin(limits);
     return go_on();
   }
@@ -172,6 +174,7 @@ class bare_machine final : public detail::guest_access {
   }
   [[nodiscard]] std::shared_ptr<const void> shared_state() const { return runner_.guard(); }
   [[nodiscard]] bool poisoned() const { return poisoned_; }
+  [[nodiscard]] detail::machine_use& use() { return use_; }
   /// A restore copies all memory, whatever was written: there is no set that could grow.
   [[nodiscard]] std::span<const std::uint64_t> write_set() const { return {}; }
   static void outgrown() {}
@@ -180,9 +183,11 @@ class bare_machine final : public detail::guest_access {
   result<std::span<const std::byte>> read(guest_address address, std::uint64_t length) override {
     auto found = memory().view(address, length);
     if (!found) return found.error();
+    if (call_usage* const used = runner_.usage(); used != nullptr) used->bytes_out += length;
     return std::span<const std::byte>(*found);
   }
   result<void> write(guest_address address, std::span<const std::byte> from) override {
+    if (call_usage* const used = runner_.usage(); used != nullptr) used->bytes_in += from.size();
     return memory().write(address, from);
   }
 
@@ -335,6 +340,7 @@ class bare_machine final : public detail::guest_access {
   detail::runner runner_;
   os::mapping pristine_;  // What memory_ returns to; empty until remember().
   bool poisoned_ = false;
+  detail::machine_use use_;
 };
 
 }  // namespace virtine

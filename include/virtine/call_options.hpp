@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <stop_token>
 
+#include <virtine/call_usage.hpp>
 #include <virtine/machine/runner.hpp>
 #include <virtine/os/process.hpp>
 
@@ -31,12 +32,24 @@ struct call_options {
   /// between the question and the guest is noticed only if its handler calls ask_stop_if(). Calls
   /// made with async() do not ask, because signals do not reach the pool's threads.
   bool (*stop_if)() = nullptr;
+  /// How much CPU time the calling thread may use from when the guest is entered until it has
+  /// ended, before the call fails with errc::cpu_limit: the guest's, the kernel's for it, and that
+  /// of handlers. Unlike the timeout it leaves out what other programs take on a busy machine. It
+  /// is kept to within about a millisecond. Sessions have none: their calls fail with
+  /// errc::bad_argument. nanoseconds::max() means no limit.
+  std::chrono::nanoseconds cpu_time = std::chrono::nanoseconds::max();
+  /// What the call used is added to this, if it is not null; see there. Sessions as for cpu_time.
+  call_usage* usage = nullptr;
 };
 
 namespace detail {
 /// Returns the limits of a call that starts now and has `timeout` left.
 inline run_limits limits_of(const call_options& options, std::chrono::nanoseconds timeout) {
-  return {.until = deadline_after(timeout), .stop = options.stop, .stop_if = options.stop_if};
+  return {.until = deadline_after(timeout),
+          .stop = options.stop,
+          .stop_if = options.stop_if,
+          .cpu_time = options.cpu_time,
+          .usage = options.usage};
 }
 }  // namespace detail
 

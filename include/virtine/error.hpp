@@ -49,6 +49,7 @@ enum class errc : std::uint8_t {
   timed_out,        ///< The deadline passed.
   cancelled,        ///< The caller's stop_token was triggered.
   hypercall_limit,  ///< The guest made more hypercalls and system calls than the call allows.
+  cpu_limit,        ///< The call used more CPU time than it may.
   pool_exhausted,   ///< Every machine of the pool is in use.
 };
 
@@ -86,6 +87,7 @@ constexpr blame blame_of(errc code) {
     case errc::timed_out:
     case errc::cancelled:
     case errc::hypercall_limit:
+    case errc::cpu_limit:
     case errc::pool_exhausted:
       return blame::limit;
   }
@@ -135,6 +137,8 @@ constexpr const char* name(errc code) {
       return "cancelled";
     case errc::hypercall_limit:
       return "hypercall_limit";
+    case errc::cpu_limit:
+      return "cpu_limit";
     case errc::pool_exhausted:
       return "pool_exhausted";
   }
@@ -308,10 +312,13 @@ inline std::string to_string(const error& e) {
       out += "the call was not done at its deadline";
       if (e.operation == nullptr) out += " (call_options::timeout)";
       break;
+    case errc::cpu_limit:
+      return out + "the call used more CPU time than it may (call_options::cpu_time)";
     case errc::cancelled:
       out += "the call was asked to stop";
       break;
     case errc::pool_exhausted:
+      if (e.operation != nullptr) return out + e.operation;
       out += e.detail == 1 ? "the only machine of the pool is in use"
                            : "all " + std::to_string(e.detail) + " machines of the pool are in use";
       break;

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include <virtine/cxx20.hpp>
+
 namespace virtine {
 
 /// Says what a guest did to raise errc::guest_fault.

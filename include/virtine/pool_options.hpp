@@ -35,6 +35,16 @@ struct pool_options {
   /// it.
   std::size_t write_set_max = SIZE_MAX;
   virtine::cleaning cleaning = virtine::cleaning::on_return;
+  /// A machine that was idle for this long is destroyed by the pool's own thread, unless it is one
+  /// of the last `warm`; at the latest after twice the time. The thread looks once in this time.
+  std::chrono::nanoseconds idle_timeout = std::chrono::nanoseconds::max();
+  /// Once `max` machines were made at once, no more than this are made in a second; 0 is no limit.
+  /// Calls that fail use up machines, so this is what a crash loop can cost. A call that needs a
+  /// new one waits for its turn, or fails, as `when_exhausted` says.
+  std::size_t made_per_second = 0;
+  /// A machine that has run this many calls is destroyed, and the pool's own thread makes another.
+  /// each() counts a call for each job; together() and a session count one.
+  std::uint64_t max_calls = UINT64_MAX;
   std::size_t workers = 2;  ///< Threads that run calls made with async(); 1 to 1000.
 };
 
@@ -44,8 +54,10 @@ struct pool_stats {
   std::size_t machines = 0;     ///< Existing, in use or not.
   std::size_t idle = 0;         ///< Ready for a call.
   std::uint64_t created = 0;    ///< Ever made.
-  std::uint64_t discarded = 0;  ///< Destroyed after a failed call, or one that wrote too much.
-  std::uint64_t waits = 0;      ///< Calls that waited for a machine.
+  std::uint64_t discarded = 0;  ///< Destroyed after a failed call, or one that wrote too much, or
+                                ///< their last of pool_options::max_calls.
+  std::uint64_t forgotten = 0;  ///< Destroyed after pool_options::idle_timeout.
+  std::uint64_t waits = 0;      ///< Calls that waited for a machine, or for leave to make one.
   // Of cleaning::in_background:
   std::uint64_t cleaned = 0;                  ///< Machines wiped by the pool's own thread.
   std::chrono::nanoseconds cleaning_time{0};  ///< Time that took in total.

@@ -57,6 +57,12 @@ class session_target final : public callee<R, A...>, session_server {
     if (!opened_) return opened_.error();
     // First, because a turn that another thread had at a fork never ends in the child.
     if (auto ours = guest_->check_home(); !ours) return ours.error();
+    if (options.usage != nullptr || options.cpu_time < std::chrono::nanoseconds::max()) {
+      return error{.code = errc::bad_argument,
+                   .operation =
+                       "calls of a session, whose guest stays, have no call_options::usage "
+                       "and no call_options::cpu_time"};
+    }
     const turn mine(in_use_);
     if (!mine) return error{.code = errc::session_in_use};
     if (auto usable = guest_->check_usable(); !usable) return usable.error();
@@ -88,7 +94,7 @@ class session_target final : public callee<R, A...>, session_server {
     const call_options options;
     auto limits = function_->ready(lent_, 0, options.timeout, options);
     if (!limits) return limits.error();
-    return on_machine(*lent_, [&](machine& fresh) {
+    return on_machine(*lent_, *limits, [&](machine& fresh) {
       return execute(fresh, x86::session_nothing, *limits, options.hypercalls, function_->policy());
     });
   }

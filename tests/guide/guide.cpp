@@ -37,6 +37,7 @@
 #include <virtine/bare_machine.hpp>
 #include <virtine/gdb.hpp>
 #include <virtine/posix.hpp>
+#include <virtine/prometheus.hpp>
 #include <virtine/snapshot_file.hpp>
 #include <virtine/virtine.hpp>
 #ifdef VIRTINE_GUIDE_RUST
@@ -170,6 +171,20 @@ int n = later.get();  // or try_get(), ready(), wait(), cancel()
   } catch (const virtine::failure& why) {
     CHECK(why.error().code == virtine::errc::timed_out);
   }
+
+  // clang-format off
+virtine::call_usage used;
+fib.with({.usage = &used})(20);
+double microseconds = std::chrono::duration<double, std::micro>(used.guest_cpu).count();
+std::cout << used.exits << " exits, " << used.pages_written << " pages, " << microseconds << " us\n";
+  // clang-format on
+  CHECK(used.exits >= 1);
+  CHECK(microseconds > 0);
+
+  // clang-format off
+std::string text = virtine::to_prometheus(std::array{virtine::named_stats{"fib", fib.pool().stats()}});
+  // clang-format on
+  CHECK(text.find("virtine_pool_machines{pool=\"fib\"} ") != std::string::npos);
 
   const std::stop_source source;
   const std::stop_token token = source.get_token();

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-# Compiles every header by itself, in the ways that hosts and guests do.
+# Compiles headers by themselves, all or those that users include, as hosts and guests do.
 # Must not know what the headers hold; layers.py says which of them guests include.
 # SPDX-License-Identifier: MIT
 """Check that headers compile alone, twice, without a warning and where they are meant to."""
@@ -44,7 +44,7 @@ def compile_text(compiler, include, source, *flags):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("how", choices=["host", "guest", "no-exceptions"])
+    parser.add_argument("how", choices=["all", "host", "guest", "no-exceptions"])
     parser.add_argument("include", type=pathlib.Path, help="the folder that holds virtine/")
     parser.add_argument("compiler")
     parser.add_argument("--without", action="append", default=[], metavar="NAME",
@@ -56,21 +56,25 @@ def main():
     root = given.include / "virtine"
     everything = sorted(path.relative_to(root).with_suffix("").as_posix()
                         for path in root.rglob("*.hpp"))
+    everything = [name for name in everything if name not in given.without]
+    of_users = [name for name in everything if "/" not in name]
     names, flags = {
-        "host": (everything, []),
+        "all": (everything, []),
+        "host": (of_users, []),
         "guest": (layers.freestanding(everything), GUEST),
         "no-exceptions": (["virtine"], ["-fno-exceptions"]),
     }[given.how]
-    names = [name for name in names if name not in given.without]
     assert names
     with concurrent.futures.ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as workers:
         found = [*workers.map(lambda name: problem_with(given.compiler, given.include,
                                                         [name, name], flags), names)]
-        if given.how == "host":
+        found = dict(zip(names, found))
+        if given.how in ("all", "host"):
             older = workers.map(lambda name: problem_before_cxx20(given.compiler, given.include,
-                                                                  name), names)
-            found = [now + before for now, before in zip(found, older)]
-        found = {name: problem for name, problem in zip(names, found) if problem}
+                                                                  name), of_users)
+            for name, problem in zip(of_users, older):
+                found[name] = found.get(name, "") + problem
+        found = {name: problem for name, problem in found.items() if problem}
     for name, problem in found.items():
         print(f"virtine/{name}.hpp with {given.compiler}:\n{problem}")
     return 1 if found else 0

@@ -23,7 +23,7 @@ LAYERS = [
     # The host's.
     "fault error/",
     "error",
-    "result",
+    "result call_usage",
     "os/",
     "kvm/ x86/",
     "image guest_memory tainted value",
@@ -31,6 +31,7 @@ LAYERS = [
     "machine/",
     "loader/",
     "bare_machine call_options pool_options policy/",
+    "prometheus",
     "pool/ policy_usage allow",
     "pool pending policy",
     "call/ allow_entropy",
@@ -45,7 +46,7 @@ LAYERS = [
 # The last line of what guests include.
 LAST_FREESTANDING = "guest"
 # Included by users only.
-LEAVES = {"format", "gdb", "guest", "virtine"}
+LEAVES = {"format", "gdb", "guest", "prometheus", "virtine"}
 
 
 def includes_of(text):

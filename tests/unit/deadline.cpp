@@ -325,6 +325,58 @@ TEST_CASE("a limit of data that is reached meanwhile leaves the owner some memor
 }
 #endif
 
+TEST_CASE("CPU time is taken for a thread's own, however late it is", "[deadline]") {
+  gated it;
+  // A thread that sleeps uses none.
+  const auto first_look = it.gate.limit_cpu(50ms, never);
+  CHECK(first_look < clock_type::now() + 60ms);
+  it.gate.arm(first_look);
+  std::this_thread::sleep_for(60ms);
+  const auto now = clock_type::now();
+  const auto again = it.gate.check(now);
+  REQUIRE(again);
+  CHECK(*again > now);
+  CHECK(*again <= now + 50ms);
+  CHECK_FALSE(it.stopped());
+  // It is another thread that looks.
+  std::thread([&] { CHECK(it.gate.check(*again - 1ms).has_value()); }).join();
+  const cpu_clock mine;
+  for (const auto until = mine.now() + 50ms; mine.now() < until;) {
+  }
+  std::thread([&] { CHECK(it.gate.check(clock_type::now() + 50ms) == std::nullopt); }).join();
+  CHECK(it.stopped());
+  CHECK(it.gate.disarm() == errc::cpu_limit);
+  // The next call has no such limit.
+  it.gate.arm(clock_type::now());
+  CHECK(it.gate.check(clock_type::now() + 1ms) == std::nullopt);
+  CHECK(it.gate.disarm() == errc::timed_out);
+}
+
+TEST_CASE("a call with a limit of CPU time has its deadline as well", "[deadline]") {
+  gated it;
+  const auto until = clock_type::now() + 10ms;
+  it.gate.arm(it.gate.limit_cpu(1h, until));
+  CHECK(it.gate.check(until - 1ms).has_value());
+  CHECK_FALSE(it.stopped());
+  CHECK(it.gate.check(until + 1ms) == std::nullopt);
+  CHECK(it.gate.disarm() == errc::timed_out);
+  it.gate.arm(it.gate.limit_cpu(std::chrono::nanoseconds::max() - 1ns, never));
+  CHECK(it.gate.check(clock_type::now()).has_value());
+  it.gate.interrupt(errc::cancelled);
+  CHECK(it.gate.disarm() == errc::cancelled);
+}
+
+TEST_CASE("calls that are watched and use up CPU time end by it", "[deadline]") {
+  running it;
+  it->begin({.cpu_time = 5ms});
+  const cpu_clock mine;
+  const auto begin = mine.now();
+  while (it->step_out()) {
+  }
+  CHECK(mine.now() - begin >= 5ms);
+  CHECK(it->end().error().code == errc::cpu_limit);
+}
+
 TEST_CASE("an interruption that the kernel refuses is told, and made up for", "[deadline]") {
   refused it;
   it.gate.arm(never);

@@ -9,9 +9,11 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <ctime>
 #include <memory>
 #include <optional>
 #include <stop_token>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -189,6 +191,194 @@ TEST_CASE_METHOD(fresh, "a machine that writes too much is replaced in the backg
   CHECK(pool.stats().discarded == 1);
   CHECK(scripted_machine::created == 2);
   CHECK(pool.size() == 1);
+}
+
+TEST_CASE_METHOD(fresh, "a machine is replaced after its last call", "[pool]") {
+  pool_type pool(image, {.max_calls = 3});
+  const auto call = [&] {
+    auto lent = pool.borrow();
+    REQUIRE(lent);
+    REQUIRE((*lent)->enter(1, {}));
+    lent->give_back(0);
+  };
+  call();
+  call();
+  CHECK(pool.stats().discarded == 0);
+  call();
+  await([&] { return pool.stats().idle == 1; });
+  CHECK(pool.stats().discarded == 1);
+  CHECK(scripted_machine::created == 2);
+  CHECK(scripted_machine::told_outgrown == 0);
+  call();
+  CHECK(pool.stats().discarded == 1);
+}
+
+TEST_CASE_METHOD(fresh, "machines that stay idle are destroyed, but for the warm ones", "[pool]") {
+  pool_type pool(image, {.warm = 1, .idle_timeout = 1ms});
+  {
+    std::vector<pool_type::lease> lent;
+    for (int i = 0; i < 5; ++i) {
+      auto one = pool.borrow();
+      REQUIRE(one);
+      lent.push_back(*std::move(one));
+    }
+    for (auto& each : lent) each.give_back(0);
+  }
+  await([&] { return pool.size() == 1; });
+  CHECK(pool.stats().forgotten >= 4);
+  CHECK(pool.stats().discarded == 0);
+  CHECK(pool.stats().idle == 1);
+  pool.configure({.idle_timeout = 1ms});
+  await([&] { return scripted_machine::alive == 0; });
+  // The thread that forgets sleeps for good now, and is there again when there is a machine.
+  auto again = pool.borrow();
+  REQUIRE(again);
+  again->give_back(0);
+  await([&] { return scripted_machine::alive == 0; });
+}
+
+TEST_CASE_METHOD(fresh, "a machine that is in use is not forgotten", "[pool]") {
+  pool_type pool(image, {.idle_timeout = 1ms});
+  auto busy = pool.borrow();
+  REQUIRE(busy);
+  auto idle = pool.borrow();
+  REQUIRE(idle);
+  idle->give_back(0);
+  await([&] { return pool.stats().forgotten == 1; });
+  std::this_thread::sleep_for(5ms);
+  CHECK(scripted_machine::alive == 1);
+  // Nor is one that runs a call now and then. Its thread keeps it, so that no other's is lent.
+  scripted_machine* const mine = &**busy;
+  busy->give_back(0);
+  for (int i = 0; i < 3; ++i) {
+    auto lent = pool.borrow();
+    REQUIRE(lent);
+    if (&**lent != mine) break;  // This thread was not run for a while.
+    CHECK((*lent)->enter(1, {}));
+    lent->give_back(0);
+  }
+}
+
+TEST_CASE_METHOD(fresh, "a pool without a time to forget keeps its machines", "[pool]") {
+  pool_type pool(image);
+  auto lent = pool.borrow();
+  REQUIRE(lent);
+  lent->give_back(0);
+  pool.configure({.idle_timeout = std::chrono::nanoseconds::max() - 1ns});  // Years.
+  std::this_thread::sleep_for(5ms);
+  CHECK(scripted_machine::alive == 1);
+}
+
+TEST_CASE_METHOD(fresh, "machines are made no faster than the pool may", "[pool]") {
+  const auto policy = GENERATE(when_exhausted::wait, when_exhausted::create, when_exhausted::fail);
+  pool_type pool(image, {.max = 2, .when_exhausted = policy, .made_per_second = 1});
+  const auto crash = [&]() -> result<void> {
+    auto lent = pool.borrow(20ms);
+    if (!lent) return lent.error();
+    (*lent)->abandon();
+    lent->give_back(0);
+    return {};
+  };
+  REQUIRE(crash());
+  REQUIRE(crash());
+  const auto begin = std::chrono::steady_clock::now();
+  for (int i = 0; i < 5; ++i) static_cast<void>(crash());
+  const auto took = std::chrono::steady_clock::now() - begin;
+  // The burst, and one in each whole second.
+  CHECK(scripted_machine::created <= 2 + took / 1s + 1);
+  const auto refused = pool.borrow(std::chrono::nanoseconds(1));
+  if (!refused) {
+    CHECK(refused.error().code ==
+          (policy == when_exhausted::fail ? errc::pool_exhausted : errc::timed_out));
+    if (policy == when_exhausted::fail) {
+      CHECK(to_string(refused.error()).find("made_per_second") != std::string::npos);
+    }
+  }
+}
+
+TEST_CASE_METHOD(fresh, "a call that waits for leave takes a machine that comes back", "[pool]") {
+  pool_type pool(image, {.max = 2, .made_per_second = 1});
+  auto first = pool.borrow();
+  auto second = pool.borrow();
+  REQUIRE(first);
+  REQUIRE(second);
+  (*second)->abandon();
+  second->give_back(0);
+  // Two made, one place is free, but it may not be filled yet.
+  std::atomic<bool> lent = false;
+  std::jthread other([&] {
+    auto third = pool.borrow();
+    lent = third.has_value();
+    if (third) third->give_back(0);
+  });
+  await_waits(pool, 1);
+  first->give_back(0);
+  other.join();
+  CHECK(lent);
+  CHECK(scripted_machine::created <= 3);
+}
+
+TEST_CASE_METHOD(fresh, "a call that waits for leave alone makes a machine in time", "[pool]") {
+  pool_type pool(image, {.max = 1, .made_per_second = 50});
+  for (int i = 0; i < 4; ++i) {
+    auto lent = pool.borrow();
+    REQUIRE(lent);
+    (*lent)->abandon();
+    lent->give_back(0);
+  }
+  CHECK(scripted_machine::created == 4);
+  CHECK(pool.stats().waits >= 1);
+  auto lent = pool.borrow();
+  REQUIRE(lent);
+  (*lent)->abandon();
+  REQUIRE(lent->replace());
+  CHECK(lent->waited() > 0ns);
+}
+
+TEST_CASE_METHOD(fresh, "a thread that waits for leave to warm a pool sleeps", "[pool]") {
+  pool_type pool(image, {.max = 1, .warm = 1, .idle_timeout = 1ms, .made_per_second = 1});
+  await([&] { return pool.stats().idle == 1; });
+  auto lent = pool.borrow();
+  REQUIRE(lent);
+  (*lent)->abandon();
+  lent->give_back(0);
+  std::this_thread::sleep_for(5ms);  // The next sweep would be due.
+  timespec before{};
+  REQUIRE(::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before) == 0);
+  std::this_thread::sleep_for(300ms);
+  timespec after{};
+  REQUIRE(::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after) == 0);
+  const auto used =
+      (after.tv_sec - before.tv_sec) * 1'000'000'000L + after.tv_nsec - before.tv_nsec;
+  CHECK(used < 100'000'000);  // A third of what a thread that spins takes.
+  await([&] { return pool.stats().idle == 1; });
+}
+
+TEST_CASE("a budget allows a burst and then a rate", "[pool]") {
+  using clock = creation_budget::clock;
+  creation_budget budget;
+  const clock::time_point start{1h};
+  for (int i = 0; i < 3; ++i) {
+    CHECK(budget.next(3, 10) <= start);
+    budget.spend(start, 10);
+  }
+  CHECK(budget.next(3, 10) == start + 100ms);
+  CHECK(budget.next(3, 0) == clock::time_point{});
+  budget.spend(start + 100ms, 10);
+  CHECK(budget.next(3, 10) == start + 200ms);
+  // After a pause it is as at the start, and not more than that.
+  const auto later = start + 1h;
+  for (int i = 0; i < 3; ++i) {
+    CHECK(budget.next(3, 10) <= later);
+    budget.spend(later, 10);
+  }
+  CHECK(budget.next(3, 10) > later);
+  // Any number is a number.
+  CHECK(creation_budget{}.next(0, SIZE_MAX) <= start);
+  CHECK(creation_budget{}.next(SIZE_MAX, 1) <= start);
+  creation_budget fast;
+  fast.spend(start, SIZE_MAX);
+  CHECK(fast.next(1, SIZE_MAX) == start + 1ns);
 }
 
 TEST_CASE_METHOD(fresh, "a pool keeps as many machines warm as it is to", "[pool]") {

@@ -80,6 +80,8 @@ constexpr virtine_code code_in_c(errc code) {
       return VIRTINE_CANCELLED;
     case errc::hypercall_limit:
       return VIRTINE_HYPERCALL_LIMIT;
+    case errc::cpu_limit:
+      return VIRTINE_CPU_LIMIT;
     case errc::pool_exhausted:
       return VIRTINE_POOL_EXHAUSTED;
   }

@@ -64,7 +64,8 @@ typedef enum virtine_code {
   VIRTINE_TIMED_OUT = 30,
   VIRTINE_CANCELLED = 31,
   VIRTINE_HYPERCALL_LIMIT = 32,
-  VIRTINE_POOL_EXHAUSTED = 33
+  VIRTINE_POOL_EXHAUSTED = 33,
+  VIRTINE_CPU_LIMIT = 34
 } virtine_code;
 
 /* Returns the name of a code: "guest_fault". */

@@ -145,7 +145,7 @@ class caller<R(A...), Named, Policy> final
         ran = limits.error();
         break;
       }
-      ran = on_machine(*lent, [&](machine_type& machine) {
+      ran = on_machine(*lent, *limits, [&](machine_type& machine) {
         return run_batch(machine, next, end, replies, used, *limits, options.hypercalls);
       });
       rest = until - monotonic::now();
@@ -176,7 +176,10 @@ class caller<R(A...), Named, Policy> final
     } else if (auto allowed = may_begin(timeout, options); !allowed) {
       return allowed.error();
     } else if ((*lent)->poisoned()) {
-      if (auto replaced = lent->replace(); !replaced) return replaced.error();
+      const auto waited_before = lent->waited();
+      auto replaced = lent->replace(limits_of(options, timeout));
+      if (!replaced) return replaced.error();
+      timeout -= lent->waited() - waited_before;
     } else {
       (*lent)->restore(used_before);
     }
@@ -198,12 +201,17 @@ class caller<R(A...), Named, Policy> final
       if (!added) break;
     }
     used = batch.used();
+    if (limits.usage != nullptr) [[unlikely]]
+      limits.usage->bytes_in += used;
     auto ran = execute(machine, x86::batch_function, limits, hypercalls, policy_);
     if (ran) ran = batch.check_completed();
     if (!ran) return of_job(ran.error(), batch.running(replies.size()));
     for (batch.rewind(); next != last; ++next) {
       auto taken = with_arguments<A...>(*next, [&](const A&... arguments) {
-        return replies.add(batch.take(marshaller(arguments...)));
+        const marshaller job(arguments...);
+        if (limits.usage != nullptr) [[unlikely]]
+          limits.usage->bytes_out += job.output_size();
+        return replies.add(batch.take(job));
       });
       if (!taken) return taken;
     }
@@ -220,13 +228,17 @@ class caller<R(A...), Named, Policy> final
 
   result<R> call_on(lease& lent, const marshaller& marshalled, const run_limits& limits,
                     std::uint64_t hypercalls) {
-    return on_machine(lent, [&](machine_type& machine) -> result<R> {
+    return on_machine(lent, limits, [&](machine_type& machine) -> result<R> {
       auto written = marshalled.write(machine.arguments(), machine.arguments_address());
       if (!written) [[unlikely]]
         return written.error();
+      if (limits.usage != nullptr) [[unlikely]]
+        limits.usage->bytes_in += marshalled.used();
       auto ran = execute(machine, address(), limits, hypercalls, policy_);
       if (!ran) [[unlikely]]
         return ran.error();
+      if (limits.usage != nullptr) [[unlikely]]
+        limits.usage->bytes_out += marshalled.output_size();
       return marshalled.read(machine.arguments());
     });
   }

@@ -30,6 +30,7 @@ requires(!is_acceptable<R(A...)>) class marshaller<R(A...)> {
  public:
   explicit marshaller(const A&...) {}
   [[nodiscard]] static std::size_t used() { return 0; }
+  [[nodiscard]] static std::size_t output_size() { return 0; }
   [[nodiscard]] static std::size_t reply_size() { return 0; }
   [[nodiscard]] static std::size_t max_reply_size(std::size_t) { return 0; }
   static result<void> write(std::span<std::byte>, guest_address) { return error{}; }
@@ -63,6 +64,15 @@ class marshaller<R(A...)> {
 
   /// Returns how many bytes of argument memory the call takes.
   [[nodiscard]] std::size_t used() const { return used_; }
+
+  /// Returns how many bytes read() copies out: the result and the elements of outputs.
+  [[nodiscard]] std::size_t output_size() const {
+    std::size_t size = result_size<R>();
+    each([&]<class T>(std::size_t, const T& argument) {
+      if constexpr (is_output<T>()) size += argument.size_bytes();
+    });
+    return size;
+  }
 
   /// Returns how many of these bytes read() checks before it takes them for good.
   [[nodiscard]] std::size_t reply_size() const { return checks_outputs ? used_ : layout::size; }

@@ -59,6 +59,16 @@ class value_marshaller {
 
   [[nodiscard]] std::size_t used() const { return used_; }
 
+  /// As marshaller::output_size().
+  [[nodiscard]] std::size_t output_size() const {
+    std::size_t size = types_.result.room.size;
+    for (std::size_t i = 0; i < arguments_.size(); ++i) {
+      const shape& type = types_.arguments[i];
+      if (type.is_output) size += elements_[i].count * type.parts[0].room.size;
+    }
+    return size;
+  }
+
   /// As marshaller::write(). The arguments are good.
   result<void> write(std::span<std::byte> area, guest_address base) const {
     if (used_ > area.size()) return error{.code = errc::arguments_too_large, .detail = used_};

@@ -4,6 +4,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <pthread.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -12,6 +13,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <ctime>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -36,6 +38,26 @@ inline monotonic::time_point deadline_after(std::chrono::nanoseconds timeout) {
   constexpr auto never = monotonic::time_point::max();
   return timeout < never - now ? now + timeout : never;
 }
+
+/// The CPU time of one thread of this process.
+class cpu_clock {
+ public:
+  /// Of the calling thread.
+  explicit cpu_clock() { static_cast<void>(pthread_getcpuclockid(pthread_self(), &id_)); }
+  explicit cpu_clock(clockid_t id) : id_(id) {}
+
+  [[nodiscard]] clockid_t id() const { return id_; }
+
+  /// Any thread may ask. Returns the largest value if the thread has ended.
+  [[nodiscard]] std::chrono::nanoseconds now() const {
+    timespec read{};
+    if (::clock_gettime(id_, &read) != 0) return std::chrono::nanoseconds::max();
+    return std::chrono::seconds(read.tv_sec) + std::chrono::nanoseconds(read.tv_nsec);
+  }
+
+ private:
+  clockid_t id_ = CLOCK_THREAD_CPUTIME_ID;
+};
 
 /// The memory without which a guest cannot execute another instruction, as the host has it mapped
 /// with `protection`: whole mappings, so that to change it takes no memory.
@@ -69,6 +91,20 @@ class interrupter {
     state_.store(armed_until(until));
   }
 
+  /// Has the next call end, too, when this thread has used `time` of CPU time from now on. Returns
+  /// until when that call is to be armed: the first moment at which there is something to look at.
+  time_point limit_cpu(std::chrono::nanoseconds time, time_point until) {
+    const cpu_clock mine;
+    const auto used = mine.now();
+    cpu_clock_.store(mine.id(), std::memory_order_relaxed);
+    const auto never = std::chrono::nanoseconds::max();
+    cpu_until_.store((time < never - used ? used + time : never).count(),
+                     std::memory_order_relaxed);
+    until_.store(until, std::memory_order_relaxed);
+    // A thread takes no less time than CPU time.
+    return std::min(until, deadline_after(time));
+  }
+
   /// Says that the owner is out of the guest and may touch its foothold. Returns false if the call
   /// was interrupted; it may then all the same.
   bool step_out() {
@@ -83,7 +119,10 @@ class interrupter {
   /// Ends the call; the owner may touch the foothold then. Returns why the call was interrupted, if
   /// it was; the machine must then be discarded.
   std::optional<errc> disarm() {
-    if (change([](std::int64_t) { return idle; })) [[likely]]
+    const bool in_time = change([](std::int64_t) { return idle; });
+    if (limits_cpu()) [[unlikely]]
+      cpu_until_.store(no_cpu_limit, std::memory_order_relaxed);
+    if (in_time) [[likely]]
       return std::nullopt;
     return static_cast<errc>(-state_.exchange(idle));
   }
@@ -124,8 +163,20 @@ class interrupter {
     while (armed > idle) {
       const time_point until{monotonic::duration{armed | inside}};
       if (until > now) return until;
-      const bool cancelled = (armed | inside) == cancelled_late;
-      switch (interrupt_if(armed, cancelled ? errc::cancelled : errc::timed_out)) {
+      errc why = errc::timed_out;
+      if ((armed | inside) == cancelled_late) {
+        why = errc::cancelled;
+      } else if (limits_cpu() && until_.load(std::memory_order_relaxed) > now) {
+        why = errc::cpu_limit;
+        if (const auto left = cpu_time_left(); left > left.zero()) {
+          // What other threads took of the time since then is not this call's.
+          const time_point later = std::min(until_.load(std::memory_order_relaxed), now + left);
+          const std::int64_t moved = armed_until(later) & (armed | ~inside);
+          if (state_.compare_exchange_strong(armed, moved)) return later;
+          continue;
+        }
+      }
+      switch (interrupt_if(armed, why)) {
         case attempt::late:
           break;
         case attempt::done:
@@ -149,6 +200,19 @@ class interrupter {
   // Deadlines that no call has: those of calls that somebody failed to interrupt.
   static constexpr std::int64_t timed_out_late = 3;
   static constexpr std::int64_t cancelled_late = 5;
+
+  static constexpr std::int64_t no_cpu_limit = INT64_MAX;
+
+  [[nodiscard]] bool limits_cpu() const {
+    return cpu_until_.load(std::memory_order_relaxed) != no_cpu_limit;
+  }
+  /// Returns how much the call that runs has left, and no less than what is worth waiting for.
+  [[nodiscard]] std::chrono::nanoseconds cpu_time_left() const {
+    constexpr std::chrono::nanoseconds shortest = std::chrono::microseconds(200);
+    const auto used = cpu_clock(cpu_clock_.load(std::memory_order_relaxed)).now();
+    const std::chrono::nanoseconds until(cpu_until_.load(std::memory_order_relaxed));
+    return used < until ? std::max(until - used, shortest) : std::chrono::nanoseconds::zero();
+  }
 
   enum class attempt : std::uint8_t {
     done,
@@ -220,6 +284,12 @@ class interrupter {
   const os::home_process home_;
   detail::foothold foothold_;
   std::atomic<std::int64_t> state_{idle};
+  // Of a call that limits its CPU time: that thread's clock, when it is over by that, and when by
+  // the other. The watchdog may read those of a call that begins meanwhile; it then finds that the
+  // state has changed, too.
+  std::atomic<clockid_t> cpu_clock_{0};
+  std::atomic<std::int64_t> cpu_until_{no_cpu_limit};
+  std::atomic<time_point> until_{};
   bool revoked_ = false;  // Of who interrupts while it does, and of the owner before and after.
 };
 

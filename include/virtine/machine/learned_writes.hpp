@@ -41,9 +41,8 @@ class learned_writes {
                                        [](const known& a, std::uint64_t b) { return a.page < b; });
       if (at == end || at->page != page) known_.push_back({page, taught});
     }
-    std::inplace_merge(known_.begin(), known_.begin() + static_cast<std::ptrdiff_t>(before),
-                       known_.end(),
-                       [](const known& a, const known& b) { return a.page < b.page; });
+    std::sort(known_.begin(), known_.end(),
+              [](const known& a, const known& b) { return a.page < b.page; });
   }
 
   /// Returns the pages that a new machine is to have, ascending.

@@ -22,11 +22,13 @@
 #include <virtine/machine/guest_cpu.hpp>
 #include <virtine/machine/guest_exit.hpp>
 #include <virtine/machine/image_snapshots.hpp>
+#include <virtine/machine/machine_use.hpp>
 #include <virtine/machine/runner.hpp>
 #include <virtine/machine/snapshot.hpp>
 #include <virtine/machine/system_call.hpp>
 #include <virtine/machine/write_set.hpp>
 #include <virtine/os/out_of_memory.hpp>
+#include <virtine/os/probe.hpp>
 #include <virtine/result.hpp>
 #include <virtine/x86/trampoline.hpp>
 
@@ -52,6 +54,10 @@ class machine : public guest_access {
     return os::or_out_of_memory([&] { return make<Machine>(std::move(from)); });
   }
 
+  ~machine() override { VIRTINE_PROBE(machine__destroyed, this, &from_->image()); }
+  machine(const machine&) = delete;
+  machine& operator=(const machine&) = delete;
+
   /// Returns the memory for the call frame and what it refers to, all zeros after a restore().
   [[nodiscard]] std::span<std::byte> arguments() {
     return bytes(where_.arguments, from_->image().arguments_size);
@@ -62,6 +68,8 @@ class machine : public guest_access {
   [[nodiscard]] result<guest_exit> enter(std::uint64_t function, const run_limits& limits) {
     if (poisoned_) [[unlikely]]
       return error{.code = errc::machine_failure, .operation = "a call that failed poisoned it"};
+    use_.count_call();
+    VIRTINE_PROBE(call__begin, this, function);
     runner_.begin(limits);
     arrival_ = arrival::continued;
     const x86::call_record record{.function = function, .frame = where_.arguments};
@@ -74,7 +82,7 @@ class machine : public guest_access {
       regs.rip = x86::trampoline_entry(cpu_.wipe);
       regs.rflags = x86::initial_rflags;
       regs.r15 = entry_mark();
-      arrival_ = std::exchange(used_, true) ? arrival::placed : arrival::first;
+      arrival_ = use_.calls() > 1 ? arrival::placed : arrival::first;
       vcpu().mark_dirty(KVM_SYNC_X86_REGS);
     }
     return run();
@@ -86,7 +94,10 @@ class machine : public guest_access {
   /// Ends a call that stopped at a hypercall or system call and is not to go on. Poisons the
   /// machine.
   void abandon() {
-    if (runner_.running()) static_cast<void>(runner_.end());
+    if (runner_.running()) {
+      static_cast<void>(end_run());
+      VIRTINE_PROBE(call__end, this, -1);
+    }
     poisoned_ = true;
   }
 
@@ -121,6 +132,7 @@ class machine : public guest_access {
   [[nodiscard]] runner& guest_runner() { return runner_; }
 
   [[nodiscard]] bool poisoned() const { return poisoned_; }
+  [[nodiscard]] machine_use& use() { return use_; }
 
   /// Is told that the machine has more pages to restore than its pool keeps: the next one begins
   /// with none that it has not written itself.
@@ -152,6 +164,7 @@ class machine : public guest_access {
   result<std::span<const std::byte>> read(guest_address address, std::uint64_t length) override {
     auto found = user_memory().view(address, length);
     if (!found) return found.error();
+    if (call_usage* const used = runner_.usage(); used != nullptr) used->bytes_out += length;
     if (!where_.is_user(to_number(address), length)) {
       return error{.code = errc::out_of_range,
                    .operation = "read of unmapped guest memory",
@@ -164,6 +177,7 @@ class machine : public guest_access {
     auto to = user_memory().view(address, from.size());
     if (!to) return to.error();
     if (from.empty()) return {};
+    if (call_usage* const used = runner_.usage(); used != nullptr) used->bytes_in += from.size();
     const std::uint64_t first = to_number(address) & ~(x86::page_size - 1);
     const std::uint64_t last = to_number(address) + from.size() - 1;
     for (std::uint64_t page = first; page <= last; page += x86::page_size) {
@@ -224,6 +238,7 @@ class machine : public guest_access {
                                               *std::move(vm), *std::move(vcpu), *std::move(guard)));
     if (auto given = made->give_memory(); !given) return given.error();
     made->take_learned();
+    VIRTINE_PROBE(machine__created, made.get(), &made->from_->image());
     return made;
   }
 
@@ -304,9 +319,7 @@ class machine : public guest_access {
       std::vector<std::uint64_t> written;
       for (const written_page& page :
            write_set_.pages().subspan(snapshot::hot_pages(where_).size())) {
-        const bool same =
-            std::memcmp(host(page.address), pristine(page.address), x86::page_size) == 0;
-        if (!same) written.push_back(page.address);
+        if (!is_as_it_was(page.address)) written.push_back(page.address);
       }
       from_->learned().add(std::move(written));
       return {};
@@ -364,10 +377,25 @@ class machine : public guest_access {
 
   /// Ends the call with `outcome`, unless it was interrupted.
   result<guest_exit> end(result<guest_exit> outcome) {
-    if (auto ended = runner_.end(); !ended) [[unlikely]]
+    if (auto ended = end_run(); !ended) [[unlikely]]
       overtaken_ = std::exchange(outcome, ended.error());
+    VIRTINE_PROBE(call__end, this, outcome ? 0 : static_cast<int>(outcome.error().code));
     if (!outcome) poisoned_ = true;
     return outcome;
+  }
+
+  result<void> end_run() {
+    if (call_usage* const used = runner_.usage(); used != nullptr) [[unlikely]] {
+      const auto pages = write_set_.pages();
+      used->pages_written += static_cast<std::uint64_t>(
+          std::count_if(pages.begin(), pages.end(),
+                        [this](const written_page& page) { return !is_as_it_was(page.address); }));
+    }
+    return runner_.end();
+  }
+
+  [[nodiscard]] bool is_as_it_was(std::uint64_t page) const {
+    return std::memcmp(host(page), pristine(page), x86::page_size) == 0;
   }
 
   [[nodiscard]] error unexpected_exit() {
@@ -388,6 +416,7 @@ class machine : public guest_access {
 
   /// Handles an exception: a first write to a page goes on, anything else ends the call.
   result<void> take_trap(std::uint8_t vector) {
+    if (call_usage* const used = runner_.usage(); used != nullptr) ++used->traps;
     auto sregs = vcpu().get_sregs();
     if (!sregs) return sregs.error();
     // Only the stubs run at CPL 0. A guest that could write to a trap port itself could forge this.
@@ -396,6 +425,7 @@ class machine : public guest_access {
     if (!is_first_write(taken, where_) || !add_around(taken.cr2 & ~(x86::page_size - 1))) {
       static_cast<void>(runner_.step_out());  // The report shows what the code says.
       error why = report(taken, from_->image(), where_, user_memory());
+      VIRTINE_PROBE(fault, this, taken.frame.rip);
       // Hosts that run guests on more processor state than they admit to let a guest leave some,
       // a code segment or protection keys, that even the trampoline trips over.
       if (arrival_ != arrival::over && x86::in_trampoline(taken.frame.rip)) {
@@ -426,11 +456,11 @@ class machine : public guest_access {
   kvm::vm vm_;
   runner runner_;
   detail::write_set write_set_;
-  std::uint64_t ahead_ = 1;          // How many pages the last first write added.
-  std::uint64_t next_up_ = 0;        // The page above those,
-  std::uint64_t next_down_ = 0;      // and the one below.
-  bool at_trampoline_ = false;       // Whether the guest stopped at the trampoline's own `out`.
-  bool used_ = false;                // Whether it was ever entered.
+  std::uint64_t ahead_ = 1;      // How many pages the last first write added.
+  std::uint64_t next_up_ = 0;    // The page above those,
+  std::uint64_t next_down_ = 0;  // and the one below.
+  bool at_trampoline_ = false;   // Whether the guest stopped at the trampoline's own `out`.
+  machine_use use_;
   bool taught_ = false;              // Whether its siblings know of its first call.
   arrival arrival_ = arrival::over;  // Of this call.
   bool poisoned_ = false;

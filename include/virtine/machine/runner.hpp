@@ -16,6 +16,7 @@
 #include <thread>
 #include <utility>
 
+#include <virtine/call_usage.hpp>
 #include <virtine/kvm/vcpu.hpp>
 #include <virtine/machine/deadline.hpp>
 #include <virtine/result.hpp>
@@ -26,7 +27,9 @@ namespace virtine::detail {
 struct run_limits {
   interrupter::time_point until = interrupter::time_point::max();
   std::stop_token stop = {};
-  bool (*stop_if)() = nullptr;  ///< See call_options.
+  bool (*stop_if)() = nullptr;  ///< See call_options, as for the next two.
+  std::chrono::nanoseconds cpu_time = std::chrono::nanoseconds::max();
+  call_usage* usage = nullptr;
 };
 
 /// Returns why a call is over, if it is.
@@ -73,6 +76,9 @@ class runner {
 
   [[nodiscard]] bool running() const { return running_; }
 
+  /// Returns where what the call that runs uses is to be counted; null if nowhere.
+  [[nodiscard]] call_usage* usage() const { return usage_; }
+
   /// Has guests stopped by taking away `other` from now on; while no call runs.
   void stand_on(const detail::foothold& other) { gate_.stand_on(other); }
 
@@ -81,8 +87,14 @@ class runner {
   void begin(const run_limits& limits) {
     running_ = true;
     outside_ = false;
-    gate_.arm(limits.until);
-    watchdog_->expect(limits.until);
+    usage_ = limits.usage;
+    if (usage_ != nullptr) [[unlikely]]
+      ++usage_->calls;
+    const auto watched = limits.cpu_time < std::chrono::nanoseconds::max()
+                             ? gate_.limit_cpu(limits.cpu_time, limits.until)
+                             : limits.until;
+    gate_.arm(watched);
+    watchdog_->expect(watched);
     // After arming: a stop that was requested before runs the callback right here.
     if (limits.stop.stop_possible()) on_stop_.emplace(limits.stop, stop_request{*this});
     stop_if_ = limits.stop_if;
@@ -135,7 +147,7 @@ class runner {
         // It is the parent's call that is over. KVM refuses this process the vCPU.
         leave_behind();
       }
-      auto ran = vcpu_.run();
+      auto ran = usage_ == nullptr ? vcpu_.run() : run_measured();
       if (ran) [[likely]]
         return ran;
       if (watchdog_->forked()) leave_behind();
@@ -149,6 +161,7 @@ class runner {
   /// moment: who interrupted it was told that it would not complete.
   result<void> end() {
     running_ = false;
+    usage_ = nullptr;
     // In a child, what has called back there never returns.
     if (on_stop_ && watchdog_->forked()) [[unlikely]]
       leave_behind();
@@ -169,6 +182,16 @@ class runner {
   void leave_behind() {
     new (&on_stop_) std::optional<std::stop_callback<stop_request>>;
     gate_.leave_behind();
+  }
+
+  result<void> run_measured() {
+    const auto cpu_before = cpu_clock().now();
+    const auto before = monotonic::now();
+    auto ran = vcpu_.run();
+    usage_->guest_time += monotonic::now() - before;
+    usage_->guest_cpu += cpu_clock().now() - cpu_before;
+    if (ran) ++usage_->exits;
+    return ran;
   }
 
   struct stop_request {
@@ -194,6 +217,7 @@ class runner {
   std::optional<std::stop_callback<stop_request>> on_stop_;
   bool (*stop_if_)() = nullptr;
   kvm_run* outer_ = nullptr;  // What asking_vcpu was before this call.
+  call_usage* usage_ = nullptr;
   bool running_ = false;
   bool outside_ = false;  // Whether the caller has all memory.
 };

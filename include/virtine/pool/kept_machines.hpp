@@ -13,6 +13,7 @@
 #include <mutex>
 #include <new>
 #include <stop_token>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -20,6 +21,7 @@
 #include <virtine/machine/deadline.hpp>
 #include <virtine/os/out_of_memory.hpp>
 #include <virtine/os/workers.hpp>
+#include <virtine/pool/creation_budget.hpp>
 #include <virtine/pool/lease.hpp>
 #include <virtine/pool/machine_like.hpp>
 #include <virtine/pool/slots.hpp>
@@ -36,6 +38,7 @@ class kept_machines {
       : image_(image),
         options_(options),
         write_set_max_(options.write_set_max),
+        max_calls_(options.max_calls),
         cleaning_(options.cleaning),
         callers_(options.workers) {}
   kept_machines(const kept_machines&) = delete;
@@ -45,6 +48,7 @@ class kept_machines {
     {
       std::unique_lock lock(mutex_);
       closing_ = true;
+      wake_keeper();
       const closed_slots closed(*this);
       ended_.wait(lock, [this] {
         return closers_ == 1 && temporaries_ == 0 && in_maintenance_ == 0 &&
@@ -96,19 +100,16 @@ class kept_machines {
   }
 
   void trim(std::size_t keep) {
+    std::unique_lock lock(mutex_);
     for (;;) {
       std::unique_ptr<Machine> surplus;
       {
-        std::lock_guard lock(mutex_);
         const closed_slots closed(*this);
         if (idle_.size() <= keep) return;
         surplus = std::move(idle_.front());
         idle_.erase(idle_.begin());
       }
-      surplus.reset();
-      std::lock_guard lock(mutex_);
-      --count_;
-      wake();
+      destroy(std::move(surplus), lock);
     }
   }
 
@@ -116,8 +117,10 @@ class kept_machines {
     std::lock_guard lock(mutex_);
     options_ = options;
     write_set_max_.store(options.write_set_max, std::memory_order_relaxed);
+    max_calls_.store(options.max_calls, std::memory_order_relaxed);
     cleaning_.store(options.cleaning, std::memory_order_relaxed);
     callers_.allow(options.workers);
+    wake_keeper();
     for (std::condition_variable_any* each : queue_) each->notify_one();
     static_cast<void>(schedule_maintenance());
   }
@@ -203,13 +206,30 @@ class kept_machines {
     return lent;
   }
 
-  [[nodiscard]] bool is_available() const {
-    return !idle_.empty() || !dirty_.empty() || count_ < options_.max;
+  /// Returns when a machine may be made, if it is not now.
+  [[nodiscard]] monotonic::time_point leave_to_make() const {
+    return budget_.next(options_.max, options_.made_per_second);
+  }
+  [[nodiscard]] bool may_make() const {
+    return options_.made_per_second == 0 || leave_to_make() <= monotonic::now();
   }
 
-  /// Returns whether a call waits for one that another has: not for ever in a pool of none.
-  [[nodiscard]] bool may_wait_for_others() const {
-    return options_.when_exhausted == when_exhausted::wait && options_.max > 0;
+  [[nodiscard]] bool is_available() const {
+    return !idle_.empty() || !dirty_.empty() || (count_ < options_.max && may_make());
+  }
+
+  /// Returns whether a call waits for a machine that another has, not for ever in a pool of none,
+  /// or for leave to make one.
+  [[nodiscard]] bool may_wait() const {
+    switch (options_.when_exhausted) {
+      case when_exhausted::fail:
+        return false;
+      case when_exhausted::wait:
+        return options_.max > 0;
+      case when_exhausted::create:
+        return !may_make();
+    }
+    return false;
   }
 
   /// Waits until is_available(), or a temporary machine is to be made. Returns how long. Whoever
@@ -222,34 +242,51 @@ class kept_machines {
     // What the pool's own thread has in hand is not in use: it will be there in a moment.
     const auto over = [&] {
       return (is_available() && (queue_.empty() || queue_.front() == &turn)) ||
-             (!may_wait_for_others() && in_maintenance_ == 0);
+             (!may_wait() && in_maintenance_ == 0);
     };
     std::chrono::nanoseconds waited{0};
     if (!over()) {
       ++counted_.waits;
       queue_.push_back(&turn);
       const auto begin = monotonic::now();
-      result<void> may_wait;
+      result<void> goes_on;
       do {
-        turn.wait_until(lock, limits.stop, next_check(limits), over);
-        may_wait = check(limits);
-      } while (may_wait && !over());
+        // Only the first looks at the clock for leave to make one; it is woken when it gets there.
+        const bool first = queue_.front() == &turn && !may_make();
+        const auto until = next_check(limits);
+        turn.wait_until(lock, limits.stop, first ? std::min(until, leave_to_make()) : until, [&] {
+          return over() || (!first && queue_.front() == &turn && !may_make());
+        });
+        goes_on = check(limits);
+      } while (goes_on && !over());
       waited = monotonic::now() - begin;
       std::erase(queue_, &turn);
-      if (!may_wait) {
-        error why = may_wait.error();
+      if (!goes_on) {
+        error why = goes_on.error();
         if (why.code == errc::timed_out) why.operation = "no machine of the pool became free";
         return why;
       }
     }
-    if (!is_available() && options_.when_exhausted != when_exhausted::create) {
-      return error{.code = errc::pool_exhausted, .detail = options_.max};
-    }
+    if (!is_available() && options_.when_exhausted != when_exhausted::create) return exhausted();
     return waited;
   }
 
-  /// Takes a place for one more machine, and makes sure that it can come back without allocation.
+  [[nodiscard]] error exhausted() const {
+    if (count_ < options_.max) return no_leave();
+    return {.code = errc::pool_exhausted, .detail = options_.max};
+  }
+  [[nodiscard]] static error no_leave() {
+    return {.code = errc::pool_exhausted,
+            .operation = "pool_options::made_per_second allows no new machine yet"};
+  }
+
+  /// Takes a place for one more machine, and the leave to make it if there is any, and makes sure
+  /// that it can come back without allocation.
   void claim(bool temporary) {
+    if (options_.made_per_second != 0 && may_make()) {
+      budget_.spend(monotonic::now(), options_.made_per_second);
+      ++leaves_;
+    }
     if (temporary) {
       ++temporaries_;
       return;
@@ -260,10 +297,17 @@ class kept_machines {
   }
 
   /// Destroys `machine`, if there is one, and makes another. Outside the lock, because it takes
-  /// twenty times as long as a call.
-  result<void> renew(std::unique_ptr<Machine>& machine, const run_limits& limits) {
+  /// twenty times as long as a call. Returns how long it waited for leave to.
+  result<std::chrono::nanoseconds> renew(std::unique_ptr<Machine>& machine,
+                                         const run_limits& limits) {
     const bool had_one = machine != nullptr;
     machine.reset();
+    auto waited = await_leave(limits);
+    if (!waited) {
+      std::lock_guard lock(mutex_);
+      if (had_one) ++counted_.discarded;
+      return waited;
+    }
     std::shared_ptr<const void> shared;
     auto made = os::or_out_of_memory([&] {
       auto created = Machine::create(image_, limits);
@@ -276,7 +320,31 @@ class kept_machines {
     ++counted_.created;
     shared_state_ = std::move(shared);
     machine = *std::move(made);
-    return {};
+    static_cast<void>(schedule_maintenance());  // From now on there is something to forget.
+    return waited;
+  }
+
+  /// Waits until one more machine may be made, and counts it, if that has not been done.
+  result<std::chrono::nanoseconds> await_leave(const run_limits& limits) {
+    std::unique_lock lock(mutex_);
+    if (leaves_ > 0) {
+      --leaves_;
+      return std::chrono::nanoseconds{0};
+    }
+    if (options_.made_per_second == 0) return std::chrono::nanoseconds{0};
+    const auto begin = monotonic::now();
+    while (!may_make()) {
+      if (closing_ || options_.when_exhausted == when_exhausted::fail) return no_leave();
+      if (auto goes_on = check(limits); !goes_on) return goes_on.error();
+      const auto until = std::min(leave_to_make(), next_check(limits));
+      lock.unlock();
+      // In pieces, because nothing ends a sleep.
+      std::this_thread::sleep_until(
+          std::min(until, monotonic::now() + std::chrono::milliseconds(10)));
+      lock.lock();
+    }
+    budget_.spend(monotonic::now(), options_.made_per_second);
+    return monotonic::now() - begin;
   }
 
   void take_back(std::unique_ptr<Machine> machine, std::size_t arguments_used) {
@@ -300,12 +368,20 @@ class kept_machines {
   bool wipe(Machine& machine, std::size_t arguments_used) const {
     // A call that failed, and only such, leaves state that no restore covers.
     if (machine.poisoned()) return false;
-    if (machine.write_set().size() > write_set_max_.load(std::memory_order_relaxed)) {
-      machine.outgrown();
-      return false;
-    }
+    if (has_outgrown(machine)) machine.outgrown();
+    if (is_spent(machine)) return false;
     machine.restore(arguments_used);
     return true;
+  }
+
+  bool has_outgrown(Machine& machine) const {
+    return machine.write_set().size() > write_set_max_.load(std::memory_order_relaxed);
+  }
+
+  /// Returns whether a machine is to be replaced, as the options say.
+  bool is_spent(Machine& machine) const {
+    return has_outgrown(machine) ||
+           machine.use().calls() >= max_calls_.load(std::memory_order_relaxed);
   }
 
   void return_idle(std::unique_ptr<Machine> machine) {
@@ -316,8 +392,7 @@ class kept_machines {
 
   void discard(std::unique_ptr<Machine> machine, bool temporary) {
     const bool had_one = machine != nullptr;
-    const bool outgrown =
-        had_one && machine->write_set().size() > write_set_max_.load(std::memory_order_relaxed);
+    const bool spent = had_one && !machine->poisoned() && is_spent(*machine);
     machine.reset();
     std::lock_guard lock(mutex_);
     if (temporary) {
@@ -325,10 +400,19 @@ class kept_machines {
     } else {
       --count_;
       if (had_one) ++counted_.discarded;
-      if (outgrown) ++replacements_due_;
+      if (spent) ++replacements_due_;
     }
     wake();
     static_cast<void>(schedule_maintenance());
+  }
+
+  /// Destroys a machine that nobody uses, without the lock meanwhile.
+  void destroy(std::unique_ptr<Machine> machine, std::unique_lock<std::mutex>& lock) {
+    lock.unlock();
+    machine.reset();
+    lock.lock();
+    --count_;
+    wake();
   }
 
   /// Tells who waits longest that something came back, and the destructor. With mutex_ held, so
@@ -342,37 +426,113 @@ class kept_machines {
 
   /// Wakes the thread if there is something to do for it. Returns false if it cannot be started.
   bool schedule_maintenance() {
-    if (maintaining_ || !has_work()) return true;
+    const bool is_asked = !dirty_.empty() || wants_more();
+    if (maintaining_) {
+      if (is_asked) wake_keeper();
+      return true;
+    }
+    if (closing_ || !(is_asked || forgets())) return true;
     maintaining_ = keeper_.submit(keeping_).has_value();
     return maintaining_;
   }
 
-  [[nodiscard]] bool has_work() const {
-    if (closing_) return false;
-    return !dirty_.empty() ||
-           (count_ < options_.max && (count_ < options_.warm || replacements_due_ > 0));
+  void wake_keeper() {
+    keeper_called_ = true;
+    keeper_wake_.notify_one();
+  }
+
+  [[nodiscard]] bool wants_more() const {
+    return count_ < options_.max && (count_ < options_.warm || replacements_due_ > 0);
+  }
+
+  /// Returns whether there is a machine that would be destroyed if it stayed idle.
+  [[nodiscard]] bool forgets() const {
+    return options_.idle_timeout < std::chrono::nanoseconds::max() && count_ > options_.warm;
   }
 
   void keep_machines() {
     std::unique_lock lock(mutex_);
     bool well = true;
-    while (has_work() && (well || !dirty_.empty())) {
-      ++in_maintenance_;
+    while (!closing_) {
+      const bool makes = well && wants_more();
       if (!dirty_.empty()) {
-        wipe_one(lock);
+        maintain([&] { wipe_one(lock); });
+      } else if (makes && may_make()) {
+        maintain([&] { well = add_one(lock); });
+      } else if (makes || forgets()) {
+        await_work(lock, makes);
+        well = true;
       } else {
-        const std::size_t wanted = replacements_due_ > 0 ? options_.max : options_.warm;
-        if (replacements_due_ > 0) --replacements_due_;
-        lock.unlock();
-        // In silence: whoever needs a machine next meets the cause again.
-        well = add_if_below(wanted).has_value();
-        lock.lock();
+        break;
       }
-      --in_maintenance_;
-      for (std::condition_variable_any* each : queue_) each->notify_one();
     }
     wake();
     maintaining_ = false;
+  }
+
+  template <class Work>
+  void maintain(const Work& work) {
+    ++in_maintenance_;
+    work();
+    --in_maintenance_;
+    for (std::condition_variable_any* each : queue_) each->notify_one();
+  }
+
+  bool add_one(std::unique_lock<std::mutex>& lock) {
+    const std::size_t wanted = replacements_due_ > 0 ? options_.max : options_.warm;
+    if (replacements_due_ > 0) --replacements_due_;
+    lock.unlock();
+    // In silence: whoever needs a machine next meets the cause again.
+    const bool added = add_if_below(wanted).has_value();
+    lock.lock();
+    return added;
+  }
+
+  /// Sleeps until the idle machines are to be looked at, and does so; or until there is more to do,
+  /// or leave to make a machine.
+  void await_work(std::unique_lock<std::mutex>& lock, bool makes) {
+    keeper_called_ = false;
+    const auto sweep_due =
+        forgets() ? last_sweep_ + std::clamp(options_.idle_timeout, shortest_sweep, longest_sweep)
+                  : monotonic::time_point::max();
+    const auto until = makes ? std::min(sweep_due, leave_to_make()) : sweep_due;
+    keeper_wake_.wait_until(lock, until, [this] { return keeper_called_; });
+    if (!closing_ && monotonic::now() >= sweep_due) sweep(lock);
+  }
+
+  /// Destroys the machines that have rested since the last sweep, but for the last ones that are to
+  /// be warm.
+  void sweep(std::unique_lock<std::mutex>& lock) {
+    last_sweep_ = monotonic::now();
+    std::vector<std::unique_ptr<Machine>> rested;
+    // Threads that call keep their machines: another's would cost an old kernel ten milliseconds.
+    const auto room = os::or_out_of_memory([&]() -> result<void> {
+      rested.reserve(count_);
+      return {};
+    });
+    if (!room) return;
+    std::size_t left = count_;
+    const auto is_to_go = [&](Machine& idle) {
+      return idle.use().has_rested() && left > options_.warm && left-- > 0;
+    };
+    std::erase_if(idle_, [&](std::unique_ptr<Machine>& idle) {
+      if (!is_to_go(*idle)) return false;
+      rested.push_back(std::move(idle));
+      return true;
+    });
+    if (closers_ == 0) {
+      slots_.each(
+          [&](Machine* idle) -> Machine* {
+            if (!is_to_go(*idle)) return idle;
+            rested.emplace_back(idle);
+            return nullptr;
+          },
+          [&](Machine* idle) { idle_.emplace_back(idle); });
+    }
+    for (std::unique_ptr<Machine>& each : rested) {
+      destroy(std::move(each), lock);
+      ++counted_.forgotten;
+    }
   }
 
   void wipe_one(std::unique_lock<std::mutex>& lock) {
@@ -407,9 +567,13 @@ class kept_machines {
     return true;
   }
 
+  static constexpr std::chrono::nanoseconds shortest_sweep = std::chrono::milliseconds(1);
+  static constexpr std::chrono::nanoseconds longest_sweep = std::chrono::hours(24 * 365);
+
   const image_description& image_;
-  pool_options options_;  // Guarded by mutex_, but for the next two, which calls look at without.
+  pool_options options_;  // Guarded by mutex_, but for the next three, which calls look at without.
   std::atomic<std::size_t> write_set_max_;
+  std::atomic<std::uint64_t> max_calls_;
   std::atomic<cleaning> cleaning_;
   slots<Machine> slots_;
   mutable std::mutex mutex_;
@@ -425,7 +589,12 @@ class kept_machines {
   std::size_t closers_ = 0;                          // How many need the slots to be closed.
   std::size_t in_maintenance_ = 0;    // Machines that the pool's own thread has in hand.
   std::size_t replacements_due_ = 0;  // Machines to be made for discarded ones.
-  bool maintaining_ = false;          // Whether the pool's own thread is at work.
+  creation_budget budget_;
+  std::size_t leaves_ = 0;      // Machines that it has counted already.
+  bool maintaining_ = false;    // Whether the pool's own thread is at work, or waits for a sweep.
+  bool keeper_called_ = false;  // To wake it from that.
+  std::condition_variable keeper_wake_;
+  monotonic::time_point last_sweep_ = monotonic::now();
   bool closing_ = false;
   pool_stats counted_;
   keeping keeping_{*this};

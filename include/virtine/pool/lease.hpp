@@ -41,9 +41,13 @@ class lease {
   /// machine::create.
   result<void> replace(const run_limits& limits = {}) {
     if (home_.forked()) return os::of_a_parent("the machine of a call that a parent made");
-    auto made = owner_->renew(machine_, limits);
-    if (!made) std::exchange(owner_, nullptr)->discard(nullptr, temporary_);
-    return made;
+    auto waited = owner_->renew(machine_, limits);
+    if (!waited) {
+      std::exchange(owner_, nullptr)->discard(nullptr, temporary_);
+      return waited.error();
+    }
+    waited_ += *waited;
+    return {};
   }
 
   /// Returns whether there is a machine; there is none after a replace() that failed.
@@ -52,7 +56,8 @@ class lease {
   Machine& operator*() const { return *machine_; }
   Machine* operator->() const { return machine_.get(); }
 
-  /// Returns how long the caller waited for others to give a machine back.
+  /// Returns how long the caller waited for others to give a machine back, or for leave to make
+  /// one.
   [[nodiscard]] std::chrono::nanoseconds waited() const { return waited_; }
 
   /// Returns the machine, if there is one, to its owner, which wipes it. `arguments_used`: see
@@ -88,11 +93,12 @@ class lease {
 /// new one, because what the call before left behind must not be this one's failure. A new machine
 /// tells whether the host or this call's function did it.
 template <class Owner, class Machine, class Run>
-auto on_machine(lease<Owner, Machine>& lent, const Run& run) -> decltype(run(*lent)) {
+auto on_machine(lease<Owner, Machine>& lent, const run_limits& limits, const Run& run)
+    -> decltype(run(*lent)) {
   auto reply = run(*lent);
   if (reply || reply.error().code != not_entered) [[likely]]
     return reply;
-  if (auto replaced = lent.replace(); !replaced) return replaced.error();
+  if (auto replaced = lent.replace(limits); !replaced) return replaced.error();
   return run(*lent);
 }
 

@@ -15,6 +15,7 @@
 #include <virtine/machine/guest_access.hpp>
 #include <virtine/machine/guest_exit.hpp>
 #include <virtine/machine/machine.hpp>
+#include <virtine/machine/machine_use.hpp>
 #include <virtine/machine/runner.hpp>
 #include <virtine/machine/system_call.hpp>
 #include <virtine/result.hpp>
@@ -38,6 +39,7 @@ concept machine_like = requires(M& machine, const image_description& image, std:
   { machine.hypercall_frame() } -> std::same_as<guest_address>;
   { machine.poisoned() } -> std::same_as<bool>;
   { machine.write_set().size() } -> std::same_as<std::size_t>;
+  { machine.use() } -> std::same_as<machine_use&>;
   { machine.shared_state() } -> std::same_as<std::shared_ptr<const void>>;
   machine.abandon();
   machine.outgrown();

@@ -43,6 +43,21 @@ class slots {
     return nullptr;
   }
 
+  /// Takes the item of one slot after the other and puts back what `look(item)` returns of it:
+  /// itself, or null. Hands it to `keep` if its thread has filled the slot meanwhile, or closed it.
+  template <class Look, class Keep>
+  void each(Look look, Keep keep) {
+    for (line& each : slots_) {
+      T* const found = take_from(each.item);
+      T* const left = found != nullptr ? look(found) : nullptr;
+      void* empty = nullptr;
+      if (left != nullptr &&
+          !each.item.compare_exchange_strong(empty, left, std::memory_order_acq_rel)) {
+        keep(left);
+      }
+    }
+  }
+
   /// Closes all slots and hands what was in them to `keep`. Afterwards nothing is in a slot until
   /// open(). Calls of close() and open() must not overlap.
   template <class Keep>
