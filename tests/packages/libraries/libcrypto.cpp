@@ -21,3 +21,11 @@ LIBRARY(libcrypto) {
   EVP_CIPHER_CTX_free(context);
   return 0;
 }
+
+#ifdef VIRTINE_GUEST
+// What the library makes for itself when something of it is first used, once for all calls.
+static void prepare() {
+  libcrypto_works();
+}
+VIRTINE_INIT(prepare);
+#endif
