@@ -15,7 +15,7 @@
 #include <vector>
 
 #include <virtine/image.hpp>
-#include <virtine/loader/loaded_data.hpp>
+#include <virtine/loader/image_file.hpp>
 
 /// An image file, and where its parts are.
 struct image_bytes {

@@ -4,18 +4,17 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <fstream>
-#include <iostream>
-#include <iterator>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include <virtine/dynamic_policy.hpp>
@@ -112,15 +111,17 @@ std::optional<std::vector<value>> read_words(const virtine::exported_function& f
 
 std::optional<std::vector<value>> read_json(const std::string& path, std::string& why) {
   std::string text;
-  if (path == "-") {
-    text.assign(std::istreambuf_iterator<char>(std::cin), {});
-  } else {
-    std::ifstream file(path, std::ios::binary);
-    text.assign(std::istreambuf_iterator<char>(file), {});
-    if (!file) {
-      why = path + " cannot be read";
-      return std::nullopt;
-    }
+  std::FILE* const file = path == "-" ? stdin : std::fopen(path.c_str(), "rbe");
+  std::array<char, 4096> part;
+  std::size_t got = 0;
+  while (file != nullptr && (got = std::fread(part.data(), 1, part.size(), file)) > 0) {
+    text.append(part.data(), got);
+  }
+  const bool failed = file == nullptr || std::ferror(file) != 0;
+  if (file != nullptr && file != stdin) std::fclose(file);
+  if (failed) {
+    why = path + " cannot be read";
+    return std::nullopt;
   }
   json::reader reader(text);
   auto read = reader.read();
@@ -223,10 +224,9 @@ int act_on(const Image& image, const run::options& given) {
 int act(const run::options& given) {
   const virtine::load_options limits{.max_memory = given.memory,
                                      .initialiser_timeout = given.timeout};
-  const auto image = virtine::load_image(given.image, limits);
-  if (image) return act_on(*image, given);
-  if (const auto bare = virtine::load_bare_image(given.image, limits)) return act_on(*bare, given);
-  return fail(misused, to_string(image.error()));
+  const auto image = virtine::load_any_image(given.image, limits);
+  if (!image) return fail(misused, to_string(image.error()));
+  return std::visit([&](const auto& loaded) { return act_on(loaded, given); }, *image);
 }
 
 }  // namespace

@@ -51,6 +51,10 @@ class dynamic_function
   using base = detail::callable<dynamic_function, callee, value, std::span<value>>;
 
  public:
+  dynamic_function(const dynamic_function&) = default;
+  dynamic_function& operator=(const dynamic_function&) = default;
+  ~dynamic_function() = default;
+
 #ifdef __cpp_exceptions
   using base::operator();
   /// The same with these arguments. Outputs reach elements that they refer to, and nothing else.

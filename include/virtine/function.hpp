@@ -18,8 +18,9 @@ namespace virtine {
 /// A function of type Sig that runs in a virtual machine. Its type names neither image nor policy,
 /// so it suits members of classes, containers and interfaces. It can be made of any virtine_fn of
 /// the same signature, and of a function that VIRTINE has marked. It shares the pool and the policy
-/// of what it is made of; copies share them too. A call costs one indirect call more. each() and
-/// together() make one call after the other.
+/// of what it is made of; copies share them too. There is no empty one, so that one that was moved
+/// from can still be called. A call costs one indirect call more. each() and together() make one
+/// call after the other.
 ///
 /// Example: `std::map<std::string, virtine::function<int(int)>> functions{{"square", square}};`
 template <class Sig>
@@ -35,6 +36,9 @@ class function<R(A...)>
   template <class Entry>
   function(const virtine_function<R(A...), Entry>& marked)  // NOLINT(google-explicit*)
       : target_(marked.target()) {}
+  function(const function&) = default;
+  function& operator=(const function&) = default;
+  ~function() = default;
 
   // Of callable.
   [[nodiscard]] const std::shared_ptr<detail::async_callee<R, A...>>& target() const {

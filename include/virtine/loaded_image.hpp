@@ -7,7 +7,9 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
+#include <variant>
 
 #include <virtine/abi/frame.hpp>
 #include <virtine/abi/signature.hpp>
@@ -18,6 +20,7 @@
 #include <virtine/dynamic_function.hpp>
 #include <virtine/image.hpp>
 #include <virtine/loader/file_bytes.hpp>
+#include <virtine/loader/image_file.hpp>
 #include <virtine/loader/loaded_data.hpp>
 #include <virtine/os/file_error.hpp>
 #include <virtine/os/out_of_memory.hpp>
@@ -38,19 +41,24 @@ using loaded_fn = virtine_fn<Sig, detail::loaded_entry<Machine>, Policy>;
 
 /// An image that was loaded, by load_image() or load_bare_image(). This is a handle: copies are
 /// cheap and share the image, which is gone when the last of them and of its functions, pools and
-/// errors is destroyed. Any number of threads may use it.
+/// errors is destroyed. There is no empty one, so that one that was moved from is still the image.
+/// Any number of threads may use it.
 template <class Machine>
 class basic_loaded_image {
  public:
-  /// Loads what `from` has; see load_image().
-  static result<basic_loaded_image> load(const detail::file_bytes& from,
-                                         const load_options& options) {
+  basic_loaded_image(const basic_loaded_image&) = default;
+  basic_loaded_image& operator=(const basic_loaded_image&) = default;
+  ~basic_loaded_image() = default;
+
+  // Of the functions that load. Fails with errc::image_refused if `read` is for other machines.
+  static result<basic_loaded_image> of(const detail::keeper& read) {
     constexpr bool is_bare = std::is_same_v<Machine, bare_machine>;
-    return os::or_out_of_memory([&]() -> result<basic_loaded_image> {
-      auto data = detail::loaded_data::read(from, options, is_bare);
-      if (!data) return data.error();
-      return basic_loaded_image(*std::move(data));
-    });
+    const basic_loaded_image made(read);
+    if ((made.description().mode != x86::cpu_mode::user64) == is_bare) return made;
+    return error{.code = errc::image_refused,
+                 .operation = is_bare
+                                  ? "the image is not for bare machines: load it by load_image()"
+                                  : "the image is for bare machines: load it by load_bare_image()"};
   }
 
   [[nodiscard]] const image_description& description() const { return data().description(); }
@@ -96,9 +104,9 @@ class basic_loaded_image {
   }
 
  private:
-  explicit basic_loaded_image(detail::keeper data) : data_(std::move(data)) {}
+  explicit basic_loaded_image(const detail::keeper& data) : data_(data) {}
 
-  // Sound: load() keeps nothing else there.
+  // Sound: whoever loads keeps nothing else there.
   [[nodiscard]] const detail::loaded_data& data() const {
     return static_cast<const detail::loaded_data&>(*data_.get());
   }
@@ -177,35 +185,77 @@ struct pool_for<loaded_type<Machine>> {
 
 using loaded_image = basic_loaded_image<detail::machine>;
 using loaded_bare_image = basic_loaded_image<bare_machine>;
+/// An image of either kind; std::visit() does the same with both.
+using any_loaded_image = std::variant<loaded_image, loaded_bare_image>;
+
+namespace detail {
+
+/// Loads an image of the type Image, which is one of the three above.
+template <class Image>
+result<Image> load_from(const file_bytes& file, const load_options& options) {
+  auto read = os::or_out_of_memory([&]() -> result<keeper> {
+    auto contents = image_reader::read(file, options);
+    if (!contents) return contents.error();
+    return keeper(new loaded_data(*std::move(contents), options.initialiser_timeout));
+  });
+  if (!read) return read.error();
+  if constexpr (std::is_same_v<Image, any_loaded_image>) {
+    if (auto bare = loaded_bare_image::of(*read)) return Image(*bare);
+    return loaded_image::of(*read).transform([](const auto& its) { return Image(its); });
+  } else {
+    return Image::of(*read);
+  }
+}
+template <class Image>
+result<Image> load_from(int descriptor, const load_options& options) {
+  const auto file = file_bytes::of(descriptor);
+  if (!file) return file.error();
+  return load_from<Image>(*file, options);
+}
+template <class Image>
+result<Image> load_from(const std::string& path, const load_options& options) {
+  const auto file = open_to_read(path);
+  if (!file) return os::of_file(file.error(), path);
+  return os::of_file(load_from<Image>(file->get(), options), path);
+}
+
+}  // namespace detail
 
 /// Loads the image file at `path`, as `virtine-cc plugin.cpp -o plugin.virtine` makes them. Nothing
 /// in it is trusted: it is copied once, and the copy is checked before any of it is used, so that
 /// neither a damaged nor a hostile file, nor one that changes meanwhile, can do more than be
 /// refused. Fails with errc::image_refused, or with errc::os_error if the file cannot be read.
 inline result<loaded_image> load_image(const std::string& path, const load_options& options = {}) {
-  auto file = detail::open_regular(path);
-  if (!file) return os::of_file(file.error(), path);
-  return os::of_file(loaded_image::load(detail::file_bytes(file->get()), options), path);
+  return detail::load_from<loaded_image>(path, options);
 }
 
 /// The same of the file that is open as `descriptor`, which stays open.
 inline result<loaded_image> load_image(int descriptor, const load_options& options = {}) {
-  if (auto regular = detail::check_regular(descriptor); !regular) return regular.error();
-  return loaded_image::load(detail::file_bytes(descriptor), options);
+  return detail::load_from<loaded_image>(descriptor, options);
 }
 
 /// The same of a file that is in memory as `bytes`, which are not needed afterwards.
 inline result<loaded_image> load_image(std::span<const std::byte> bytes,
                                        const load_options& options = {}) {
-  return loaded_image::load(detail::file_bytes(bytes), options);
+  return detail::load_from<loaded_image>(detail::file_bytes(bytes), options);
 }
 
 /// Loads an image for bare machines, one that was built with `--mode`. Otherwise as load_image().
 inline result<loaded_bare_image> load_bare_image(const std::string& path,
                                                  const load_options& options = {}) {
-  auto file = detail::open_regular(path);
-  if (!file) return os::of_file(file.error(), path);
-  return os::of_file(loaded_bare_image::load(detail::file_bytes(file->get()), options), path);
+  return detail::load_from<loaded_bare_image>(path, options);
+}
+
+/// Loads an image of either kind, as its file says. Otherwise as load_image().
+inline result<any_loaded_image> load_any_image(const std::string& path,
+                                               const load_options& options = {}) {
+  return detail::load_from<any_loaded_image>(path, options);
+}
+
+/// The same of a file that is in memory as `bytes`, which are not needed afterwards.
+inline result<any_loaded_image> load_any_image(std::span<const std::byte> bytes,
+                                               const load_options& options = {}) {
+  return detail::load_from<any_loaded_image>(detail::file_bytes(bytes), options);
 }
 
 }  // namespace virtine

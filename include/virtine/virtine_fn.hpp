@@ -74,6 +74,11 @@ class virtine_fn<R(A...), Named, Policy>
   virtine_fn(function_entry<R(A...), Named>, pool_type& pool, Policy policy = {})
       : virtine_fn(pool, std::move(policy)) {}
 
+  // A move copies, so that one that was moved from can still be called.
+  virtine_fn(const virtine_fn&) = default;
+  virtine_fn& operator=(const virtine_fn&) = default;
+  ~virtine_fn() = default;
+
   /// Returns how often calls have used the policy, and what it denied. Copies of the function count
   /// together.
   [[nodiscard]] virtine::policy_usage policy_usage() const { return caller_->policy().usage(); }

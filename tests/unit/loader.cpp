@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,12 +19,17 @@
 #include <random>
 #include <string>
 #include <thread>
+#include <type_traits>
+#include <utility>
+#include <variant>
 #include <vector>
 
 #include <virtine/call_options.hpp>
+#include <virtine/function.hpp>
 #include <virtine/hypercall.hpp>
 #include <virtine/loaded_image.hpp>
 
+#include <guests/fib32.hpp>
 #include <guests/math.hpp>
 #include <guests/square.hpp>
 #include "../image_bytes.hpp"
@@ -75,6 +81,13 @@ std::string with(std::size_t at, T value) {
   file.put(at, value);
   return why_not(file);
 }
+
+/// A function type of many ints, whose id has 256 characters, and the same with one more argument.
+template <std::size_t>
+using each_int = int;
+template <class... More, std::size_t... I>
+auto long_type(std::index_sequence<I...>) -> std::type_identity<void(each_int<I>..., More...)>;
+using longest_type = decltype(long_type<bool>(std::make_index_sequence<84>()))::type;
 
 /// A descriptor of a file in memory with these bytes.
 int memory_file(std::span<const std::byte> bytes) {
@@ -161,6 +174,59 @@ TEST_CASE("a function that an image does not have is refused by name", "[loader]
   CHECK(other->function<int(int)>("square", machines));
 }
 
+TEST_CASE("a signature of an image file that is too long is no other function's", "[loader]") {
+  const std::string longest(virtine::detail::signature<longest_type>);
+  REQUIRE(longest.size() == 256);
+  REQUIRE(longest.ends_with(",b)"));
+  const std::string longer = longest.substr(0, 254) + "b,b)";
+  const image_bytes file(sample(), {{"cut", std::string_view(longer).substr(0, 256), 0x20000, {}},
+                                    {"longer", longer, 0x20000, {}},
+                                    {"longest", longest, 0x20000, {}}});
+  auto loaded = load_image(std::span<const std::byte>(file.bytes));
+  REQUIRE(loaded);
+  CHECK(loaded->function<longest_type>("longest"));
+  CHECK(loaded->dynamic("longest"));
+  for (const char* const name : {"cut", "longer"}) {
+    CHECK(loaded->function<longest_type>(name).error().code == errc::image_refused);
+    CHECK(
+        std::string(loaded->dynamic(name).error().operation)
+            .starts_with("the signature of " + std::string(name) + " of the image square is none"));
+  }
+}
+
+TEST_CASE("what was moved from is still the image, and the function", "[loader]") {
+  const image_bytes file = sample_file();
+  auto loaded = load_image(std::span<const std::byte>(file.bytes)).value();
+  const auto image = std::move(loaded);
+  // NOLINTBEGIN(bugprone-use-after-move): which is what this is about.
+  CHECK(loaded.exports().data() == image.exports().data());
+  auto square = loaded.function<int(int)>("square").value();
+  const auto other_square = std::move(square);
+  CHECK(square.target() == other_square.target());
+  virtine::function<int(int)> any(std::move(square));
+  const auto other_any = std::move(any);
+  CHECK(any.target() == other_square.target());
+  auto dynamic = loaded.dynamic("square").value();
+  const auto other_dynamic = std::move(dynamic);
+  CHECK(dynamic.target() == other_dynamic.target());
+  // NOLINTEND(bugprone-use-after-move)
+}
+
+TEST_CASE("an image is loaded for the machines that its file says", "[loader]") {
+  using entry = guests::fib32::only_entry;
+  const image_bytes bare(guests::fib32::description,
+                         {{entry::name, entry::signature, entry::address, entry::imports}});
+  const image_bytes user = sample_file();
+  const auto loaded_bare = virtine::load_any_image(std::span<const std::byte>(bare.bytes));
+  REQUIRE(loaded_bare);
+  CHECK(std::holds_alternative<virtine::loaded_bare_image>(*loaded_bare));
+  const auto loaded = virtine::load_any_image(std::span<const std::byte>(user.bytes));
+  REQUIRE(loaded);
+  CHECK(std::get<virtine::loaded_image>(*loaded).exports().size() == 3);
+  CHECK(virtine::load_any_image("/no/such.virtine").error().os_error == ENOENT);
+  CHECK(why_not(bare) == "the image is for bare machines: load it by load_bare_image()");
+}
+
 TEST_CASE("what is wrong with an image file is told", "[loader]") {
   const image_bytes good = sample_file();
   REQUIRE(why_not(good) == "loaded");
@@ -235,6 +301,25 @@ TEST_CASE("what an image file may ask for is limited by the host", "[loader]") {
   image_bytes huge = sample_file();
   huge.put(huge.headers + offsetof(::Elf64_Phdr, p_memsz), std::uint64_t{1} << 35);
   CHECK(why_not(huge).find("load_options::max_memory allows 67108864") != std::string::npos);
+
+  // Nor anything of 32 MiB that a file of some hundred bytes only says that it has.
+  image_bytes hollow = sample_file();
+  constexpr std::uint64_t more = std::uint64_t{30} << 20;
+  const std::size_t note_header = hollow.headers + (hollow.header_count - 1) * sizeof(::Elf64_Phdr);
+  const auto add = [&]<class T>(std::size_t at, T some) {
+    hollow.put(at, static_cast<T>(hollow.get<T>(at) + some));
+  };
+  add(note_header + offsetof(::Elf64_Phdr, p_filesz), more);
+  add(hollow.note - 16, static_cast<std::uint32_t>(more));  // n_descsz
+  add(hollow.note + offsetof(image_note, texts), more);
+  const auto faults = [] {
+    ::rusage used{};
+    REQUIRE(::getrusage(RUSAGE_SELF, &used) == 0);
+    return used.ru_minflt;
+  };
+  const auto before = faults();
+  CHECK(why_not(hollow) == "the file is truncated");
+  CHECK(faults() - before < 2'000);
 }
 
 TEST_CASE("a text of an image file has a bounded length", "[loader]") {

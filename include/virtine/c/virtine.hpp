@@ -25,7 +25,6 @@
 #include <virtine/dynamic_function.hpp>
 #include <virtine/dynamic_policy.hpp>
 #include <virtine/loaded_image.hpp>
-#include <virtine/loader/file_bytes.hpp>
 #include <virtine/os/out_of_memory.hpp>
 #include <virtine/posix/grants.hpp>
 #include <virtine/result.hpp>
@@ -35,10 +34,9 @@
 
 struct virtine_image : virtine::detail::handle {
   static constexpr std::uint64_t kind = 0x7669'7274'696d'6167;
-  template <class Loaded>
-  explicit virtine_image(Loaded its) : handle(kind), loaded(std::move(its)) {}
+  explicit virtine_image(virtine::any_loaded_image its) : handle(kind), loaded(std::move(its)) {}
 
-  std::variant<virtine::loaded_image, virtine::loaded_bare_image> loaded;
+  virtine::any_loaded_image loaded;
 };
 
 struct virtine_policy : virtine::detail::handle {
@@ -80,10 +78,10 @@ int add_grant(virtine_policy* policy, virtine_error* error, const Make& make) {
   });
 }
 
-/// Loads an image by `load`, for the one kind of machine or, by `load_bare`, for the other.
-template <class Load, class LoadBare>
-int load_in_c(const Load& load, const LoadBare& load_bare, const virtine_load_options* options,
-              virtine_image** image, virtine_error* error) {
+/// Loads an image of what `from` returns, a path or bytes.
+template <class From>
+int load_in_c(const From& from, const virtine_load_options* options, virtine_image** image,
+              virtine_error* error) {
   return guarded(error, [&]() -> c_failure {
     const auto given = options_of(options);
     if (!given) return unknown_size();
@@ -95,14 +93,9 @@ int load_in_c(const Load& load, const LoadBare& load_bare, const virtine_load_op
     if (given->initialiser_timeout != 0) {
       limits.initialiser_timeout = nanoseconds_of(given->initialiser_timeout);
     }
-    auto loaded = load(limits);
-    if (loaded) {
-      *image = new virtine_image(*std::move(loaded));
-      return {};
-    }
-    auto bare = load_bare(limits);
-    if (!bare) return loaded.error();
-    *image = new virtine_image(*std::move(bare));
+    auto loaded = load_any_image(from(), limits);
+    if (!loaded) return loaded.error();
+    *image = new virtine_image(*std::move(loaded));
     return {};
   });
 }
@@ -146,10 +139,7 @@ int virtine_load(const char* path, const virtine_load_options* options, virtine_
     return virtine::detail::guarded(
         error, [] { return c_failure::misused("virtine_load() is given no path or no image"); });
   }
-  return virtine::detail::load_in_c(
-      [&](const auto& limits) { return virtine::load_image(std::string(path), limits); },
-      [&](const auto& limits) { return virtine::load_bare_image(path, limits); }, options, image,
-      error);
+  return virtine::detail::load_in_c([&] { return std::string(path); }, options, image, error);
 }
 
 int virtine_load_bytes(const void* bytes, size_t size, const virtine_load_options* options,
@@ -162,12 +152,7 @@ int virtine_load_bytes(const void* bytes, size_t size, const virtine_load_option
   }
   // Sound: the caller says that so many bytes are there.
   const std::span from(static_cast<const std::byte*>(bytes), size);
-  return virtine::detail::load_in_c(
-      [&](const auto& limits) { return virtine::load_image(from, limits); },
-      [&](const auto& limits) {
-        return virtine::loaded_bare_image::load(virtine::detail::file_bytes(from), limits);
-      },
-      options, image, error);
+  return virtine::detail::load_in_c([&] { return from; }, options, image, error);
 }
 
 void virtine_image_free(virtine_image* image) {
@@ -360,7 +345,7 @@ int virtine_call(const virtine_function* function, const virtine_value* argument
     std::vector<virtine::value> values;
     for (std::size_t i = 0; i < count; ++i) {
       auto one = virtine::detail::value_of(arguments[i]);
-      if (!one) return wrong(i, "this is no virtine_value");
+      if (!one) return wrong(i, "this is no virtine_value, or one of too many values");
       if (types[i].is_output && arguments[i].kind != VIRTINE_BUFFER) {
         return wrong(i, "the function writes to this span; give it a VIRTINE_BUFFER");
       }

@@ -1,130 +1,49 @@
-// What is in an image file: an ELF executable with a note that says the rest. Trusts nothing of it:
-// all is copied once, within limits, and the copy alone is looked at. docs/guest-abi.md has the
-// format. Knows nothing of machines.
+// An image that was loaded: what was read of its file, kept for all that refer to it, and its
+// functions by their names. Knows nothing of files.
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <elf.h>
-
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
-#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include <virtine/image.hpp>
-#include <virtine/loader/file_bytes.hpp>
+#include <virtine/loader/image_file.hpp>
 #include <virtine/machine/image_snapshots.hpp>
-#include <virtine/machine/layout.hpp>
 #include <virtine/result.hpp>
 #include <virtine/value/codec.hpp>
 #include <virtine/value/shape.hpp>
 
-namespace virtine {
-
-/// What an image file may ask of this process at most. A file that wants more is refused.
-struct load_options {
-  std::uint64_t max_memory = std::uint64_t{64} << 20;     ///< Bytes of a machine's memory, in all.
-  std::uint64_t max_stack = std::uint64_t{8} << 20;       ///< Bytes of it that are stack.
-  std::uint64_t max_arguments = std::uint64_t{32} << 20;  ///< Bytes for arguments.
-  std::size_t max_symbols = 1'000'000;                    ///< Symbols and source lines together.
-  std::chrono::nanoseconds initialiser_timeout = detail::initialiser_timeout;
-};
-
-/// A function that an image exports.
-struct exported_function {
-  std::string_view name;
-  std::string_view signature;              ///< As docs/guest-abi.md has it, such as "i4(i4,[u1])".
-  std::uint64_t address = 0;               ///< In the guest.
-  std::span<const std::uint32_t> imports;  ///< Hypercalls that calls of it can make, ascending.
-};
-
-namespace detail {
-
-/// The note of an image file: this, then its tables in the order of their counts, then texts. All
-/// numbers are little-endian; texts are named by their offsets and end with a zero byte.
-struct image_note {
-  static constexpr std::uint32_t expected_format = 1;
-  static constexpr std::uint32_t type = 1;
-  static constexpr std::string_view owner{"virtine\0", 8};
-  /// Bytes of a text. Any number of texts may share their ends, so that looking at all of them
-  /// would take as long as their number times the size of the file.
-  static constexpr std::size_t max_text = 4096;
-
-  std::uint32_t format = 0;
-  std::uint32_t mode = 0;  ///< An x86::cpu_mode.
-  std::uint64_t arguments_size = 0;
-  std::uint64_t stack_size = 0;
-  std::uint64_t memory_size = 0;
-  std::uint64_t boot = 0;
-  std::uint64_t init = 0;
-  std::uint64_t thread_pointer = 0;
-  std::uint32_t name = 0;
-  std::uint32_t exports = 0;
-  std::uint32_t imports = 0;  ///< Of the image, then of each export.
-  std::uint32_t image_imports = 0;
-  std::uint32_t symbols = 0;
-  std::uint32_t lines = 0;
-  std::uint64_t texts = 0;  ///< Bytes.
-
-  struct exported {
-    std::uint64_t address = 0;
-    std::uint32_t name = 0;
-    std::uint32_t signature = 0;
-    std::uint32_t first_import = 0;
-    std::uint32_t imports = 0;
-  };
-  struct symbol {
-    std::uint64_t address = 0;
-    std::uint64_t size = 0;
-    std::uint64_t name = 0;
-  };
-  struct line {
-    static constexpr std::uint32_t no_file = UINT32_MAX;
-    std::uint64_t address = 0;
-    std::uint32_t file = 0;
-    std::uint32_t line = 0;
-  };
-};
-static_assert(sizeof(image_note) == 88 && sizeof(image_note::exported) == 24 &&
-              sizeof(image_note::symbol) == 24 && sizeof(image_note::line) == 16);
+namespace virtine::detail {
 
 /// An image that was loaded. What errors say of it, and snapshots, keep it.
 class loaded_data final : public kept {
  public:
-  /// Reads an image. Fails with errc::image_refused if the file is not one, is damaged, or wants
-  /// more than `options` allow. Takes as long as to read what it copies, and to look at it once.
-  static result<keeper> read(const file_bytes& file, const load_options& options, bool bare) {
-    auto* const made = new loaded_data(options);
-    keeper owner(made);
-    if (auto done = made->fill(file, options); !done) return done.error();
-    if ((made->description_.mode != x86::cpu_mode::user64) != bare) {
-      return refused(bare ? "the image is not for bare machines: load it by load_image()"
-                          : "the image is for bare machines: load it by load_bare_image()");
-    }
-    return owner;
+  loaded_data(image_contents contents, std::chrono::nanoseconds timeout)
+      : contents_(std::move(contents)), place_(contents_.description) {
+    place_.timeout = timeout;
+    contents_.description.owner = this;
+    contents_.description.place = &place_;
   }
 
   /// Returns the function `name`.
   [[nodiscard]] result<const exported_function*> find(std::string_view name) const {
     const auto found = std::lower_bound(
-        exports_.begin(), exports_.end(), name,
+        exports().begin(), exports().end(), name,
         [](const exported_function& each, std::string_view of) { return each.name < of; });
-    if (found == exports_.end() || found->name != name) {
+    if (found == exports().end() || found->name != name) {
       std::string text = called() + " has no function " + std::string(name) + "; it has";
       const char* between = " ";
-      for (const exported_function& each : exports_) {
+      for (const exported_function& each : exports()) {
         text.append(std::exchange(between, ", ")).append(each.name);
         if (text.size() > 500) break;
       }
-      return told({.code = errc::image_refused}, exports_.empty() ? text + " none" : text);
+      return told({.code = errc::image_refused}, exports().empty() ? text + " none" : text);
     }
     return &*found;
   }
@@ -156,10 +75,10 @@ class loaded_data final : public kept {
 
   /// Checks that there is room for the frame of a function, of `frame` bytes.
   [[nodiscard]] result<void> check_frame(const exported_function& of, std::size_t frame) const {
-    if (frame <= description_.arguments_size) return {};
+    if (frame <= description().arguments_size) return {};
     return told({.code = errc::image_refused},
                 std::string(of.name) + " takes " + std::to_string(frame) + " bytes, and " +
-                    called() + " has room for " + std::to_string(description_.arguments_size) +
+                    called() + " has room for " + std::to_string(description().arguments_size) +
                     "; build it with a larger --arguments");
   }
 
@@ -170,283 +89,17 @@ class loaded_data final : public kept {
                     ", which the policy does not allow; add virtine::allow<Call>(handler) to it");
   }
 
-  [[nodiscard]] const image_description& description() const { return description_; }
+  [[nodiscard]] const image_description& description() const { return contents_.description; }
   /// In the order of their names.
-  [[nodiscard]] std::span<const exported_function> exports() const { return exports_; }
+  [[nodiscard]] std::span<const exported_function> exports() const { return contents_.exports; }
 
  private:
-  explicit loaded_data(const load_options& options) : place_(description_) {
-    place_.timeout = options.initialiser_timeout;
-    description_.owner = this;
-    description_.place = &place_;
+  [[nodiscard]] std::string called() const {
+    return "the image " + std::string(description().name);
   }
 
-  [[nodiscard]] std::string called() const { return "the image " + std::string(description_.name); }
-
-  static error refused(const char* why) { return {.code = errc::image_refused, .operation = why}; }
-  static error too_much(const std::string& what, std::uint64_t wanted, const char* option,
-                        std::uint64_t allowed) {
-    return told({.code = errc::image_refused}, what + ": " + std::to_string(wanted) +
-                                                   ", but load_options::" + option + " allows " +
-                                                   std::to_string(allowed));
-  }
-
-  result<void> fill(const file_bytes& file, const load_options& options) {
-    std::array<::Elf64_Ehdr, 1> ehdr;
-    if (auto got = file.read(0, std::as_writable_bytes(std::span(ehdr))); !got) return got;
-    const ::Elf64_Ehdr& elf = ehdr.front();
-    if (std::memcmp(elf.e_ident, ELFMAG, SELFMAG) != 0) {
-      return refused("this is not an image file: it is no ELF file");
-    }
-    if (elf.e_ident[EI_CLASS] != ELFCLASS64 || elf.e_ident[EI_DATA] != ELFDATA2LSB ||
-        elf.e_type != ET_EXEC || elf.e_machine != EM_X86_64) {
-      return refused("this is not an image file: it is no executable for x86-64");
-    }
-    if (elf.e_phentsize != sizeof(::Elf64_Phdr) || elf.e_phnum > max_headers) {
-      return refused("the file is damaged: its program headers");
-    }
-    std::array<::Elf64_Phdr, max_headers> headers;
-    const auto used = std::span(headers).first(elf.e_phnum);
-    if (auto got = file.read(elf.e_phoff, std::as_writable_bytes(used)); !got) return got;
-
-    const auto is_note = [](const ::Elf64_Phdr& each) { return each.p_type == PT_NOTE; };
-    const auto note = std::find_if(used.begin(), used.end(), is_note);
-    if (note == used.end()) {
-      return refused("this is not an image file: it has no note of virtine-cc");
-    }
-    if (auto done = read_note(file, *note, options); !done) return done;
-    if (auto done = read_segments(file, used, options); !done) return done;
-    return check();
-  }
-
-  result<void> read_note(const file_bytes& file, const ::Elf64_Phdr& header,
-                         const load_options& options) {
-    std::array<::Elf64_Nhdr, 1> nhdrs;
-    std::array<char, image_note::owner.size()> owner;
-    std::array<image_note, 1> notes;
-    const ::Elf64_Nhdr& nhdr = nhdrs.front();
-    const image_note& note = notes.front();
-    if (header.p_filesz < sizeof nhdr + sizeof owner + sizeof note) {
-      return refused("the note of the image is too short");
-    }
-    std::uint64_t at = header.p_offset;
-    result<void> got;
-    const auto take = [&](auto& into) {
-      const auto bytes = std::as_writable_bytes(std::span(into));
-      if (got) got = file.read(at, bytes);
-      at += bytes.size();
-    };
-    take(nhdrs);
-    take(owner);
-    take(notes);
-    if (!got) return got;
-    if (std::string_view(owner.data(), owner.size()) != image_note::owner ||
-        nhdr.n_namesz != image_note::owner.size() || nhdr.n_type != image_note::type) {
-      return refused("this is not an image file: its note is none of virtine-cc");
-    }
-    if (note.format != image_note::expected_format) {
-      return refused("the image is of another version of virtine-cc; build it again");
-    }
-    // Before anything is allocated. No sum wraps, as all numbers have 32 bits or are checked.
-    if (std::uint64_t{note.symbols} + note.lines > options.max_symbols) {
-      return too_much("symbols and lines of the image", std::uint64_t{note.symbols} + note.lines,
-                      "max_symbols", options.max_symbols);
-    }
-    if (note.exports > max_exports || note.imports > max_imports || note.texts > max_texts ||
-        note.texts == 0) {
-      return refused("the note of the image has too many functions, hypercalls or texts");
-    }
-    const std::uint64_t size = note.exports * sizeof(image_note::exported) +
-                               note.imports * sizeof(std::uint32_t) +
-                               note.symbols * sizeof(image_note::symbol) +
-                               note.lines * sizeof(image_note::line) + note.texts;
-    if (nhdr.n_descsz != sizeof note + size ||
-        header.p_filesz != sizeof nhdr + sizeof owner + nhdr.n_descsz) {
-      return refused("the note of the image is not as long as its contents");
-    }
-
-    std::vector<image_note::exported> exports(note.exports);
-    std::vector<image_note::symbol> symbols(note.symbols);
-    std::vector<image_note::line> lines(note.lines);
-    imports_.resize(note.imports);
-    texts_.resize(note.texts);
-    take(exports);
-    take(imports_);
-    take(symbols);
-    take(lines);
-    take(texts_);
-    if (!got) return got;
-    if (texts_.back() != '\0' || std::any_of(texts_.begin(), texts_.end(), is_no_text)) {
-      return refused("the note of the image has names that are no text");
-    }
-    if (longest_text() > image_note::max_text) {
-      return refused("the note of the image has a text of more than 4096 bytes");
-    }
-    return describe(note, exports, symbols, lines);
-  }
-
-  /// Names, files and signatures are printed, so they are ASCII without control characters.
-  static bool is_no_text(char c) { return c != '\0' && (c < 0x20 || c > 0x7e); }
-
-  [[nodiscard]] std::size_t longest_text() const {
-    std::size_t longest = 0;
-    for (auto from = texts_.begin(); from != texts_.end(); ++from) {
-      const auto end = std::find(from, texts_.end(), '\0');
-      longest = std::max(longest, static_cast<std::size_t>(end - from));
-      from = end;
-    }
-    return longest;
-  }
-
-  result<void> describe(const image_note& note, const std::vector<image_note::exported>& exports,
-                        const std::vector<image_note::symbol>& symbols,
-                        const std::vector<image_note::line>& lines) {
-    bool good = note.image_imports <= note.imports && note.name < texts_.size() &&
-                note.mode <= static_cast<std::uint32_t>(x86::cpu_mode::long64);
-    const auto text = [&](std::uint64_t offset) -> const char* {
-      good = good && offset < texts_.size();
-      return good ? &texts_[offset] : "";
-    };
-    description_.name = text(note.name);
-    description_.mode = static_cast<x86::cpu_mode>(note.mode);
-    description_.arguments_size = note.arguments_size;
-    description_.stack_size = note.stack_size;
-    description_.memory_size = note.memory_size;
-    description_.boot = note.boot;
-    description_.init = note.init;
-    description_.thread_pointer = note.thread_pointer;
-
-    const auto numbers = [&](std::uint64_t first, std::uint64_t count) {
-      good = good && first <= imports_.size() && count <= imports_.size() - first;
-      return good ? std::span<const std::uint32_t>(imports_).subspan(first, count)
-                  : std::span<const std::uint32_t>();
-    };
-    description_.imports = numbers(0, note.image_imports);
-    exports_.reserve(exports.size());
-    for (const image_note::exported& each : exports) {
-      exports_.push_back({.name = text(each.name),
-                          .signature = text(each.signature),
-                          .address = each.address,
-                          .imports = numbers(each.first_import, each.imports)});
-      good = good && is_identifier(exports_.back().name) &&
-             (exports_.size() == 1 || exports_.end()[-2].name < exports_.back().name);
-    }
-    symbols_.reserve(symbols.size());
-    std::uint64_t after = 0;
-    for (const image_note::symbol& each : symbols) {
-      good = good && each.address >= after && each.size <= UINT64_MAX - each.address;
-      symbols_.push_back({each.address, each.size, text(each.name)});
-      after = each.address;
-    }
-    lines_.reserve(lines.size());
-    after = 0;
-    for (const image_note::line& each : lines) {
-      good = good && each.address >= after;
-      const char* const file = each.file == image_note::line::no_file ? nullptr : text(each.file);
-      lines_.push_back({each.address, file, each.line});
-      after = each.address;
-    }
-    description_.symbols = symbols_;
-    description_.lines = lines_;
-    if (!good) return refused("the note of the image is damaged");
-    return {};
-  }
-
-  static bool is_identifier(std::string_view name) {
-    const auto other = [](char c) {
-      return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '_';
-    };
-    return !name.empty() && (name[0] < '0' || name[0] > '9') &&
-           std::none_of(name.begin(), name.end(), other);
-  }
-
-  result<void> read_segments(const file_bytes& file, std::span<const ::Elf64_Phdr> headers,
-                             const load_options& options) {
-    std::uint64_t size = 0;
-    for (const ::Elf64_Phdr& each : headers) {
-      if (each.p_type != PT_LOAD || each.p_memsz == 0) continue;
-      if (each.p_filesz > each.p_memsz || each.p_memsz > layout::max_size) {
-        return refused("the file is damaged: a segment's size");
-      }
-      segments_.push_back({.address = each.p_vaddr,
-                           .memory_size = each.p_memsz,
-                           .content = {},
-                           .writable = (each.p_flags & PF_W) != 0,
-                           .executable = (each.p_flags & PF_X) != 0});
-      size += each.p_filesz;  // Of at most max_headers numbers that are below 2^36.
-    }
-    description_.segments = segments_;
-    if (auto fits = check_sizes(options); !fits) return fits;
-    // No more than the machine's memory, which is now known to be allowed.
-    if (size > options.max_memory) return refused("the file is damaged: its segments overlap");
-
-    content_ = std::make_unique_for_overwrite<char[]>(size);
-    std::size_t at = 0;
-    auto to = segments_.begin();
-    for (const ::Elf64_Phdr& each : headers) {
-      if (each.p_type != PT_LOAD || each.p_memsz == 0) continue;
-      const std::span<char> part(&content_[at], each.p_filesz);
-      if (auto got = file.read(each.p_offset, std::as_writable_bytes(part)); !got) return got;
-      (to++)->content = {part.data(), part.size()};
-      at += part.size();
-    }
-    return {};
-  }
-
-  /// Checks the map of the guest's memory, which the library relies on, and how large it is.
-  [[nodiscard]] result<void> check_sizes(const load_options& options) const {
-    const image_description& image = description_;
-    if (!is_well_formed(image)) return refused("the file is damaged: the map of its memory");
-    if (image.stack_size > options.max_stack) {
-      return too_much("bytes of stack of the image", image.stack_size, "max_stack",
-                      options.max_stack);
-    }
-    if (image.arguments_size > options.max_arguments) {
-      return too_much("bytes for arguments of the image", image.arguments_size, "max_arguments",
-                      options.max_arguments);
-    }
-    const std::uint64_t memory =
-        image.mode == x86::cpu_mode::user64 ? layout_of(image).end : image.memory_size;
-    if (memory > options.max_memory) {
-      return too_much("bytes of memory of the image", memory, "max_memory", options.max_memory);
-    }
-    return {};
-  }
-
-  /// Checks that what is entered is code.
-  [[nodiscard]] result<void> check() const {
-    const auto is_code = [&](std::uint64_t address) {
-      return std::any_of(segments_.begin(), segments_.end(), [&](const segment& each) {
-        return each.executable && address >= each.address &&
-               address - each.address < each.memory_size;
-      });
-    };
-    const image_description& image = description_;
-    const bool good =
-        std::all_of(exports_.begin(), exports_.end(),
-                    [&](const exported_function& each) { return is_code(each.address); }) &&
-        (image.init == 0 || is_code(image.init)) && (image.boot == 0 || is_code(image.boot)) &&
-        // The trampoline loads it, and faults if it is no address at all.
-        image.thread_pointer <= layout::max_size;
-    if (!good) return refused("the file is damaged: a function is outside of its code");
-    return {};
-  }
-
-  static constexpr std::size_t max_headers = 16;
-  static constexpr std::size_t max_exports = 65'536;
-  static constexpr std::size_t max_imports = 1 << 20;
-  static constexpr std::uint64_t max_texts = std::uint64_t{32} << 20;
-
-  image_description description_;
-  std::unique_ptr<char[]> content_;
-  std::vector<segment> segments_;
-  std::vector<symbol> symbols_;
-  std::vector<source_line> lines_;
-  std::vector<std::uint32_t> imports_;
-  std::vector<char> texts_;
-  std::vector<exported_function> exports_;
+  image_contents contents_;
   snapshot_place place_;
 };
 
-}  // namespace detail
-}  // namespace virtine
+}  // namespace virtine::detail
