@@ -278,8 +278,8 @@ class Policy:
                         return 1
                     ctypes.memmove(block.data, bytes(filled), block.size)
                 return 0
-            except Exception:  # pylint: disable=broad-except
-                return 1
+            except BaseException:  # pylint: disable=broad-except
+                return 1  # Whatever is raised has nowhere to go but the end of the call.
         last = threading.local()
         self._kept.append(_Handler(answer))
         _do("policy_add_hypercall", self._handle, number, _bytes(signature), self._kept[-1], None)

@@ -230,21 +230,28 @@ class reader {
   const char* problem_ = nullptr;
 };
 
+/// Appends a text, in which no character is left that controls a terminal.
 inline void append_text(std::string& out, std::string_view text) {
   constexpr std::string_view digits = "0123456789abcdef";
   out += '"';
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto byte = [&](std::size_t at) {
+      return at < text.size() ? static_cast<unsigned char>(text[at]) : 0U;
+    };
+    // From U+0080 to U+009F they have two bytes.
+    const bool is_long = byte(i) == 0xc2 && byte(i + 1) >= 0x80 && byte(i + 1) < 0xa0;
+    if (text[i] == '"' || text[i] == '\\') {
       out += '\\';
-      out += c;
-    } else if (c == '\n') {
+      out += text[i];
+    } else if (text[i] == '\n') {
       out += "\\n";
-    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+    } else if (byte(i) < 0x20 || byte(i) == 0x7f || is_long) {
+      i += is_long ? 1 : 0;
       out += "\\u00";
-      out += digits[static_cast<unsigned char>(c) >> 4];
-      out += digits[static_cast<unsigned char>(c) & 15];
+      out += digits[byte(i) >> 4];
+      out += digits[byte(i) & 15];
     } else {
-      out += c;
+      out += text[i];
     }
   }
   out += '"';

@@ -244,7 +244,9 @@ class parser {
   }
 
   void read_variable(const std::string& text) {
-    if (text.find('=') != text.npos) {
+    if (text.empty() || text.starts_with('=')) {
+      fails(name_ + ' ' + text + " does not name a variable");
+    } else if (text.find('=') != text.npos) {
       out_.environment.push_back(text);
     } else if (const char* const ours = std::getenv(text.c_str())) {
       out_.environment.push_back(text + '=' + ours);

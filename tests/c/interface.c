@@ -146,6 +146,8 @@ static void check_functions(const char *path) {
   virtine_image *image = NULL;
   virtine_policy *policy = NULL;
   virtine_function *function = NULL, *square, *scale;
+  virtine_value wide[60][2];
+  int i;
   virtine_function_options options = VIRTINE_FUNCTION_OPTIONS_INIT;
   virtine_call_options limits = VIRTINE_CALL_OPTIONS_INIT;
   virtine_value values[2] = {VIRTINE_VALUE_INIT, VIRTINE_VALUE_INIT}, result = VIRTINE_VALUE_INIT;
@@ -212,9 +214,12 @@ static void check_functions(const char *path) {
   CHECK(virtine_call(square, values, 1, &result, NULL, &error) == VIRTINE_BAD_ARGUMENT);
   values[0] = virtine_of_list(NULL, 1);
   CHECK(virtine_call(square, values, 1, &result, NULL, &error) == VIRTINE_BAD_ARGUMENT);
-  // A list that has itself for an element.
+  // A list that has itself for an element, and lists that each have the next one twice.
   deep = virtine_of_list(&deep, 1);
   CHECK(virtine_call(square, &deep, 1, &result, NULL, &error) == VIRTINE_BAD_ARGUMENT);
+  wide[0][0] = wide[0][1] = virtine_of_int(3);
+  for (i = 1; i < 60; ++i) wide[i][0] = wide[i][1] = virtine_of_list(wide[i - 1], 2);
+  CHECK(virtine_call(square, wide[59], 1, &result, NULL, &error) == VIRTINE_BAD_ARGUMENT);
 
   values[1] = virtine_of_int(2);
   values[0] = virtine_of_bytes(numbers, sizeof numbers);

@@ -122,5 +122,8 @@ TEST_CASE("values are written as JSON that is read as the same", "[json]") {
   CHECK(written(value::bytes(std::as_bytes(std::span("hi", 2)))) == "\"hi\"");
   CHECK(written(value::bytes(std::as_bytes(std::span("\xff", 1)))) == "{\"hex\": \"ff\"}");
   CHECK(written(std::string("a\0b", 3)) == "\"a\\u0000b\"");
+  // What a terminal would take for the begin of a command.
+  CHECK(written("\x1b[m\u009b[m\u00a0") == "\"\\u001b[m\\u009b[m\u00a0\"");
+  CHECK(read(written("\u0080\u009f")) == value("\u0080\u009f"));
   CHECK(written(std::numeric_limits<double>::infinity()) == "\"inf\"");
 }

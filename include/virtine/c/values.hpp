@@ -22,11 +22,15 @@
 
 namespace virtine::detail {
 
-inline constexpr int max_list_depth = 64;
+/// What the lists of a value may be: one that is in itself has no end.
+struct list_limits {
+  std::size_t depth = 64;
+  std::size_t values = std::size_t{1} << 20;  ///< In all.
+};
 
 /// Returns a value of C's as one of the library's, which refers to what it refers to; nothing if it
-/// is none.
-inline std::optional<value> value_of(const virtine_value& from, int depth = 0) {
+/// is none, or beyond `left`.
+inline std::optional<value> value_of(const virtine_value& from, list_limits& left) {
   const auto bytes = [](const void* data, std::size_t size) {
     // Sound: the caller says that so many bytes are there.
     return std::span(static_cast<const std::byte*>(data), size);
@@ -54,20 +58,29 @@ inline std::optional<value> value_of(const virtine_value& from, int depth = 0) {
       // Sound: as above.
       return value(std::span(static_cast<std::byte*>(from.as.buffer.data), from.as.buffer.size));
     case VIRTINE_LIST: {
-      if (depth >= max_list_depth || (from.as.list.items == nullptr && from.as.list.count != 0)) {
+      const std::size_t count = from.as.list.count;
+      if (left.depth == 0 || count > left.values || (from.as.list.items == nullptr && count != 0)) {
         return std::nullopt;
       }
+      --left.depth;
+      left.values -= count;
       std::vector<value> out;
-      for (std::size_t i = 0; i < from.as.list.count; ++i) {
-        auto one = value_of(from.as.list.items[i], depth + 1);
+      for (std::size_t i = 0; i < count; ++i) {
+        auto one = value_of(from.as.list.items[i], left);
         if (!one) return std::nullopt;
         out.push_back(*std::move(one));
       }
+      ++left.depth;
       return value(std::move(out));
     }
     default:
       return std::nullopt;
   }
+}
+
+inline std::optional<value> value_of(const virtine_value& from) {
+  list_limits left;
+  return value_of(from, left);
 }
 
 /// Fills `to` with a value that owns what it refers to. Returns false if there is no memory.

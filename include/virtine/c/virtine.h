@@ -100,7 +100,8 @@ typedef enum virtine_kind {
                          lie in memory */
   VIRTINE_BUFFER = 7, /* as.buffer: elements of a span that is written to */
   VIRTINE_LIST = 8    /* as.list: the elements of a span, the parts of a tuple or array, the number
-                         of a variant's alternative and its value */
+                         of a variant's alternative and its value; 2^20 values at most, those of
+                         lists in it included */
 } virtine_kind;
 
 typedef struct virtine_value {
