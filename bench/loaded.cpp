@@ -1,5 +1,5 @@
-// What it costs that an image is loaded at run time: for a warmed call, compared with the same
-// image compiled in; for loading; and up to the first result.
+// What it costs that an image is loaded at run time: for a warmed call, by its type, by values and
+// from C, compared with the same image compiled in; for loading; and up to the first result.
 // SPDX-License-Identifier: MIT
 #include <sys/mman.h>
 #include <unistd.h>
@@ -8,10 +8,12 @@
 #include <span>
 #include <vector>
 
+#include <virtine/c/virtine.h>
 #include <guests/sized_1MiB.hpp>
 #include <guests/square.hpp>
 #include <virtine/loaded_image.hpp>
 #include <virtine/os/fd.hpp>
+#include <virtine/value.hpp>
 #include <virtine/virtine.hpp>
 
 #include "../tests/image_bytes.hpp"
@@ -32,11 +34,33 @@ void measure_calls(bench::program& program) {
   auto image = virtine::load_image(std::span<const std::byte>(file.bytes));
   bench::check(image.has_value(), "load_image");
   auto loaded = image->function<int(int)>("square").value();
+  const auto by_values = image->dynamic("square").value();
+  virtine_image* c_image = nullptr;
+  virtine_function* in_c = nullptr;
+  bench::check(virtine_load_bytes(file.bytes.data(), file.bytes.size(), nullptr, &c_image,
+                                  nullptr) == VIRTINE_OK &&
+                   virtine_function_create(c_image, "square", nullptr, nullptr, &in_c, nullptr) ==
+                       VIRTINE_OK,
+               "virtine_function_create");
 
   bench::group rows;
   rows.floor("loaded.call.floor", [&] { bench::check(compiled_in(3) == 9, "square(3)"); });
   rows.row("loaded.call", [&] { bench::check(loaded(3) == 9, "square(3)"); });
+  rows.row("loaded.value", [&] {
+    virtine::value three = 3;
+    bench::check(by_values(std::span(&three, 1)) == virtine::value(9U), "square(3)");
+  });
+  rows.row("c.call", [&] {
+    const virtine_value three = virtine_of_int(3);
+    virtine_value result = VIRTINE_VALUE_INIT;
+    bench::check(virtine_call(in_c, &three, 1, &result, nullptr, nullptr) == VIRTINE_OK &&
+                     result.as.natural == 9,
+                 "square(3)");
+    virtine_value_clear(&result);
+  });
   program.measure(std::move(rows));
+  virtine_function_free(in_c);
+  virtine_image_free(c_image);
 }
 
 void measure_loading(bench::program& program) {
