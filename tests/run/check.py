@@ -2,9 +2,10 @@
 # Checks what virtine-run prints, and its exit statuses: for command lines that need no KVM here,
 # for calls where there is KVM, which is here or in an emulated host.
 # SPDX-License-Identifier: MIT
-"""usage: check.py PROGRAM PLUGIN.virtine VIRTINE_CC COMPLETION INTERFACE C_HOST [RUN_IN_HOST...]
+"""usage: check.py PROGRAM PLUGIN.virtine VIRTINE_CC COMPLETION INTERFACE C_HOST RUST_CALLS RUST_PACKAGE
+                [RUN_IN_HOST...]
 
-INTERFACE and C_HOST are programs in C that call functions of the plug-in, or empty."""
+The four are programs in C and Rust that call functions of the plug-in or of their own, or empty."""
 
 import os
 import pathlib
@@ -49,7 +50,13 @@ NO_KVM = [
     (["{plugin}", "mirror", "{{\"hex\": \"00\"}}"], 2, re.compile("1 bytes are not struct of 8")),
     (["--json", "{bad}", "{plugin}", "square"], 2, re.compile("are to be an array")),
     (["--json", "{none}", "{plugin}", "square"], 2, re.compile("cannot be read")),
+    (["--json", "{folder}", "{plugin}", "square"], 2, re.compile("cannot be read")),
+    (["--json", "/dev/null", "{plugin}", "square"], 2, re.compile("at character 1: here should")),
+    (["{plugin}", "total", "[1e999]"], 2, re.compile("this number is out of range")),
+    (["{plugin}", "total", 200 * "[" + 200 * "]"], 2, re.compile("its arrays are too deep")),
+    (["{plugin}", "total", '["\udcff"]'], 2, re.compile("a text does not end, or is not UTF-8")),
     (["--env", "A=1", "--env", "B=2", "--entropy", "{plugin}", "square"], 2, None),
+    (["--env", "=1", "{plugin}", "square", "1"], 2, re.compile("--env =1 does not name a variab")),
     (["--read", "/nowhere", "{plugin}", "square"], 2, re.compile("--read /nowhere: No such file")),
     (["--read", "/:x", "{plugin}", "square"], 2, re.compile("No such file")),
     (["--read", "/tmp:/a", "--write", "/tmp:/a", "{plugin}", "square", "1"], 2,
@@ -123,7 +130,7 @@ def run_here(commands):
     for command in commands:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, check=False)
-        yield done.returncode, done.stdout.decode()
+        yield done.returncode, done.stdout.decode(errors="replace")
 
 
 def run_in_host(run, commands, files):
@@ -148,7 +155,8 @@ def run_in_host(run, commands, files):
 
 
 def main():
-    program, plugin, virtine_cc, completion, interface, host, *run = sys.argv[1:]
+    (program, plugin, virtine_cc, completion, interface, host, rust_calls, rust_package,
+     *run) = sys.argv[1:]
     plugin = os.path.abspath(plugin)  # The emulated host has it there, too.
     failures = []
     with tempfile.TemporaryDirectory() as folder:
@@ -165,6 +173,12 @@ def main():
         if interface:
             calls += [(["calls of the C interface"], 0, "0 failures\n"), (["c_host"], 0, None)]
             call_commands += [[interface, plugin, "calls"], [host, plugin]]
+        if rust_calls:
+            calls += [(["calls of the crate"], 0, re.compile("1 passed")),
+                      (["rust_package"], 0, "1090 cents\n3 characters\nguest_fault\n")]
+            call_commands += [[rust_calls, "calls", "--exact", "--nocapture"], [rust_package]]
+            os.environ["VIRTINE_TEST_PLUGIN"] = plugin
+            run += ["--env", f"VIRTINE_TEST_PLUGIN={plugin}"] if run else []
         has_kvm = os.access("/dev/kvm", os.R_OK | os.W_OK)
         ran = [*zip(NO_KVM, run_here(commands(NO_KVM)))]
         if run:

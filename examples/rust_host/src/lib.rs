@@ -10,11 +10,17 @@
 //! # }
 //! ```
 //!
+//! [`functions!`] gives the functions their types, which are compared with the image's once, when
+//! it is loaded. A package whose build script calls `virtine-cc` has its guest within it by
+//! [`include_image!`].
+//!
 //! It stands on `libvirtine`, of which `<virtine/c/virtine.h>` is the description.
 // SPDX-License-Identifier: MIT
 #![warn(missing_docs)]
 
-use std::ffi::{c_char, c_int, c_void, CStr, CString};
+use std::any::Any;
+use std::ffi::{CStr, CString};
+use std::os::raw::{c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::Path;
@@ -58,6 +64,21 @@ mod raw {
         pub text: [c_char; 512],
     }
     #[repr(C)]
+    pub struct LoadOptions {
+        pub size: usize,
+        pub max_memory: u64,
+        pub max_stack: u64,
+        pub max_arguments: u64,
+        pub max_symbols: u64,
+        pub initialiser_timeout: u64,
+    }
+    #[repr(C)]
+    pub struct Export {
+        pub size: usize,
+        pub name: *const c_char,
+        pub signature: *const c_char,
+    }
+    #[repr(C)]
     pub struct CallOptions {
         pub size: usize,
         pub timeout: u64,
@@ -65,15 +86,28 @@ mod raw {
     }
     pub type Handler =
         unsafe extern "C" fn(*mut c_void, *mut Value, usize, *mut Value) -> c_int;
+    pub type Output = unsafe extern "C" fn(*mut c_void, *const c_char, usize);
 
     extern "C" {
         pub fn virtine_code_name(code: c_int) -> *const c_char;
         pub fn virtine_value_clear(value: *mut Value);
-        pub fn virtine_load(path: *const c_char, options: *const c_void, image: *mut *mut c_void,
-                            error: *mut Error) -> c_int;
+        pub fn virtine_load(path: *const c_char, options: *const LoadOptions,
+                            image: *mut *mut c_void, error: *mut Error) -> c_int;
+        pub fn virtine_load_bytes(bytes: *const c_void, size: usize, options: *const LoadOptions,
+                                  image: *mut *mut c_void, error: *mut Error) -> c_int;
+        pub fn virtine_export_count(image: *const c_void) -> usize;
+        pub fn virtine_export_at(image: *const c_void, index: usize, found: *mut Export,
+                                 error: *mut Error) -> c_int;
+        pub fn virtine_signature_as_cpp(signature: *const c_char, into: *mut c_char,
+                                        size: usize) -> usize;
         pub fn virtine_image_free(image: *mut c_void);
         pub fn virtine_policy_create(policy: *mut *mut c_void, error: *mut Error) -> c_int;
         pub fn virtine_policy_free(policy: *mut c_void);
+        pub fn virtine_policy_add_output(policy: *mut c_void, output: Output, context: *mut c_void,
+                                         most: u64, error: *mut Error) -> c_int;
+        pub fn virtine_policy_add_environment(policy: *mut c_void, strings: *const *const c_char,
+                                              count: usize, error: *mut Error) -> c_int;
+        pub fn virtine_policy_add_others_fail(policy: *mut c_void, error: *mut Error) -> c_int;
         pub fn virtine_policy_add_clock(policy: *mut c_void, error: *mut Error) -> c_int;
         pub fn virtine_policy_add_entropy(policy: *mut c_void, error: *mut Error) -> c_int;
         pub fn virtine_policy_add_directory(policy: *mut c_void, host: *const c_char,
@@ -176,6 +210,137 @@ impl<'a> From<&'a str> for Value<'a> {
     }
 }
 
+/// A type of arguments or results that [`functions!`] knows.
+pub trait Crosses {
+    /// Returns its part of a signature, as docs/guest-abi.md has it.
+    fn id() -> String;
+}
+/// A type of results that [`functions!`] knows.
+pub trait Returned: Crosses + Sized {
+    /// Returns what a value is; nothing if it is of another type.
+    fn from_value(value: Value<'static>) -> Option<Self>;
+}
+
+macro_rules! crosses {
+    ($($type:ty, $id:expr, $value:ident => $taken:expr;)*) => {
+        $(impl Crosses for $type {
+            fn id() -> String { $id.into() }
+        }
+        impl Returned for $type {
+            fn from_value($value: Value<'static>) -> Option<Self> { $taken }
+        })*
+    };
+}
+crosses! {
+    (), "v", value => if value == Value::None { Some(()) } else { None };
+    bool, "b", value => if let Value::Bool(is) = value { Some(is) } else { None };
+    f64, "f8", value => if let Value::Double(is) = value { Some(is) } else { None };
+    f32, "f4", value => if let Value::Double(is) = value { Some(is as f32) } else { None };
+}
+macro_rules! numbers {
+    ($($kind:literal: $($type:ty)*;)*) => {
+        $($(crosses! {
+            $type, format!(concat!($kind, "{}"), std::mem::size_of::<$type>()), value => match value {
+                Value::Int(number) => Self::try_from(number).ok(),
+                Value::Uint(number) => Self::try_from(number).ok(),
+                _ => None,
+            };
+        })*)*
+    };
+}
+numbers! { "i": i8 i16 i32 i64; "u": u8 u16 u32 u64; }
+
+impl Crosses for &str {
+    fn id() -> String {
+        "s".into()
+    }
+}
+macro_rules! slices {
+    ($($type:ty)*) => {
+        $(impl Crosses for &[$type] {
+            fn id() -> String { format!("[{}]", <$type>::id()) }
+        }
+        impl Crosses for &mut [$type] {
+            fn id() -> String { format!("[={}]", <$type>::id()) }
+        }
+        impl<'a> From<&'a [$type]> for Value<'a> {
+            fn from(of: &'a [$type]) -> Self {
+                // Sound: numbers are bytes without padding.
+                Value::Bytes(unsafe {
+                    std::slice::from_raw_parts(of.as_ptr().cast(), std::mem::size_of_val(of))
+                })
+            }
+        }
+        impl<'a> From<&'a mut [$type]> for Value<'a> {
+            fn from(of: &'a mut [$type]) -> Self {
+                // Sound: as above, and any bytes are a number.
+                Value::Buffer(unsafe {
+                    std::slice::from_raw_parts_mut(of.as_mut_ptr().cast(), std::mem::size_of_val(of))
+                })
+            }
+        })*
+    };
+}
+slices!(i8 i16 i32 i64 u8 u16 u32 u64 f32 f64);
+
+/// Declares functions of an image with their types: a struct of them, which `of()` makes.
+///
+/// Arguments are numbers, `bool`, `&str`, and slices of numbers, of which `&mut` ones take outputs;
+/// results are numbers, `bool` or nothing. [`Function::call`] has values of all types.
+///
+/// ```no_run
+/// # fn main() -> Result<(), virtine_host::Error> {
+/// virtine_host::functions! {
+///     struct Math {
+///         fn square(n: i32) -> i32;
+///         fn scale(of: &mut [f64], by: f32);
+///     }
+/// }
+/// let image = virtine_host::Image::load("plugin.virtine")?;
+/// let math = Math::of(&image, &virtine_host::Policy::new()?)?;
+/// assert_eq!(math.square(3)?, 9);
+/// # Ok(())
+/// # }
+/// ```
+#[macro_export]
+macro_rules! functions {
+    ($(#[$about:meta])* $visible:vis struct $name:ident { $(
+        $(#[$attribute:meta])*
+        fn $function:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)?;
+    )+ }) => {
+        $(#[$about])*
+        $visible struct $name { $($function: $crate::Function,)+ }
+
+        #[allow(dead_code, unused_parens)]
+        impl $name {
+            /// Takes the functions from an image. Fails with image_refused if one is missing or is
+            /// of another type.
+            $visible fn of(image: &$crate::Image, policy: &$crate::Policy)
+                -> Result<Self, $crate::Error> {
+                Ok($name { $($function: {
+                    let types: &[String] = &[$(<$type as $crate::Crosses>::id()),*];
+                    let result = <($($result)?) as $crate::Crosses>::id();
+                    image.function_of_type(
+                        stringify!($function), &format!("{}({})", result, types.join(",")), policy)?
+                },)+ })
+            }
+            $($(#[$attribute])*
+            $visible fn $function(&self, $($argument: $type),*)
+                -> Result<($($result)?), $crate::Error> {
+                self.$function.call_as(&mut [$($argument.into()),*])
+            })+
+        }
+    };
+}
+
+/// Returns the [`Image`] that the build script of this package made as `OUT_DIR/$name`.
+#[macro_export]
+macro_rules! include_image {
+    ($name:literal) => {
+        $crate::Image::from_bytes(include_bytes!(concat!(env!("OUT_DIR"), "/", $name)))
+    };
+}
+
 fn block(data: *const u8, size: usize) -> raw::As {
     raw::As { block: raw::Block { data: data as *mut c_void, size } }
 }
@@ -263,7 +428,10 @@ unsafe extern "C" fn answer(
     // No panic may unwind into C.
     catch_unwind(AssertUnwindSafe(|| {
         let mut values: Vec<_> = (0..count).map(|i| take(&*arguments.add(i))).collect();
-        let Some(mut given) = handler(&mut values) else { return 1 };
+        let mut given = match handler(&mut values) {
+            Some(given) => given,
+            None => return 1,
+        };
         let mut kept = Vec::new();
         *result = lend(&mut given, &mut kept);
         LAST.with(|last| *last.borrow_mut() = Some((given, kept)));
@@ -272,10 +440,23 @@ unsafe extern "C" fn answer(
     .unwrap_or(1)
 }
 
+type Sink = dyn Fn(&[u8]) + Send + Sync;
+
+unsafe extern "C" fn print(context: *mut c_void, text: *const c_char, size: usize) {
+    let sink = &*context.cast::<Box<Sink>>();
+    // The guest goes on, and no panic may unwind into C.
+    let _ = catch_unwind(AssertUnwindSafe(|| {
+        sink(if size == 0 { &[] } else { std::slice::from_raw_parts(text.cast(), size) })
+    }));
+}
+
+/// What a policy calls back, kept by all that was made with it.
+type Kept = Vec<Arc<dyn Any + Send + Sync>>;
+
 /// What a guest may ask for; nothing, as it is made.
 pub struct Policy {
     handle: Handle,
-    handlers: Vec<Arc<Box<Answer>>>,
+    kept: Kept,
 }
 
 impl Policy {
@@ -284,7 +465,36 @@ impl Policy {
         let handle = make(raw::virtine_policy_free, |to, error| unsafe {
             raw::virtine_policy_create(to, error)
         })?;
-        Ok(Policy { handle, handlers: Vec::new() })
+        Ok(Policy { handle, kept: Vec::new() })
+    }
+    /// Gives what the guest prints, `most` bytes a call, to a closure. What a panic of it lost is lost.
+    pub fn output(&mut self, most: u64, sink: impl Fn(&[u8]) + Send + Sync + 'static)
+        -> Result<&mut Self, Error> {
+        let boxed: Arc<Box<Sink>> = Arc::new(Box::new(sink));
+        let context = Arc::as_ptr(&boxed) as *mut c_void;
+        check(|error| unsafe {
+            raw::virtine_policy_add_output(self.handle.at, print, context, most, error)
+        })?;
+        self.kept.push(boxed);
+        Ok(self)
+    }
+    /// Grants an environment of these variables.
+    pub fn environment(&mut self, variables: &[(&str, &str)]) -> Result<&mut Self, Error> {
+        let strings = variables
+            .iter()
+            .map(|(name, value)| c_text(format!("{}={}", name, value)))
+            .collect::<Result<Vec<_>, _>>()?;
+        let pointers: Vec<_> = strings.iter().map(|each| each.as_ptr()).collect();
+        check(|error| unsafe {
+            raw::virtine_policy_add_environment(
+                self.handle.at, pointers.as_ptr(), pointers.len(), error)
+        })?;
+        Ok(self)
+    }
+    /// Lets system calls that nothing grants fail with ENOSYS, where they would end the call.
+    pub fn others_fail(&mut self) -> Result<&mut Self, Error> {
+        check(|error| unsafe { raw::virtine_policy_add_others_fail(self.handle.at, error) })?;
+        Ok(self)
     }
     /// Grants time, and sleeping.
     pub fn clock(&mut self) -> Result<&mut Self, Error> {
@@ -319,8 +529,50 @@ impl Policy {
             raw::virtine_policy_add_hypercall(
                 self.handle.at, number, signature.as_ptr(), answer, context, error)
         })?;
-        self.handlers.push(boxed);
+        self.kept.push(boxed);
         Ok(self)
+    }
+}
+
+/// What an image file may ask of this process at most; 0 is the default.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LoadOptions {
+    /// Bytes of a machine; 64 MiB.
+    pub max_memory: u64,
+    /// Bytes of it that are stack; 8 MiB.
+    pub max_stack: u64,
+    /// Bytes of it for arguments; 32 MiB.
+    pub max_arguments: u64,
+    /// Symbols and source lines; 1,000,000.
+    pub max_symbols: u64,
+    /// Time of its initialiser; 10 s.
+    pub initialiser_timeout: Duration,
+}
+
+fn nanoseconds(of: Duration) -> u64 {
+    u64::try_from(of.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl LoadOptions {
+    fn raw(&self) -> raw::LoadOptions {
+        raw::LoadOptions {
+            size: std::mem::size_of::<raw::LoadOptions>(),
+            max_memory: self.max_memory,
+            max_stack: self.max_stack,
+            max_arguments: self.max_arguments,
+            max_symbols: self.max_symbols,
+            initialiser_timeout: nanoseconds(self.initialiser_timeout),
+        }
+    }
+}
+
+/// Returns a signature as C++ has it.
+fn as_cpp(signature: &CStr) -> String {
+    let mut text = vec![0u8; 4096];
+    // Sound: it writes no more than there is room, and a zero byte at the end.
+    unsafe {
+        raw::virtine_signature_as_cpp(signature.as_ptr(), text.as_mut_ptr().cast(), text.len());
+        CStr::from_ptr(text.as_ptr().cast()).to_string_lossy().into_owned()
     }
 }
 
@@ -330,40 +582,87 @@ pub struct Image(Handle);
 impl Image {
     /// Loads an image file. Nothing in it is trusted.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::load_with(path, &LoadOptions::default())
+    }
+    /// The same with other limits.
+    pub fn load_with(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Self, Error> {
         let path = c_text(path.as_ref().as_os_str().as_bytes())?;
         make(raw::virtine_image_free, |to, error| unsafe {
-            raw::virtine_load(path.as_ptr(), ptr::null(), to, error)
+            raw::virtine_load(path.as_ptr(), &options.raw(), to, error)
         })
         .map(Image)
     }
+    /// Loads an image file that is in memory, with the default limits.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        make(raw::virtine_image_free, |to, error| unsafe {
+            raw::virtine_load_bytes(bytes.as_ptr().cast(), bytes.len(), ptr::null(), to, error)
+        })
+        .map(Image)
+    }
+    /// Returns the names of its functions, and their signatures as docs/guest-abi.md has them.
+    pub fn exports(&self) -> Result<Vec<(String, String)>, Error> {
+        let count = unsafe { raw::virtine_export_count(self.0.at) };
+        (0..count)
+            .map(|index| {
+                let mut found = raw::Export {
+                    size: std::mem::size_of::<raw::Export>(),
+                    name: ptr::null(),
+                    signature: ptr::null(),
+                };
+                check(|error| unsafe {
+                    raw::virtine_export_at(self.0.at, index, &mut found, error)
+                })?;
+                // Sound: these texts live as long as the image, and end with a zero byte.
+                let text = |at| unsafe { CStr::from_ptr(at).to_string_lossy().into_owned() };
+                Ok((text(found.name), text(found.signature)))
+            })
+            .collect()
+    }
     /// Returns a function whose guest may ask for nothing.
     pub fn function(&self, name: &str) -> Result<Function, Error> {
-        self.create(name, ptr::null(), Vec::new())
+        self.create(name, ptr::null(), Kept::new())
     }
     /// Returns a function whose guest gets what `policy` grants.
     pub fn function_with(&self, name: &str, policy: &Policy) -> Result<Function, Error> {
-        self.create(name, policy.handle.at, policy.handlers.clone())
+        self.create(name, policy.handle.at, policy.kept.clone())
     }
-    fn create(&self, name: &str, policy: *const c_void, handlers: Vec<Arc<Box<Answer>>>)
+    /// The same if it has this signature; what [`functions!`] asks for.
+    pub fn function_of_type(&self, name: &str, signature: &str, policy: &Policy)
         -> Result<Function, Error> {
+        if let Some((_, is)) = self.exports()?.iter().find(|(its, _)| its == name) {
+            if is != signature {
+                let text = format!("{} is {}, and not {}", name, as_cpp(&c_text(is.as_str())?),
+                                   as_cpp(&c_text(signature)?));
+                return Err(Error { name: "image_refused", text });
+            }
+        }
+        self.function_with(name, policy)
+    }
+    fn create(&self, name: &str, policy: *const c_void, kept: Kept) -> Result<Function, Error> {
         let name = c_text(name)?;
         let handle = make(raw::virtine_function_free, |to, error| unsafe {
             raw::virtine_function_create(self.0.at, name.as_ptr(), policy, ptr::null(), to, error)
         })?;
-        Ok(Function { handle, _handlers: handlers })
+        Ok(Function { handle, _kept: kept })
     }
 }
 
 /// A function of an image. Any number of threads may call it.
 pub struct Function {
     handle: Handle,
-    _handlers: Vec<Arc<Box<Answer>>>, // Freed after the handle, which waits for calls.
+    _kept: Kept, // Freed after the handle, which waits for calls.
 }
 
 impl Function {
     /// Calls it, for ten seconds at most.
     pub fn call(&self, arguments: &mut [Value<'_>]) -> Result<Value<'static>, Error> {
         self.call_within(Duration::ZERO, arguments)
+    }
+    /// The same, with a result of a known type.
+    pub fn call_as<R: Returned>(&self, arguments: &mut [Value<'_>]) -> Result<R, Error> {
+        let value = self.call(arguments)?;
+        let text = format!("the result is no {}", std::any::type_name::<R>());
+        R::from_value(value).ok_or(Error { name: "bad_reply", text })
     }
     /// Calls it; zero is the default of ten seconds.
     pub fn call_within(&self, timeout: Duration, arguments: &mut [Value<'_>])
@@ -372,7 +671,7 @@ impl Function {
         let values: Vec<_> = arguments.iter_mut().map(|each| lend(each, &mut kept)).collect();
         let options = raw::CallOptions {
             size: std::mem::size_of::<raw::CallOptions>(),
-            timeout: u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX),
+            timeout: nanoseconds(timeout),
             hypercalls: 0,
         };
         let mut result = raw::Value { kind: 0, owned: 0, held: raw::As { natural: 0 } };

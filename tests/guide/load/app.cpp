@@ -4,7 +4,8 @@
 #include <iostream>
 #include <virtine/loaded_image.hpp>
 
-int main(int, char** arguments) {
+int main(int count, char** arguments) {
+  if (count != 2) return std::cerr << "usage: host IMAGE\n", 2;
   auto plugin = virtine::load_image(arguments[1]);
   if (!plugin) return std::cerr << to_string(plugin.error()) << '\n', 1;
   auto square = plugin->function<int(int)>("square");
