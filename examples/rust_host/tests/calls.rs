@@ -63,7 +63,7 @@ fn misuse_of_types_is_told() {
     let (image, policy) = (plugin(), Policy::new().unwrap());
     assert_eq!(why(Wrong::of(&image, &policy)).text, "square is int(int), and not int(long)");
     assert!(why(Missing::of(&image, &policy)).text.contains("has no function cube"));
-    assert!(Plugin::of(&image, &policy).is_ok());
+    can_be_shared(&(&policy, Plugin::of(&image, &policy).unwrap()));
     let (name, signature) = &image.exports().unwrap()[0];
     assert_eq!((name.as_str(), signature.as_str()), ("asks", "i4(i4)"));
 

@@ -293,7 +293,7 @@ VIRTINE_API int virtine_function_create(const virtine_image *image, const char *
                                         const virtine_policy *policy,
                                         const virtine_function_options *options,
                                         virtine_function **function, virtine_error *error);
-/* Waits for calls under way. */
+/* Waits for calls under way, so no handler of one may free its function. */
 VIRTINE_API void virtine_function_free(virtine_function *function);
 
 /* The limits of a call. */
