@@ -450,11 +450,11 @@ std::optional<told> call_by(image_state& image, const virtine_c_function& functi
                        ? std::chrono::nanoseconds::max()
                        : std::chrono::nanoseconds(std::chrono::milliseconds(function.timeout));
   if (auto wrong = call.place(image.description().arguments_size)) return wrong;
+  const auto bounds = virtine::detail::limits_of(limits, limits.timeout);
   const auto run = [&](machine& guest) {
     call.write(guest.arguments(), virtine::to_number(guest.arguments_address()));
-    return virtine::detail::execute(guest, image.address(function.entry),
-                                    virtine::detail::limits_of(limits, limits.timeout),
-                                    limits.hypercalls, policy);
+    return virtine::detail::execute(guest, image.address(function.entry), bounds, limits.hypercalls,
+                                    policy);
   };
   const auto read = [&](const result<void>& ran, machine& guest) {
     return ran ? call.read(guest.arguments()) : failed(ran.error());
@@ -466,7 +466,7 @@ std::optional<told> call_by(image_state& image, const virtine_c_function& functi
   }
   auto lent = image.machines().borrow(limits.timeout);
   if (!lent) return failed(lent.error());
-  const auto ran = virtine::detail::on_machine(*lent, run);
+  const auto ran = virtine::detail::on_machine(*lent, bounds, run);
   if (!ran && !*lent) return failed(ran.error());
   auto wrong = read(ran, **lent);
   lent->give_back(call.used());
@@ -480,7 +480,9 @@ std::optional<told> make_call(const virtine_c_function& function, void* frame,
   crossing call(function, frame, refs);
   if ((function.grants & granted::everything) != 0) {
     // Never destroyed, as the machines that use it.
-    static auto& permissive = *new auto(virtine::posix::permissive_exposes_host());
+    static auto& permissive = *new auto(virtine::posix::permissive_exposes_host(UINT64_MAX));
+    // The guest writes to the descriptor, behind what the program has printed before.
+    static_cast<void>(std::fflush(stdout));
     return call_by(**image, function, call, permissive);
   }
   if (function.grants == 0) {
