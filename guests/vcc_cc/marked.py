@@ -353,20 +353,26 @@ class Unit:
 
 
 class Pointer:
-    """What a body does with a parameter that points to one object: nothing that needs more."""
+    """What a body does with a parameter that points to one object: nothing that needs more. Nor with a
+    pointer to a member of it, which is one object, too."""
 
     def __init__(self, unit, parameter):
         self.unit, self.parameter = unit, parameter
         self.kinds = unit.cindex.CursorKind
-        self.size = max(unit.crossing.plain(parameter.element).get_size(), 1)
+        self.size = self.size_of(parameter.element)
+        self.member = None  # the one that is pointed to
         self.seen = set()
+
+    def size_of(self, kind):
+        return max(self.unit.crossing.plain(kind).get_size(), 1)
 
     def check(self):
         function = self.parameter.cursor.semantic_parent
-        self.follow(function, self.parameter.cursor, self.parameter.name)
+        self.follow(function, self.parameter.cursor)
 
-    def follow(self, function, variable, way):
-        key = (function.get_usr(), variable.location.offset)
+    def follow(self, function, variable):
+        """Looks at what a function does with a variable that points there."""
+        key = (function.get_usr(), variable.location.offset, self.member, self.size)
         if key in self.seen:
             return
         self.seen.add(key)
@@ -376,24 +382,38 @@ class Pointer:
                 parents[child.hash] = cursor
         for cursor in function.walk_preorder():
             if cursor.kind == self.kinds.DECL_REF_EXPR and cursor.referenced == variable:
-                self.use(function, cursor, parents, way)
+                self.use(function, cursor, parents)
 
     def complain(self, at, how):
         parameter = self.parameter
+        if self.member:
+            self.unit.refuse(at, f"'{parameter.name}' points to one object, this pointer to no more of it than the "
+                             f"member '{self.member}', and this {how}; make the member an array, or say how many "
+                             f"objects there are: {parameter.name}[n] in the parameter list")
+            return
         self.unit.refuse(at, f"'{parameter.name}' points to one object, and this {how}; say how many "
                          f"there are: {parameter.name}[n] in the parameter list, or virtine_size(n) "
                          "behind its name if n comes later")
 
-    def address(self, function, element, cursor, parents, way):
-        """Follows the pointer that &v[0] and &*v are."""
+    def suspect(self, at, text):
+        # That a member's address is handed on is too common to be told.
+        if not self.member:
+            self.unit.warn(at, f"'{self.parameter.name}' points to one object{text}")
+
+    def address(self, function, element, cursor, parents):
+        """Follows the pointer that &v[0], &*v, &v->member and v->array are."""
+        whole = self.size, self.member
         parent = parents.get(element.hash)
-        while parent is not None and parent.kind == self.kinds.PAREN_EXPR:
+        while parent is not None and parent.kind in (self.kinds.PAREN_EXPR, self.kinds.MEMBER_REF_EXPR):
+            if parent.kind == self.kinds.MEMBER_REF_EXPR:
+                self.size, self.member = self.size_of(parent.type), parent.spelling
             parent = parents.get(parent.hash)
         if parent is not None and parent.kind == self.kinds.UNARY_OPERATOR \
                 and self.unit.text_of(parent).startswith("&"):
-            self.use(function, cursor, parents, way, parent)
+            self.use(function, cursor, parents, parent)
+        self.size, self.member = whole
 
-    def use(self, function, cursor, parents, way, pointer=None):
+    def use(self, function, cursor, parents, pointer=None):
         """Looks at what is done with a reference to the parameter, or with a pointer made of it."""
         kinds = self.kinds
         child = pointer or cursor
@@ -412,20 +432,21 @@ class Pointer:
         if parent.kind == kinds.ARRAY_SUBSCRIPT_EXPR and children and children[0] == child:
             index = self.unit.text_of(children[1])
             number = re.fullmatch(r"(\d+)[uUlL]*", index)
-            size = max(self.unit.crossing.plain(parent.type).get_size(), 1)
-            if not number or (int(number[1]) + 1) * size > self.size:
+            if not number or (int(number[1]) + 1) * self.size_of(parent.type) > self.size:
                 self.complain(cursor, f"is element [{index}]")
             else:
-                self.address(function, parent, cursor, parents, way)
+                self.address(function, parent, cursor, parents)
         elif parent.kind == kinds.ARRAY_SUBSCRIPT_EXPR and len(children) > 1 and children[1] == child:
             self.complain(cursor, f"is element [{self.unit.text_of(children[0])}]")
+        elif parent.kind == kinds.MEMBER_REF_EXPR:
+            self.address(function, child, cursor, parents)
         elif parent.kind == kinds.UNARY_OPERATOR:
             if words[0] in ("++", "--") or words[-1] in ("++", "--"):
                 self.complain(cursor, "moves it")
             elif words[0] == "&":
                 self.complain(cursor, "takes its own address")
             else:
-                self.address(function, parent, cursor, parents, way)
+                self.address(function, parent, cursor, parents)
         elif parent.kind == kinds.COMPOUND_ASSIGNMENT_OPERATOR:
             self.complain(cursor, "moves it")
         elif parent.kind == kinds.BINARY_OPERATOR:
@@ -433,23 +454,21 @@ class Pointer:
             if operator in ("+", "-"):
                 self.complain(cursor, "computes with it")
             elif operator == "=" and children[1] == child:
-                self.assigned(function, children[0], way)
+                self.assigned(function, children[0])
         elif parent.kind == kinds.VAR_DECL:
-            self.follow(function, parent, way)
+            self.follow(function, parent)
         elif parent.kind == kinds.CALL_EXPR:
             self.passed(parent, child, cursor)
         elif parent.kind in (kinds.INIT_LIST_EXPR, kinds.RETURN_STMT):
-            self.unit.warn(cursor, f"'{self.parameter.name}' points to one object here; where this "
-                           "pointer goes, more of it would not be what the caller has")
+            self.suspect(cursor, " here; where this pointer goes, more of it would not be what the caller has")
 
-    def assigned(self, function, target, way):
+    def assigned(self, function, target):
         while target.kind in (self.kinds.UNEXPOSED_EXPR, self.kinds.PAREN_EXPR):
             target = next(target.get_children())
         if target.kind == self.kinds.DECL_REF_EXPR and target.referenced is not None:
-            self.follow(function, target.referenced, way)
+            self.follow(function, target.referenced)
         else:
-            self.unit.warn(target, f"'{self.parameter.name}' points to one object here; where this "
-                           "pointer goes, more of it would not be what the caller has")
+            self.suspect(target, " here; where this pointer goes, more of it would not be what the caller has")
 
     def passed(self, call, child, cursor):
         arguments = list(call.get_arguments())
@@ -461,11 +480,10 @@ class Pointer:
         if callee is not None and number is not None:
             theirs = list(callee.get_arguments())
             if number < len(theirs):
-                self.follow(callee, theirs[number], call.spelling)
+                self.follow(callee, theirs[number])
                 return
         sized = [self.unit.text_of(each) for each in arguments]
         if any(re.search(r"\bsizeof\b", text) for text in sized):
             return
-        self.unit.warn(cursor, f"'{self.parameter.name}' points to one object, which is all that "
-                       f"{call.spelling or 'this function'}() gets; if it uses more, say how many there "
-                       f"are: {self.parameter.name}[n]")
+        self.suspect(cursor, f", which is all that {call.spelling or 'this function'}() gets; if it uses more, say "
+                     f"how many there are: {self.parameter.name}[n]")

@@ -5,7 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 #include <virtine.h>
 
@@ -20,6 +22,8 @@ virtine int exits(int status) { exit(status); }
 virtine_config(timeout=200ms) int spins(void) { for (volatile int i = 1;; i = 1) if (!i) return 1; }
 virtine int prints(void) { return printf("to the host\n"); }
 virtine int opens(void) { return fopen("/etc/passwd", "r") != NULL; }
+virtine int randoms(void) { char c; return (int)getrandom(&c, 1, 0); }
+virtine_config(output) int clock_only(void) { return (int)time(NULL); }
 virtine long sum(long n, const int v[n]) { long s = 0; for (long i = 0; i < n; i++) s += v[i]; return s; }
 virtine int corner(int n, int m, const int v[n * m]) { return v[n * m - 1]; }
 virtine int rows(int n, int m, int v[n][m]) { return v[0][0]; }
@@ -48,6 +52,8 @@ static void try_exits(void) { exits(3); }
 static void try_spins(void) { spins(); }
 static void try_prints(void) { prints(); }
 static void try_opens(void) { opens(); }
+static void try_randoms(void) { randoms(); }
+static void try_clock_only(void) { clock_only(); }
 static void try_negative(void) { sum(-1, ones); }
 static void try_huge(void) { sum(LONG_MAX, ones); }
 static void try_large(void) { sum(1L << 30, ones); }
@@ -82,6 +88,8 @@ static const struct { const char *name; void (*run)(void); int status; const cha
     {"spins", try_spins, 70, "timed_out"},
     {"prints", try_prints, 70, "system_call_denied: the guest made system call writev"},
     {"opens", try_opens, 70, "system_call_denied: the guest made system call open"},
+    {"randoms", try_randoms, 70, "system_call_denied: the guest made system call getrandom"},
+    {"clock of another grant", try_clock_only, 70, "system_call_denied: the guest made system call clock_gettime"},
     {"negative", try_negative, 70, "the size of 'v' is negative"},
     {"huge", try_huge, 70, "the size of 'v', 9223372036854775807, is too large"},
     {"large", try_large, 70, "arguments_too_large: the arguments take 4294"},

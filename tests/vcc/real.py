@@ -82,7 +82,7 @@ def build(name, folder):
 def in_emulated_host(folders):
     """Runs the tests in an emulated host; returns their output."""
     libraries = set(re.findall(r"=> (/\S+)", must(["ldd", LIBRARY], ROOT))) | {str(LIBRARY)}
-    files = [word for path in [*libraries, *folders.values()] for word in ("--file", f"{path}:{path}")]
+    files = [word for path in [*libraries, "/usr/bin/cmp", *folders.values()] for word in ("--file", f"{path}:{path}")]
     commands = [word for name, folder in folders.items()
                 for word in ("++", shutil.which("make"), "-C", folder, *PROGRAMS[name][1])][1:]
     done = run([ROOT / "tests" / "hosts" / "run", "svm", "--timeout", "400", *files, "--", *commands], ROOT)
