@@ -51,7 +51,8 @@ class debugged_target final : public virtine::detail::callee<R, A...> {
     if (!made) return made.error();
     debugged_machine& guest = **made;
     guest.debug(how_.when, [this] { return listener::open(how_.socket, how_.port); });
-    auto ran = marshalled.write(guest.arguments(), guest.arguments_address());
+    auto ran = guest.lend(marshalled.lent());
+    if (ran) ran = marshalled.write(guest.arguments(), guest.arguments_address());
     if (ran) {
       ran = virtine::detail::execute(guest, function_->address(), limits, options.hypercalls,
                                      function_->policy());

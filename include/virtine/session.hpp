@@ -30,6 +30,16 @@ namespace virtine {
 
 namespace detail {
 
+template <class Sig>
+struct lent_to_session {
+  static_assert(
+      never<Sig>,
+      "virtine [V137]: the guest of a session cannot be lent memory, because it runs "
+      "while its calls are made. Call the function itself, or pass a std::span<const T>.");
+};
+template <class Sig>
+struct check_not_lent : std::conditional_t<lent_count<Sig> == 0, accepted, lent_to_session<Sig>> {};
+
 template <class Caller, class R, class... A>
 class session_target final : public callee<R, A...>, session_server {
   using marshaller = detail::marshaller<R(A...)>;
@@ -90,6 +100,7 @@ class session_target final : public callee<R, A...>, session_server {
  private:
   result<void> open() {
     static_cast<void>(check_loop<typename Caller::image>{});
+    static_cast<void>(check_not_lent<R(A...)>{});
     // One call of nothing, after which it is known that the machine can be entered.
     const call_options options;
     auto limits = function_->ready(lent_, 0, options.timeout, options);

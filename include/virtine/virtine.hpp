@@ -10,6 +10,7 @@
 #include <virtine/error.hpp>
 #include <virtine/function.hpp>
 #include <virtine/hypercall.hpp>
+#include <virtine/lent.hpp>
 #include <virtine/policy.hpp>
 #include <virtine/pool.hpp>
 #include <virtine/result.hpp>

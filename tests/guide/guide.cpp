@@ -95,6 +95,26 @@ virtine::virtine_fn<long(std::span<const int>), guests::sum> sum;
   CHECK(*r == 6);
 }
 
+TEST_CASE("memory and files are lent", "[guide]") {
+  // clang-format off
+auto table = virtine::lent_memory::allocate(1'000'000 * sizeof(int)).value();
+std::ranges::fill(table.elements<int>(), 1);
+
+virtine::virtine_fn<long(virtine::lent<const int>), guests::sum> sum;
+long million = sum(table);
+  // clang-format on
+  CHECK(million == 1'000'000);
+  const own_folder folder;
+  const std::array parameters_of_model{1, 2, 3};
+  std::ofstream("model.bin", std::ios::binary)
+      .write(reinterpret_cast<const char*>(parameters_of_model.data()), sizeof parameters_of_model);
+  // clang-format off
+auto model = virtine::lent_memory::of_file("model.bin").value();
+long parameters = sum(model);
+  // clang-format on
+  CHECK(parameters == 6);
+}
+
 #ifdef VIRTINE_GUIDE_RUST
 TEST_CASE("a guest in Rust", "[guide]") {
   const std::array values{1, 2, 3};

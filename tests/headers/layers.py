@@ -26,7 +26,7 @@ LAYERS = [
     "result call_usage",
     "os/",
     "kvm/ x86/",
-    "image guest_memory tainted value",
+    "image guest_memory tainted value lent",
     "value/",
     "machine/",
     "loader/",

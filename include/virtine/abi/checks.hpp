@@ -134,7 +134,7 @@ struct element_or_self {
   using type = T;
 };
 template <class T>
-requires is_sequence<T>
+requires refers_to_elements<T>
 struct element_or_self<T> {
   using type = std::remove_const_t<sequence_element_t<T>>;
 };
@@ -299,6 +299,21 @@ struct long_signature {
                 "together in a struct or a std::span.");
 };
 
+template <class Sig>
+struct too_much_lent {
+  static_assert(never<Sig>,
+                "virtine [V139]: more than four arguments are lent memory. Put what belongs "
+                "together into one virtine::lent_memory, or copy the small ones in as "
+                "std::span<const T>.");
+};
+
+template <std::size_t Index, class T>
+struct lending_hypercall {
+  static_assert(never<T>,
+                "virtine [V136]: an argument of a hypercall is virtine::lent, which only the host "
+                "passes, to the function that it calls. Write std::span<const T>.");
+};
+
 struct accepted {};
 
 /// What is wrong with what a guest can give as a T, the rest of which is accepted.
@@ -331,7 +346,7 @@ constexpr auto find_mistake_of_parts(type_list<Part...>) {
 
 template <std::size_t Index, class T, class E, bool Given>
 constexpr auto find_argument_mistake() {
-  if constexpr (is_composite<E> && is_sequence<T>) {
+  if constexpr (is_composite<E> && refers_to_elements<T>) {
     return std::type_identity<composite_element<Index, T>>{};
   } else if constexpr (is_composite<E>) {
     return find_mistake_of_parts<Index, Given>(parts_of<E>{});
@@ -371,7 +386,7 @@ constexpr auto find_result_mistake() {
     return std::type_identity<accepted>{};
   } else if constexpr (is_composite<R>) {
     return find_mistake_of_parts<Given>(parts_of<R>{});
-  } else if constexpr (is_pointer_like<R> || is_sequence<R> || !is_plain<R>) {
+  } else if constexpr (is_pointer_like<R> || refers_to_elements<R> || !is_plain<R>) {
     return std::type_identity<reference_result<R>>{};
   } else if constexpr (alignof(R) > 64) {
     return std::type_identity<overaligned_argument<0, R>>{};
@@ -396,13 +411,17 @@ template <class R>
 struct check_result : result_mistake<R> {};
 template <class Sig>
 struct check_length : std::conditional_t<is_short<Sig>, accepted, long_signature<Sig>> {};
+template <class Sig>
+struct check_lent_count
+    : std::conditional_t<lent_count<Sig> <= max_lent, accepted, too_much_lent<Sig>> {};
 
 /// Says whether nothing is wrong with a signature, without a message if something is.
 template <class Sig>
 inline constexpr bool is_acceptable = false;
 template <class R, class... A>
 inline constexpr bool is_acceptable<R(A...)> =
-    std::is_same_v<result_mistake<R>, accepted>&& is_short<R(A...)> &&
+    std::is_same_v<result_mistake<R>, accepted>&& is_short<R(A...)>&& lent_count<R(A...)> <=
+        max_lent &&
     (std::is_same_v<argument_mistake<0, A>, accepted> && ...);
 
 template <class Sig, class Indices>
@@ -415,12 +434,15 @@ template <class Sig>
 struct check_signature;
 template <class R, class... A>
 struct check_signature<R(A...)> : check_length<R(A...)>,
+                                  check_lent_count<R(A...)>,
                                   check_all<R(A...), std::index_sequence_for<A...>> {};
 
 // A hypercall goes the other way: its arguments come from the guest, its result goes there.
 
 template <std::size_t Index, class T>
-struct check_hypercall_argument : argument_mistake<Index, T, is_output<T>() || !is_sequence<T>> {};
+struct check_hypercall_argument
+    : std::conditional_t<is_lent<T>, lending_hypercall<Index, T>,
+                         argument_mistake<Index, T, is_output<T>() || !is_sequence<T>>> {};
 template <class R>
 struct check_hypercall_result : result_mistake<R, false> {};
 

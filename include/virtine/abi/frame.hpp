@@ -23,7 +23,7 @@ struct sequence_reference {
 };
 
 template <class T>
-using frame_slot = wire<std::conditional_t<is_sequence<T>, sequence_reference, T>>;
+using frame_slot = wire<std::conditional_t<refers_to_elements<T>, sequence_reference, T>>;
 
 template <class T>
 constexpr std::size_t result_size() {

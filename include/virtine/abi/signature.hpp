@@ -14,6 +14,11 @@
 #include <virtine/abi/composite.hpp>
 #include <virtine/bytes.hpp>
 
+namespace virtine {
+template <class T>
+class lent;  // A host's way to pass a std::span<const T>; see lent.hpp.
+}
+
 namespace virtine::detail {
 
 template <class T>
@@ -32,6 +37,16 @@ requires(Extent !=
 template <class T>
 inline constexpr bool is_sequence = is_span<T> || std::is_same_v<T, std::string_view>;
 
+/// Says whether T is memory that the guest is lent: to the guest a span.
+template <class T>
+inline constexpr bool is_lent = false;
+template <class T>
+inline constexpr bool is_lent<lent<T>> = true;
+
+/// Says whether T lies in a frame as a reference to elements.
+template <class T>
+inline constexpr bool refers_to_elements = is_sequence<T> || is_lent<T>;
+
 /// The element type of a sequence, const if the guest only reads it.
 template <class T>
 struct sequence_element;
@@ -42,6 +57,10 @@ struct sequence_element<std::span<T>> {
 template <>
 struct sequence_element<std::string_view> {
   using type = const char;
+};
+template <class T>
+struct sequence_element<lent<T>> {
+  using type = const T;
 };
 template <class T>
 using sequence_element_t = typename sequence_element<T>::type;
@@ -113,7 +132,7 @@ constexpr void append_kind(id_text& out) {
     out.append(sizeof(T));
   } else if constexpr (std::is_same_v<T, std::string_view>) {
     out.append('s');
-  } else if constexpr (is_span<T>) {
+  } else if constexpr (is_span<T> || is_lent<T>) {
     using element = sequence_element_t<T>;
     out.append('[');
     if (!std::is_const_v<element>) out.append('=');
@@ -164,5 +183,15 @@ static_assert(signature<std::optional<int>(std::pair<bool, float>, std::variant<
               "oi4(<b,f4>,<|i4|i1>)");
 static_assert(signature<void(std::string_view, std::span<const double>, std::span<long>)> ==
               "v(s,[f8],[=i8])");
+static_assert(signature<void(lent<const double>)> == signature<void(std::span<const double>)>);
+
+/// How many arguments of a call can be lent memory.
+inline constexpr std::size_t max_lent = 4;
+
+/// How many arguments of `Sig` are lent memory.
+template <class Sig>
+inline constexpr std::size_t lent_count = 0;
+template <class R, class... A>
+inline constexpr std::size_t lent_count<R(A...)> = (std::size_t{0} + ... + (is_lent<A> ? 1 : 0));
 
 }  // namespace virtine::detail

@@ -161,7 +161,7 @@ class batch<R(A...)> {
   static constexpr std::size_t alignment_of() {
     if constexpr (std::is_void_v<T>) {
       return 1;
-    } else if constexpr (is_sequence<T>) {
+    } else if constexpr (refers_to_elements<T>) {
       return alignof(sequence_element_t<T>);
     } else {
       return wire<T>::alignment;

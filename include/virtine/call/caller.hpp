@@ -3,6 +3,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -20,6 +22,7 @@
 #include <virtine/call/marshal.hpp>
 #include <virtine/call_options.hpp>
 #include <virtine/image.hpp>
+#include <virtine/lent.hpp>
 #include <virtine/os/process.hpp>
 #include <virtine/pending.hpp>
 #include <virtine/pool.hpp>
@@ -192,10 +195,15 @@ class caller<R(A...), Named, Policy> final
   result<void> run_batch(machine_type& machine, Next& next, const End& end, replies<R>& replies,
                          std::size_t& used, const run_limits& limits, std::uint64_t hypercalls) {
     batch<R(A...)> batch(machine.arguments(), machine.arguments_address(), address());
+    [[maybe_unused]] lent_list lent;
     Next last = next;
     for (result<void> added; last != end; ++last) {
-      added = with_arguments<A...>(*last, [&](const A&... arguments) {
-        return batch.add(marshaller(arguments...), replies.size() + batch.count());
+      added = with_arguments<A...>(*last, [&](const A&... arguments) -> result<void> {
+        const marshaller job(arguments...);
+        if constexpr (lends) {
+          if (auto same = lend_batch(machine, job, lent, batch.count()); !same) return same;
+        }
+        return batch.add(job, replies.size() + batch.count());
       });
       if (!added && batch.count() == 0) return added;
       if (!added) break;
@@ -218,6 +226,25 @@ class caller<R(A...), Named, Policy> final
     return {};
   }
 
+  static constexpr bool lends = lent_count<R(A...)> > 0 && can_be_lent<machine_type>;
+  using lent_list = std::array<lent_memory, lent_count<R(A...)>>;
+
+  /// Lends `machine` what the first job of a batch is lent, and fails for one that is lent other
+  /// memory: the batch ends before it.
+  static result<void> lend_batch(machine_type& machine, const marshaller& job, lent_list& lent,
+                                 std::size_t index) {
+    const auto wanted = job.lent();
+    if (index == 0) {
+      std::transform(wanted.begin(), wanted.end(), lent.begin(),
+                     [](const auto* each) { return *each; });
+      return machine.lend(wanted);
+    }
+    const bool same = std::equal(wanted.begin(), wanted.end(), lent.begin(),
+                                 [](const auto* a, const auto& b) { return *a == b; });
+    if (same) return {};
+    return error{.code = errc::arguments_too_large, .operation = "a job that is lent other memory"};
+  }
+
   marshaller marshal(const A&... arguments) const {
     if constexpr (requires { typename entry::marshaller; }) {
       return marshaller(function_, arguments...);
@@ -229,6 +256,9 @@ class caller<R(A...), Named, Policy> final
   result<R> call_on(lease& lent, const marshaller& marshalled, const run_limits& limits,
                     std::uint64_t hypercalls) {
     return on_machine(lent, limits, [&](machine_type& machine) -> result<R> {
+      if constexpr (lends) {
+        if (auto shown = machine.lend(marshalled.lent()); !shown) return shown.error();
+      }
       auto written = marshalled.write(machine.arguments(), machine.arguments_address());
       if (!written) [[unlikely]]
         return written.error();

@@ -71,6 +71,13 @@ struct hypercall_not_allowed {
                 "virtine::virtine_fn fn{name, policy}.");
 };
 
+template <class Image>
+struct bare_image_lent {
+  static_assert(never<Image>,
+                "virtine [V138]: the function of a bare image cannot be lent memory. Build the "
+                "image without --mode, or pass a std::span<const T>.");
+};
+
 template <class Entry, class Policy>
 constexpr std::uint64_t first_denied_import() {
   for (std::uint32_t number : imports_of<Entry>()) {
@@ -131,7 +138,11 @@ struct entry_or_none<Named> {
 template <class Sig, class Named, class Policy>
 constexpr auto entry_mistake() {
   using entry = typename entry_or_none<Named>::type;
-  if constexpr (!is_acceptable<Sig> || is_loaded<entry>) {
+  if constexpr (!is_acceptable<Sig>) {
+    return std::type_identity<accepted>{};
+  } else if constexpr (lent_count<Sig> > 0 && !can_be_lent<machine_of<typename entry::image>>) {
+    return std::type_identity<bare_image_lent<typename entry::image>>{};
+  } else if constexpr (is_loaded<entry>) {
     return std::type_identity<accepted>{};
   } else if constexpr (std::is_same_v<entry, no_entry>) {
     return std::type_identity<not_an_entry<Named>>{};

@@ -16,6 +16,8 @@
 #include <virtine/abi/frame.hpp>
 #include <virtine/abi/object_bytes.hpp>
 #include <virtine/guest_memory.hpp>
+#include <virtine/lent.hpp>
+#include <virtine/machine/lent_window.hpp>
 #include <virtine/result.hpp>
 
 namespace virtine::detail {
@@ -30,6 +32,7 @@ requires(!is_acceptable<R(A...)>) class marshaller<R(A...)> {
  public:
   explicit marshaller(const A&...) {}
   [[nodiscard]] static std::size_t used() { return 0; }
+  [[nodiscard]] static std::array<const lent_memory*, 0> lent() { return {}; }
   [[nodiscard]] static std::size_t output_size() { return 0; }
   [[nodiscard]] static std::size_t reply_size() { return 0; }
   [[nodiscard]] static std::size_t max_reply_size(std::size_t) { return 0; }
@@ -74,6 +77,16 @@ class marshaller<R(A...)> {
     return size;
   }
 
+  /// Returns the memory that the call is lent, in the order of its arguments.
+  [[nodiscard]] std::array<const lent_memory*, lent_count<R(A...)>> lent() const {
+    std::array<const lent_memory*, lent_count<R(A...)>> all{};
+    std::size_t next = 0;
+    each([&]<class T>(std::size_t, const T& argument) {
+      if constexpr (is_lent<T>) all[next++] = &argument.memory();
+    });
+    return all;
+  }
+
   /// Returns how many of these bytes read() checks before it takes them for good.
   [[nodiscard]] std::size_t reply_size() const { return checks_outputs ? used_ : layout::size; }
 
@@ -86,11 +99,15 @@ class marshaller<R(A...)> {
   /// errc::arguments_too_large, and writes nothing, if it does not fit.
   result<void> write(std::span<std::byte> area, guest_address base) const {
     if (used_ > area.size()) return error{.code = errc::arguments_too_large, .detail = used_};
+    [[maybe_unused]] std::size_t pane = 0;
     each([&]<class T>(std::size_t i, const T& argument) {
       std::byte* slot = area.data() + layout::offsets[i];
       if constexpr (is_sequence<T>) {
         encode(slot, sequence_reference{to_number(base) + starts_[i], argument.size()});
         write_elements(area.data() + starts_[i], argument);
+      } else if constexpr (is_lent<T>) {
+        const auto at = lent_window::address_of(pane++, argument.memory().size());
+        encode(slot, sequence_reference{to_number(at), argument.size()});
       } else {
         encode(slot, argument);
       }

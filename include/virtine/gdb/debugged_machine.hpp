@@ -359,15 +359,25 @@ class debugged_machine final : public virtine::detail::machine, private target {
       const std::uint64_t size =
           std::min<std::uint64_t>(x86::page_size - at % x86::page_size, most - found.size());
       // The one page below the image that the guest can read, and returns to.
-      const bool trampoline = at - x86::trampoline_page < x86::page_size;
-      if (!trampoline && !read(guest_address{at}, size)) break;
-      found.insert(found.end(), host(at), host(at) + size);
+      if (at - x86::trampoline_page < x86::page_size) {
+        found.insert(found.end(), host(at), host(at) + size);
+        continue;
+      }
+      const auto part = read(guest_address{at}, size);
+      if (!part) break;
+      found.insert(found.end(), part->begin(), part->end());
     }
     return found;
   }
 
+  /// Returns whether the guest can read that memory, and it is this machine's: what it is lent is
+  /// the program's, and a debugger leaves it alone.
+  bool is_own(std::uint64_t address, std::uint64_t size) {
+    return user_memory().view(guest_address{address}, size) && read(guest_address{address}, size);
+  }
+
   bool poke(std::uint64_t address, std::span<const std::byte> from) override {
-    if (!read(guest_address{address}, from.size())) return false;
+    if (!is_own(address, from.size())) return false;
     if (from.empty()) return true;
     const std::uint64_t first = address & ~(x86::page_size - 1);
     const std::uint64_t last =
@@ -383,7 +393,7 @@ class debugged_machine final : public virtine::detail::machine, private target {
   }
 
   bool set_breakpoint(std::uint64_t address, bool on) override {
-    if (on && !read(guest_address{address}, 1)) return false;
+    if (on && !is_own(address, 1)) return false;
     if (on) wanted_.insert(address);
     if (!on) wanted_.erase(address);
     return true;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cerrno>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -14,14 +15,17 @@
 #include <vector>
 
 #include <virtine/guest_memory.hpp>
+#include <virtine/kvm/exit.hpp>
 #include <virtine/kvm/system.hpp>
 #include <virtine/kvm/vm.hpp>
+#include <virtine/lent.hpp>
 #include <virtine/machine/failed_entry.hpp>
 #include <virtine/machine/fault_report.hpp>
 #include <virtine/machine/guest_access.hpp>
 #include <virtine/machine/guest_cpu.hpp>
 #include <virtine/machine/guest_exit.hpp>
 #include <virtine/machine/image_snapshots.hpp>
+#include <virtine/machine/lent_window.hpp>
 #include <virtine/machine/machine_use.hpp>
 #include <virtine/machine/runner.hpp>
 #include <virtine/machine/snapshot.hpp>
@@ -64,10 +68,26 @@ class machine : public guest_access {
   }
   [[nodiscard]] guest_address arguments_address() const { return guest_address{where_.arguments}; }
 
+  /// Lends the next call `memory`, each at lent_window::address_of() its index. A call for which
+  /// this was not said finds none. Costs nothing if the call before had the same.
+  result<void> lend(std::span<const lent_memory* const> memory) {
+    result<void> lent;
+    if (window_ == nullptr && memory.empty()) return lent;
+    if (window_ == nullptr) lent = make_window();
+    if (lent) lent = window_->lend(vm_, memory);
+    if (!lent) poisoned_ = true;
+    return lent;
+  }
+
   /// Calls the function at guest address `function`, to be stopped when `limits` say.
   [[nodiscard]] result<guest_exit> enter(std::uint64_t function, const run_limits& limits) {
     if (poisoned_) [[unlikely]]
       return error{.code = errc::machine_failure, .operation = "a call that failed poisoned it"};
+    if (window_ != nullptr) [[unlikely]] {
+      auto emptied = window_->begin_call(vm_);
+      poisoned_ = !emptied;
+      if (!emptied) return emptied.error();
+    }
     use_.count_call();
     VIRTINE_PROBE(call__begin, this, function);
     runner_.begin(limits);
@@ -163,6 +183,12 @@ class machine : public guest_access {
 
   result<std::span<const std::byte>> read(guest_address address, std::uint64_t length) override {
     auto found = user_memory().view(address, length);
+    if (!found && window_ != nullptr) {
+      if (const auto lent = window_->view(address, length)) {
+        if (call_usage* const used = runner_.usage(); used != nullptr) used->bytes_out += length;
+        return *lent;
+      }
+    }
     if (!found) return found.error();
     if (call_usage* const used = runner_.usage(); used != nullptr) used->bytes_out += length;
     if (!where_.is_user(to_number(address), length)) {
@@ -348,7 +374,7 @@ class machine : public guest_access {
   result<guest_exit> run() {
     for (;;) {
       if (auto ran = runner_.run(); !ran) [[unlikely]]
-        return end(ran.error());
+        return end(failed_run(ran.error()));
       const kvm_run& state = vcpu().state();
       if (state.exit_reason != KVM_EXIT_IO) [[unlikely]]
         return end(unexpected_exit());
@@ -396,6 +422,25 @@ class machine : public guest_access {
 
   [[nodiscard]] bool is_as_it_was(std::uint64_t page) const {
     return std::memcmp(host(page), pristine(page), x86::page_size) == 0;
+  }
+
+  result<void> make_window() {
+    if (!lent_window::fits(where_)) {
+      return error{.code = errc::bad_argument,
+                   .operation = "an image that ends beyond 4 GiB cannot be lent memory"};
+    }
+    auto made = lent_window::create(vm_, tables(), where_.tables);
+    if (!made) return made.error();
+    window_ = *std::move(made);
+    return {};
+  }
+
+  /// KVM finds no memory where a lent file has lost it; the host itself gets no signal of that.
+  [[nodiscard]] error failed_run(const error& why) const {
+    if (why.os_error != EFAULT || window_ == nullptr || !window_->has_file()) return why;
+    return {.code = errc::os_error,
+            .os_error = EFAULT,
+            .operation = "a lent file cannot be read: it became shorter, or its storage failed"};
   }
 
   [[nodiscard]] error unexpected_exit() {
@@ -452,7 +497,8 @@ class machine : public guest_access {
   const layout& where_;
   const guest_cpu& cpu_;
   kvm_sregs sregs_{};
-  os::mapping memory_;  // Before vm_: it must be mapped as long as the VM exists.
+  os::mapping memory_;                   // Before vm_: it must be mapped as long as the VM exists,
+  std::unique_ptr<lent_window> window_;  // and so must this, which is made when it is needed.
   kvm::vm vm_;
   runner runner_;
   detail::write_set write_set_;

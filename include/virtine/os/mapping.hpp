@@ -9,6 +9,7 @@
 
 #include <cerrno>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <utility>
 
@@ -62,6 +63,34 @@ class mapping {
     return made;
   }
 
+  /// Reserves `size` bytes of addresses, from a multiple of `alignment` on, in which nothing can be
+  /// accessed. Both are multiples of the page size, `alignment` a power of two.
+  static result<mapping> reserve(std::size_t size, std::size_t alignment) {
+    auto made =
+        map(size + alignment, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (!made) return made;
+    const std::span<std::byte> all = std::exchange(made->bytes_, {});
+    // Sound: only the number of the address counts.
+    const std::size_t skipped = -reinterpret_cast<std::uintptr_t>(all.data()) & (alignment - 1);
+    made->bytes_ = all.subspan(skipped, size);
+    // Sound: what was mapped before and behind what is kept is ours, and nobody has seen it.
+    if (skipped > 0) ::munmap(all.data(), skipped);
+    // Sound: as above.
+    ::munmap(all.data() + skipped + size, alignment - skipped);
+    return made;
+  }
+
+  /// Maps the first `length` bytes of a file over those from `offset` of the mapping, both
+  /// multiples of the page size, with `protection` (PROT_*); writes go to the file.
+  result<void> map_over(std::size_t offset, std::size_t length, const fd& file, int protection) {
+    return put_over(offset, length, protection, MAP_SHARED, file.get());
+  }
+
+  /// Has `length` bytes from `offset` of the mapping be as reserve() gives them.
+  result<void> empty_again(std::size_t offset, std::size_t length) {
+    return put_over(offset, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+  }
+
   /// Maps `size` bytes of a file from `offset`, a multiple of the page size. The file may be closed
   /// afterwards. A private mapping is not reserved.
   static result<mapping> of(const fd& file, std::size_t size, sharing how,
@@ -93,6 +122,14 @@ class mapping {
     static_cast<void>(::madvise(bytes_.data() + offset, length, madv_populate_write));
   }
 
+  /// Has the kernel back `length` bytes from `offset`, both multiples of 2 MiB, with pages of that
+  /// size at once. A hint: only Linux 6.1 and later take it for files in memory.
+  void collapse(std::size_t offset, std::size_t length) const {
+    constexpr int madv_collapse = 25;  // Which not every C library's headers have.
+    // Sound: the range lies in the mapping, and its contents stay what they are.
+    static_cast<void>(::madvise(bytes_.data() + offset, length, madv_collapse));
+  }
+
  private:
   static constexpr std::size_t guard_size = 4096;
 
@@ -104,6 +141,17 @@ class mapping {
     void* const start = ::mmap(nullptr, size, protection, flags, file, offset);
     if (start == MAP_FAILED) return explain("mmap", errno);
     return mapping({static_cast<std::byte*>(start), size});
+  }
+
+  result<void> put_over(std::size_t offset, std::size_t length, int protection, int flags,
+                        int file) {
+    if (length > bytes_.size() || offset > bytes_.size() - length)
+      return error{.code = errc::out_of_range, .operation = "mmap", .detail = offset};
+    void* const there = bytes_.data() + offset;
+    // Sound: the range lies in the mapping, which this object owns; what was there goes.
+    if (::mmap(there, length, protection, flags | MAP_FIXED, file, 0) == MAP_FAILED)
+      return explain("mmap", errno);
+    return {};
   }
 
   std::span<std::byte> bytes_;

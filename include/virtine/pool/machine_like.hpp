@@ -55,6 +55,10 @@ concept makes_system_calls = machine_like<M> && requires(M& machine, std::int64_
   { machine.guest_runner().pause(std::chrono::nanoseconds{}) } -> std::same_as<bool>;
 };
 
+/// Says whether guests of an M can be lent memory, which those of bare machines cannot.
+template <class M>
+inline constexpr bool can_be_lent = std::derived_from<M, machine>;
+
 /// The type of an image that is loaded at run time, for a kind of machine.
 template <class Machine>
 struct loaded_type {

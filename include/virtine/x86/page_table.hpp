@@ -24,8 +24,15 @@ inline constexpr std::uint64_t pte_large = 1U << 7;  ///< In a directory: a 2 Mi
 inline constexpr std::uint64_t pte_no_execute = std::uint64_t{1} << 63;
 inline constexpr std::uint64_t pte_address = 0x000ffffffffff000;
 
+/// The rights of a page that CPL 3 can read, and nothing can write or execute.
+inline constexpr std::uint64_t pte_read_only =
+    pte_present | pte_user | pte_accessed | pte_dirty | pte_no_execute;
+/// Those of an entry that refers to a table, whose entries then decide.
+inline constexpr std::uint64_t pte_branch = pte_present | pte_writable | pte_user | pte_accessed;
+
 inline constexpr std::uint64_t address_limit = std::uint64_t{1} << 47;  ///< Of the lower half.
 inline constexpr std::uint64_t large_page_size = std::uint64_t{2} << 20;
+inline constexpr std::uint64_t directory_size = std::uint64_t{1} << 30;  ///< What one maps.
 inline constexpr std::size_t identity_2m_tables = 3;  ///< Pages that build_identity_2m fills.
 
 /// A range of pages with one set of rights. An empty range maps nothing.
@@ -149,7 +156,6 @@ constexpr page_tables build_page_tables(std::span<std::byte> tables, std::uint64
   }
   if (tables.size() / page_size < tables_needed(mappings)) return {page_table_error::no_room};
 
-  constexpr std::uint64_t branch = pte_present | pte_writable | pte_user | pte_accessed;
   std::size_t used = 1;
   for (const mapping& m : mappings) {
     const std::uint64_t rights = pte_present | pte_accessed | pte_dirty |
@@ -162,7 +168,7 @@ constexpr page_tables build_page_tables(std::span<std::byte> tables, std::uint64
         const auto value = load<std::uint64_t>(tables, entry);
         if (value == 0) {
           table = used++ * page_size;
-          store(tables, entry, (at + table) | branch);
+          store(tables, entry, (at + table) | pte_branch);
         } else {
           table = static_cast<std::size_t>((value & pte_address) - at);
         }
@@ -218,6 +224,21 @@ constexpr bool make_writable(std::span<std::byte> tables, std::uint64_t at, std:
   const auto found = walk(tables, at, address);
   if (!found || found->size != page_size || !found->user || found->executable) return false;
   tables[found->entry] |= static_cast<std::byte>(pte_writable);
+  return true;
+}
+
+/// Has `tables`, the first of which is the PML4, refer to the page directory at guest address
+/// `directory` for the GiB of `address`. Returns false unless nothing is mapped there, and
+/// something in the same 512 GiB is.
+constexpr bool add_directory(std::span<std::byte> tables, std::uint64_t at, std::uint64_t address,
+                             std::uint64_t directory) {
+  const auto top = load<std::uint64_t>(tables, detail::entry_offset(0, address, 39));
+  if ((top & pte_present) == 0) return false;
+  const std::uint64_t pointers = (top & pte_address) - at;
+  if (pointers > tables.size() - page_size) return false;
+  const std::size_t entry = detail::entry_offset(static_cast<std::size_t>(pointers), address, 30);
+  if (load<std::uint64_t>(tables, entry) != 0) return false;
+  store(tables, entry, directory | pte_branch);
   return true;
 }
 
