@@ -82,6 +82,16 @@ template <class Sig, class Entry, class Image, class Policy = deny_all>
 virtine_fn(const virtine_function<Sig, Entry>&, pool<Image>&, Policy = {})
     -> virtine_fn<Sig, Entry, Policy>;
 
+/// Returns a marked function as one of type `Lending`, which has virtine::lent<const T> where the
+/// function takes a std::span<const T> that is not to be copied in. It has a pool of its own.
+///
+/// Example: `auto fast = virtine::lending<long(virtine::lent<const int>)>(sum); fast(memory);`
+template <class Lending, class Sig, class Entry, class Policy = deny_all>
+[[nodiscard]] virtine_fn<Lending, Entry, Policy> lending(const virtine_function<Sig, Entry>&,
+                                                         Policy policy = {}) {
+  return virtine_fn<Lending, Entry, Policy>(std::move(policy));
+}
+
 namespace detail {
 
 /// A marked function whose plain calls run its body in place: within the guest, where marked

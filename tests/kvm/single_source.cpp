@@ -220,6 +220,13 @@ TEST_CASE("functions marked in a file of the host run in machines", "[single_sou
   CHECK(inner::half(4) == 8);
 }
 
+TEST_CASE("a marked function is lent memory", "[single_source]") {
+  const auto memory = virtine::lent_memory::allocate(3 * sizeof(int)).value();
+  std::ranges::copy(std::array{9, 1, 5}, memory.elements<int>().begin());
+  const auto lends = virtine::lending<int(virtine::lent<const int>)>(middle);
+  CHECK(lends(memory) == 5);
+}
+
 TEST_CASE("variables are the guest's own, and fresh in each call", "[single_source]") {
   plain = 1000;
   CHECK(through_helpers(3) == 312);
