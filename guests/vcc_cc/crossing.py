@@ -14,6 +14,7 @@ NUMBERS = INTEGERS | {TypeKind.FLOAT, TypeKind.DOUBLE, TypeKind.LONGDOUBLE, Type
 ARRAYS = {TypeKind.CONSTANTARRAY, TypeKind.VARIABLEARRAY, TypeKind.INCOMPLETEARRAY}
 MOST_PADS = 4096
 MOST_SIZE = 16 << 20
+MOST_VALUE = 64 << 10  # of which the stack has more than one copy
 
 
 class CannotCross(Exception):
@@ -51,6 +52,13 @@ def check(kind, path=""):
         raise CannotCross(f"{inside}an array whose size is not a part of its type")
     elif kind.kind not in NUMBERS:
         raise CannotCross(f"{inside}of the type '{kind.spelling}'")
+
+
+def check_value(kind):
+    """Raises CannotCross if a type cannot cross by value."""
+    check(kind)
+    if plain(kind).get_size() > MOST_VALUE:
+        raise CannotCross(f"it is larger than {MOST_VALUE >> 10} KiB, for which stacks have no room; use a pointer")
 
 
 def value_bits(kind):

@@ -128,7 +128,7 @@ class Unit:
         result = self.crossing.plain(cursor.result_type)
         if result.kind != kinds.VOID:
             try:
-                self.crossing.check(result)
+                self.crossing.check_value(result)
                 self.crossing.pads_of(result)
                 self.crossing.values_of(result)
             except self.crossing.CannotCross as why:
@@ -188,7 +188,7 @@ class Unit:
         if not is_array and plain(kind).kind != kinds.POINTER:
             if size is not None or is_string:
                 raise cannot("virtine_size and virtine_string are for pointers")
-            self.crossing.check(kind)
+            self.crossing.check_value(kind)
             self.crossing.pads_of(kind)
             return
         element = plain(kind)
@@ -221,6 +221,8 @@ class Unit:
             if text in ("", "*"):
                 raise cannot(f"its size is not said; write {parameter.name}[n], or "
                              "virtine_size(n) behind the name if n comes later")
+            if re.search(rf"\bsizeof\s*(\(\s*{parameter.name}\s*\)|{parameter.name}\b(?!\s*(\[|->|\()))", text):
+                raise cannot(f"its size, {text}, has that of the pointer in it")
             if re.search(r"\+\+|--|(?<![=!<>])=(?!=)", text):
                 raise cannot(f"its size, {text}, changes something; write one that does not")
         is_const = inner.is_const_qualified() or plain(inner).is_const_qualified()

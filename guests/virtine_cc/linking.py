@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: MIT
 
 from .elf import Object
-from .explain import ARCHIVES, SOURCES, explain, origin_of
+from .explain import ARCHIVES, explain, origin_of
 from .failure import Failure
 from .image import ENTRY_PREFIX, FLUSHING_PREFIX, Image
 from .imports import imports_of
@@ -39,7 +39,7 @@ def link_user64(compiler, objects, archives, exports, roots, elf, check=None):
     program = choose(objects, roots, Suppliers(compiler, archives))
     reach = program.reach
     sources = compiler.options.given.sources
-    check_own_names(reach, lambda item: origin_of(item, sources) in (SOURCES, ARCHIVES))
+    check_own_names(reach, lambda item: item in objects or origin_of(item, sources) == ARCHIVES)
     check_available(reach, sources)
     for name in exports:
         if ENTRY_PREFIX + name in reach.missing:

@@ -18,7 +18,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 VCC = str(ROOT / "guests" / "vcc")
 HEADERS = f"-I{ROOT / 'guests' / 'c'}"
 NATIVE = "-DVIRTINE_RUN_NATIVELY_WITHOUT_ISOLATION"
-PROGRAMS = {"docs": [], "scalars": [], "structs": [], "arrays": [], "language": [], "process": [], "grants": [],
+PROGRAMS = {"docs": [], "scalars": [], "structs": [], "arrays": [], "language": [], "process": [], "grants": [], "rare": [],
             "several": ["several_1.c", "several_2.c"], "apart": ["apart_1.c", "apart_2.c", "apart_3.c"]}
 failures = []
 
