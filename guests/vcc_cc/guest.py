@@ -5,11 +5,13 @@
 
 import pathlib
 import re
+import shutil
 
 from virtine_cc.compile import CLANG_FLAGS, FIXED_FLAGS, Compiler
 from virtine_cc.elf import Object
 from virtine_cc.failure import Failure
 from virtine_cc.image_file import image_file
+from virtine_cc.lines import UnreadableLines
 from virtine_cc.linking import link_user64
 from virtine_cc.options import Options, make_parser
 from virtine_cc.tools import run
@@ -115,6 +117,17 @@ class Guest:
                          if re.fullmatch(r"f\d+", each.name) and int(each.name[1:]) < len(names) else each
                          for each in image.symbols]
         return image_file(loaded_part(elf.read_bytes()), image, exports, self.options)
+
+    def image_with(self, item, names, others, archives, check):
+        """Returns the same with objects of the program's, whose lines can be in a form that is not
+        understood: then without them."""
+        try:
+            return self.image(item, names, others, archives, check)
+        except UnreadableLines:
+            shutil.rmtree(self.directory / "linked")
+            others = [Object(each.name, each.without(lambda section: section.name.startswith(".debug_"),
+                                                     lambda name: False), rename=each.rename) for each in others]
+            return self.image(item, names, others, archives, check)
 
     def cleaned(self, item):
         """Returns an object without constructors, which are the program's affair."""

@@ -7,6 +7,7 @@ import hashlib
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -35,7 +36,11 @@ class Vcc:
         self.installation = Installation(program)
         self.command = Command(words)
         self.directory = pathlib.Path(directory)
-        self.compiler = find_tool(["cc", "gcc", "clang"], "gcc", "VCC_CC")
+        # cc can be vcc itself, by a link.
+        names = [name for name in ("cc", "gcc", "clang") if not is_same(name, program)]
+        self.compiler = find_tool(names or ["gcc"], "gcc", "VCC_CC")
+        if is_same(self.compiler, program):
+            raise Failure(f"VCC_CC is '{self.compiler}', which is vcc itself; name the compiler beneath")
         here = program.parent
         self.headers = here / "c"
         if not (self.headers / "virtine.h").is_file():
@@ -412,7 +417,7 @@ class Vcc:
             others += self.other_objects(facts["source"], half.item, guest)
             others += supply.of(half, others)
             try:
-                image = guest.image(half.item, facts["names"], others, archives, supply.check_variables)
+                image = guest.image_with(half.item, facts["names"], others, archives, supply.check_variables)
             except Undefined as why:
                 text = self.explained(facts["source"], str(why), facts["names"])
                 text += "".join(f"; {each}" for each in supply.unreadable)
@@ -452,6 +457,12 @@ class Vcc:
 
 class NothingMarked(Exception):
     """A source that declares marked functions and defines none."""
+
+
+def is_same(name, program):
+    """Returns whether a command is the file `program`."""
+    path = shutil.which(name)
+    return path is not None and os.path.samefile(path, program)
 
 
 def stem_of(source):

@@ -8,6 +8,10 @@ import posixpath
 from .failure import Failure
 from .tools import import_elftools, printable
 
+class UnreadableLines(Failure):
+    """The debug information is damaged, or of a kind that pyelftools does not know."""
+
+
 Line = collections.namedtuple("Line", "address file line")
 
 
@@ -59,8 +63,8 @@ def read_lines(path, segments):
                 found[row.address] = row
             found.setdefault(rows[-1].address, rows[-1])
     except Exception as why:  # what a damaged file makes pyelftools raise is not a closed list
-        raise Failure(f"the image's debug information cannot be read: {why}; build its objects "
-                      "without") from why
+        raise UnreadableLines(f"the image's debug information cannot be read: {why}; build its objects "
+                              "without") from why
     lines = []
     for _, row in sorted(found.items()):
         if not lines or lines[-1][1:] != row[1:]:

@@ -18,8 +18,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 VCC = str(ROOT / "guests" / "vcc")
 HEADERS = f"-I{ROOT / 'guests' / 'c'}"
 NATIVE = "-DVIRTINE_RUN_NATIVELY_WITHOUT_ISOLATION"
-PROGRAMS = {"docs": [], "scalars": [], "structs": [], "arrays": [], "language": [], "process": [], "grants": [], "rare": [],
-            "several": ["several_1.c", "several_2.c"], "apart": ["apart_1.c", "apart_2.c", "apart_3.c"]}
+PROGRAMS = {"docs": [], "scalars": [], "structs": [], "arrays": [], "language": [], "process": [], "grants": [],
+            "rare": [], "several": ["several_1.c", "several_2.c"], "apart": ["apart_1.c", "apart_2.c", "apart_3.c"]}
 failures = []
 
 
@@ -111,6 +111,14 @@ def stands_in(folder):
     expect(done.returncode == 0, "vcc does not link its objects", done)
     done = run([VCC, "-m32", "-c", "marked.c"], folder)
     expect(done.returncode != 0, "-m32 is not refused", done)
+    (folder / "cc").symlink_to(VCC)
+    done = run(["env", f"PATH={folder}:{os.environ['PATH']}", "cc", "-c", "plain.c", "marked.c"], folder)
+    expect(done.returncode == 0, "vcc is not what cc is a link to", done)
+    done = run([VCC, "-c", "marked.c"], folder, VCC)
+    expect(done.returncode != 0 and "which is vcc itself" in done.stderr, "vcc beneath vcc", done)
+    run([VCC, "-E", "marked.c", "-o", "marked.i"], folder)
+    done = run([VCC, "-c", "marked.i"], folder)
+    expect(done.returncode != 0 and "give vcc the source" in done.stderr, "a preprocessed file", done)
     done = run([VCC, "-c", "nowhere.c"], folder)
     expect(done.returncode != 0 and "Traceback" not in done.stderr, "a missing file", done)
 
