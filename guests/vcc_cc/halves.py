@@ -19,6 +19,9 @@ SECTION = ".virtine_guest"  # which linkers leave out of programs, and keep in o
 HEAD = struct.Struct("<QI")  # the size of all of it, and that of the facts
 WAITING = "virtine_link_with_vcc_"  # what an object without its image asks the linker for
 SHN_COMMON = 0xfff2
+# Whoever has one of his own has one that does the same.
+STANDARD = set("malloc calloc realloc free aligned_alloc memcpy memmove memset memcmp memchr strlen strcmp strncmp "
+               "strcpy strncpy strchr strrchr strstr abort exit".split())
 
 
 def record(facts, item, is_whole):
@@ -30,6 +33,15 @@ def record(facts, item, is_whole):
     head = json.dumps(facts, sort_keys=True).encode()
     content = zlib.compress(bytes(data))
     return HEAD.pack(HEAD.size + len(head) + len(content), len(head)) + head + content
+
+
+def taken_from_libc(items, archives):
+    """Returns the names that Objects use and neither they nor `archives` have."""
+    names = {symbol.name for item in items for symbol in item.symbols if symbol.section == elf.SHN_UNDEF}
+    names -= {symbol.name for item in items for symbol in item.symbols if symbol.section != elf.SHN_UNDEF}
+    for path in archives:
+        names -= set(elf.Archive(path).index)
+    return sorted(names - {""})
 
 
 def c_text(data):
@@ -44,7 +56,8 @@ class Half:
     """The guest's half of one file."""
 
     def __init__(self, facts, data):
-        self.facts = facts  # source, names, private, own, debug, and waiting: the id, or None
+        # source, names, private, own, debug, libc: what is taken from there; waiting: the id, or None
+        self.facts = facts
         # Its entries are no other image's.
         self.item = elf.Object(facts["source"], data)
         self.as_supply = elf.Object(facts["source"], data, rename=lambda name: f"virtine_unused_{name}"
@@ -103,7 +116,7 @@ class Supply:
     """What the objects and archives of a command line have for guests."""
 
     def __init__(self, paths):
-        self.waiting, self.closed = [], []  # (Half, whether it is of an archive), of which is one image
+        self.waiting, self.closed = [], []  # (Half, whether it is of an archive)
         self.private = set()
         self.defined = {}  # name: the Object that has it, halves first
         self.unreadable = []
@@ -120,6 +133,8 @@ class Supply:
                     self.private |= set(half.facts["private"])
                     if half.facts["waiting"]:
                         self.waiting.append((half, name != path))
+                    else:
+                        self.closed.append(half)
                     self.define(half.as_supply)
                 objects.append((item, bool(halves)))
         of_halves = set(self.defined)
@@ -135,6 +150,16 @@ class Supply:
         for symbol in item.symbols:
             if defines(symbol):
                 self.defined.setdefault(symbol.name, item)
+
+    def taken_otherwise(self):
+        """Yields what to say of functions of the program's that guests have from their C library."""
+        for half in self.closed:
+            for name in half.facts["libc"]:
+                other = self.defined.get(name)
+                if other is not None and name not in STANDARD:
+                    yield (f"{half.facts['source']}: in virtual machines {name}() is the C library's, and the program "
+                           f"has its own in {other.name}; if marked functions are to call that, name its file by "
+                           "-fvirtine-sources=FILE.c when you compile them")
 
     def of(self, half, given):
         """Returns the Objects that define what a half needs, and the Objects `given` do not."""

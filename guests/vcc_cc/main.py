@@ -206,7 +206,8 @@ class Vcc:
                                     if not each.endswith(".c"))
         others += self.other_objects(source, item, guest)
         facts = {"source": source, "names": [each.name for each in functions], "own": self.command.own,
-                 "debug": guest.debug(), "private": unit.private(), "waiting": None}
+                 "debug": guest.debug(), "private": unit.private(), "waiting": None,
+                 "libc": halves.taken_from_libc([item, *others], archives)}
         # Machine code of other files cannot be told from what the linker makes it of.
         carries = not any(re.match("-flto", each.name) for each in self.command.options)
         try:
@@ -398,12 +399,17 @@ class Vcc:
     def complete(self, files):
         """Makes the images that objects wait for. Returns the objects that have them, and what could
         not be made of what is in archives, which the program may not use."""
-        if not any(mentions(each, b"virtine_link_with_vcc_") for each in files):
+        files = [each for each in files if os.path.isfile(each)]
+        if not any(mentions(each, b".virtine_guest") for each in files):
             return [], []
         from virtine_cc.link import Undefined
         from .guest import Guest, of_files
         from .halves import Supply, assembly
         supply = Supply(files)
+        for text in supply.taken_otherwise() if not self.command.has("-w") else ():
+            print(f"vcc: warning: {printable(text, lines=False)}", file=sys.stderr)
+        if not supply.waiting:
+            return [], []
         images, lacking = {}, []
         for number, (half, is_of_archive) in enumerate(supply.waiting):
             facts = half.facts

@@ -138,6 +138,15 @@ def apart(folder):
         (folder / f"{name}.c").write_text(text)
         done = run([VCC, "-ffunction-sections", "-c", f"{name}.c"], folder)
         expect(done.returncode == 0, f"apart: {name}.c", done)
+    (folder / "own.c").write_text("int index(const char *s, int c) { return (int)s[0] + c; }\n")
+    (folder / "libc.c").write_text("#include <virtine.h>\nint index(const char *, int);\n"
+                                   "virtine int f(int n) { return index(\"a\", n) == 0; }\n")
+    for words, is_told in ((["libc.c", "own.c"], False), (["own.o", "libc.o"], True)):
+        for source in ("libc.c", "own.c"):
+            run([VCC, "-fno-builtin", "-c", source], folder)
+        done = run([VCC, "-fno-builtin", "main.c", *words, "-o", "linked"], folder)
+        expect(done.returncode == 0 and is_told == ("index() is the C library's" in done.stderr),
+               f"apart: own function, {words}", done)
     (folder / "new").mkdir()
     run(["ar", "rcs", "new/libhelp.a", "helper.o", "other.o"], folder)
     run(["ar", "rcsT", "thin.a", "caller.o", "helper.o", "other.o"], folder)
