@@ -25,12 +25,6 @@ virtine_permissive int append(const char *path, const char *text) {
 virtine_permissive int remove_file(const char *path) { return unlink(path); }
 virtine_permissive int has_environment(const char *name) { return getenv(name) != NULL; }
 virtine_permissive void print_twice(const char *text) { printf("%s%s", text, text); fflush(stdout); }
-virtine_permissive int writes_much(const char *path, int megabytes) {
-  static const char zeros[1 << 16];
-  FILE *file = fopen(path, "w");
-  for (int i = 0; file && i < 16 * megabytes; i++) if (fwrite(zeros, sizeof zeros, 1, file) != 1) return -1;
-  return file ? fclose(file) : -errno;
-}
 virtine_config(entropy) int random_bytes(int n, unsigned char bytes[n]) { return (int)getrandom(bytes, (size_t)n, 0); }
 virtine_config(clock) int is_late(void) { return time(NULL) > 1000000000; }
 virtine_config(output, clock, entropy) int everything(void) {
@@ -50,7 +44,6 @@ int main(void) {
   printf("after\n");
   setenv("OF_THE_PROGRAM", "1", 1);
   printf("%d %d\n", has_environment("PATH"), has_environment("NOT_AT_ALL"));
-  printf("%d\n", writes_much(path, 66));
   const int removed = remove_file(path);
   printf("%d %d\n", removed, access(path, F_OK));
   unsigned char a[256] = {0}, b[256] = {0};
