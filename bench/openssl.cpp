@@ -61,7 +61,7 @@ void measure(bench::program& program, const char* cipher, const std::string& pre
   encryption calls(cipher, "virtine.form=calls", size);
   encryption session(cipher, "virtine.form=session", size);
 
-  // As in bench/session.cpp: the first calls of a burst, not counted, wake the session's guest.
+  // As in bench/session.cpp: a burst makes little of its first calls.
   bench::group rows({.samples = 5000, .burst = 500});
   rows.floor(prefix + ".native", [&] { native(); });
   rows.row(prefix + ".call", [&] { calls(); });

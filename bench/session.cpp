@@ -1,6 +1,9 @@
-// What a call costs when its guest stays and polls for it on a processor of its own, awake and
-// after it went to sleep, beside a bare KVM_RUN. Wants two processors that have nothing else to do.
+// What a call of a session costs, beside a bare KVM_RUN: where its guest stays and polls for it on
+// a processor of its own, after a pause, and where there is one processor only. Wants two that have
+// nothing else to do.
 // SPDX-License-Identifier: MIT
+#include <sched.h>
+
 #include <chrono>
 #include <thread>
 #include <utility>
@@ -21,8 +24,8 @@ void measure_calls(bench::program& program) {
   virtine::session fast_nothing(nothing);
   virtine::session fast_square(square);
 
-  // A burst is long enough for the first calls of it, not counted, to wake the guest; the one whose
-  // turn it is not goes to sleep.
+  // A burst is long enough to make little of its first calls, which the caller makes itself; the
+  // guest whose turn it is not goes to sleep.
   bench::group rows({.samples = 20'000, .burst = 2000});
   rows.floor("session.floor", [&] { exit(); });
   rows.row("session.empty",
@@ -34,7 +37,7 @@ void measure_calls(bench::program& program) {
   program.measure(std::move(rows));
 }
 
-// Wakes a guest that sleeps, with its thread; and opens a session, calls once and closes it.
+// Calls after a pause; and opens a session, calls once and closes it.
 void measure_edges(bench::program& program) {
   const bench::floor_exit exit;
   virtine::virtine_fn<int(int), guests::square> square;
@@ -46,15 +49,40 @@ void measure_edges(bench::program& program) {
     virtine::session once(square);
     bench::check(once(3) == 9, "square(3)");
   });
-  rows.row("session.wake", [&] {
+  const auto after_pause = [](const auto& what) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
     const auto begin = bench::clock::now();
-    const int nine = fast_square(3);
-    const bench::microseconds took = bench::clock::now() - begin;
-    bench::check(nine == 9, "square(3)");
-    return took;
-  });
+    what();
+    return bench::microseconds(bench::clock::now() - begin);
+  };
+  rows.row("session.wake.exit", [&] { return after_pause(exit); });
+  rows.row("session.wake",
+           [&] { return after_pause([&] { bench::check(fast_square(3) == 9, "square(3)"); }); });
   program.measure(std::move(rows));
+}
+
+// Calls in a row of a session that has one processor, for its caller and its thread.
+void measure_one_core(bench::program& program) {
+  cpu_set_t all;
+  bench::check(sched_getaffinity(0, sizeof all, &all) == 0, "sched_getaffinity");
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(static_cast<unsigned>(sched_getcpu()), &one);
+  bench::check(sched_setaffinity(0, sizeof one, &one) == 0, "sched_setaffinity");
+  {
+    const bench::floor_exit exit;
+    virtine::virtine_fn<int(int), guests::square> square;
+    virtine::session pinned(square);
+
+    bench::group rows({.samples = 5000, .burst = 500});
+    rows.floor("session.one_core.floor", [&] { exit(); });
+    rows.row("session.one_core", [&, n = 0]() mutable {
+      n = (n + 1) % 1000;
+      bench::check(pinned(n) == n * n, "square(n)");
+    });
+    program.measure(std::move(rows));
+  }
+  bench::check(sched_setaffinity(0, sizeof all, &all) == 0, "sched_setaffinity");
 }
 
 }  // namespace
@@ -64,5 +92,6 @@ int main(int argc, char** argv) {
   bench::program program("session", argc, argv);
   measure_calls(program);
   measure_edges(program);
+  measure_one_core(program);
   return program.finish();
 }

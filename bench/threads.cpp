@@ -109,6 +109,24 @@ void measure_two(bench::program& program) {
   program.measure(std::move(rows));
 }
 
+/// A bare exit of a vCPU that another thread has run last, beside one that this thread has: what a
+/// machine costs that goes from thread to thread.
+void measure_handover(bench::program& program) {
+  const bench::floor_exit exit;
+  companion other;
+
+  bench::group rows({.samples = 200});
+  rows.floor("threads.handover.floor", [&] { exit(); });
+  rows.row("threads.handover", [&] {
+    other.start([&] { exit(); });
+    other.join();
+    const auto begin = bench::clock::now();
+    exit();
+    return bench::microseconds(bench::clock::now() - begin);
+  });
+  program.measure(std::move(rows));
+}
+
 /// A call that writes `pages` pages, wiped before it returns (the floor) and in the background: one
 /// right after the other, where the caller wipes what the background has not got to, and paced,
 /// each when the last one's machine is clean. And how long the background took for one, which the
@@ -178,6 +196,7 @@ int main(int argc, char** argv) {
   bench::require_kvm();
   bench::program program("threads", argc, argv);
   measure_two(program);
+  measure_handover(program);
   measure_background(program, 1);
   measure_background(program, 64);
   measure_background(program, 1024);

@@ -41,9 +41,9 @@ template <class Sig>
 struct check_not_lent : std::conditional_t<lent_count<Sig> == 0, accepted, lent_to_session<Sig>> {};
 
 template <class Caller, class R, class... A>
-class session_target final : public callee<R, A...>, session_server {
+class session_target final : public callee<R, A...>, session_server<machine> {
   using marshaller = detail::marshaller<R(A...)>;
-  static constexpr std::size_t frame_offset =
+  static constexpr std::uint32_t frame_offset =
       align_up(sizeof(x86::session_mailbox), batch<R(A...)>::alignment);
 
  public:
@@ -101,16 +101,25 @@ class session_target final : public callee<R, A...>, session_server {
   result<void> open() {
     static_cast<void>(check_loop<typename Caller::image>{});
     static_cast<void>(check_not_lent<R(A...)>{});
-    // One call of nothing, after which it is known that the machine can be entered.
+    // One call of nothing on each processor, after which it is known that it can be entered.
     const call_options options;
     auto limits = function_->ready(lent_, 0, options.timeout, options);
     if (!limits) return limits.error();
     return on_machine(*lent_, *limits, [&](machine& fresh) {
-      return execute(fresh, x86::session_nothing, *limits, options.hypercalls, function_->policy());
+      const auto enter = [&] {
+        return execute(fresh, x86::session_nothing, *limits, options.hypercalls,
+                       function_->policy());
+      };
+      auto entered = enter();
+      if (!entered || !fresh.has_second()) return entered;
+      fresh.use_second(true);
+      entered = enter();
+      fresh.use_second(false);
+      return entered;
     });
   }
 
-  /// Has the guest stay, on a thread of its own.
+  /// Makes the mailbox, and the thread on which the guest is to stay.
   result<void> settle() {
     // Else the room for the frame would have a negative size, which is a huge one.
     if ((*lent_)->arguments().size() < frame_offset) {
@@ -119,9 +128,9 @@ class session_target final : public callee<R, A...>, session_server {
     const auto stay = [&]() -> result<void> {
       // What a call copies of its reply, so that no call allocates.
       reply_.reserve(marshaller::max_reply_size((*lent_)->arguments().size()));
-      session_server& server = *this;
-      guest_ =
-          std::make_unique<session_thread>(**lent_, function_->address(), frame_offset, server);
+      session_server<machine>& server = *this;
+      guest_ = std::make_unique<session_thread<machine>>(**lent_, function_->address(),
+                                                         frame_offset, server);
       return {};
     };
 #ifdef __cpp_exceptions
@@ -165,22 +174,25 @@ class session_target final : public callee<R, A...>, session_server {
   std::optional<typename Caller::lease> lent_;
   std::size_t used_ = 0;  // Of the arguments, at most.
   result<void> opened_;
-  typename Caller::policy_type::call_state open_;  // Of the guest's thread, while there is one.
+  typename Caller::policy_type::call_state open_;  // Of the thread that runs the guest.
   std::vector<std::byte> reply_;
-  std::unique_ptr<session_thread> guest_;
+  std::unique_ptr<session_thread<machine>> guest_;
 };
 
 }  // namespace detail
 
-/// A function whose guest stays in its machine: a call is posted in memory and answered by a
-/// processor that is already there. Costs a thread, and a second core while calls are made and for
-/// about a tenth of a millisecond after. Then the guest sleeps, and the next call wakes it.
+/// A function whose calls share one machine, and its state: a call finds what earlier ones left.
+/// The caller's thread runs the guest, for about what a KVM_RUN takes. While calls come fast, the
+/// guest stays in the machine on a thread of the session's own and looks for calls in memory: they
+/// then cost no exit, and a second core until about a tenth of a millisecond after the last. The
+/// session changes between the two by itself, and prefers the first where the second does not pay.
 ///
 /// The calls of a session share one state, variables of the guest included, until it is closed. A
 /// call can find what an earlier one left and change what a later one sees. Arguments are not wiped
 /// between calls. Everything else is as with virtine_fn: the guest reaches the host only through
 /// the policy, and the machine is restored, or destroyed, when the session is closed. Handlers run
-/// on the session's thread. Calls may come from any thread, but one at a time.
+/// on the thread that calls or on the session's own, while the other waits. Calls may come from any
+/// thread, but one at a time.
 ///
 /// A call that fails ends the session, and all later calls return the same error. What is found
 /// before or after the guest runs does not end it: errc::session_in_use, errc::arguments_too_large,

@@ -272,7 +272,7 @@ virtine::virtine_fn<bool(order), guests::predicate> is_large;
 for (const auto& reply : is_large.each(orders)) use(reply);   // std::vector<virtine::result<bool>>
 auto selected = is_large.together(orders);                    // virtine::result<std::vector<bool>>
 
-virtine::session waiting(is_large);                           // its guest stays and waits
+virtine::session waiting(is_large);                           // its calls share one machine
 bool large = waiting(orders.front());
   // clang-format on
   CHECK(used == std::vector{true, false});

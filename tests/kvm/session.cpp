@@ -2,20 +2,24 @@
 // SPDX-License-Identifier: MIT
 #include "catch.hpp"
 
+#include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <functional>
 #include <iterator>
 #include <memory>
 #include <optional>
+#include <random>
 #include <set>
 #include <span>
 #include <stdexcept>
@@ -183,38 +187,58 @@ TEST_CASE("a session's arguments are not there for the next call of the machine"
   CHECK(before() == clean);
 }
 
-TEST_CASE("a session's guest goes to sleep and is woken", "[session]") {
-  job_fn<int(int), jobs::exchange> exchange(unasked);
+TEST_CASE("after a pause the caller runs a session's guest, and the session's thread sleeps",
+          "[session]") {
+  std::thread::id server;
+  job_fn<int(int), jobs::ask> ask(answering([&](tainted<int>) {
+    server = std::this_thread::get_id();
+    return 1;
+  }));
   const auto others = [&] {
-    exchange(1);  // The watchdog is there now.
+    ask(1);  // The watchdog is there now.
     return threads();
   }();
-  session s(exchange);
+  session s(ask);
   std::string mine;
   for (const std::string& each : threads()) {
     if (!others.contains(each)) mine = each;
   }
   REQUIRE(!mine.empty());
-  for (int i = 0; i < 5; ++i) {
-    CHECK(s(i + 1) == i);
+  for (int round = 0; round < 2; ++round) {
+    for (int i = 0; i < 5; ++i) {
+      std::this_thread::sleep_for(5ms);
+      server = {};
+      CHECK(s(1) == 1);
+      CHECK(server == std::this_thread::get_id());
+    }
+    // In a row, until that thread comes. If there is one core only, it can have it in the pauses.
+    for (int calls = 4; calls <= 256 && server == std::this_thread::get_id(); calls *= 2) {
+      for (int i = 0; i < calls; ++i) {
+        if (s(1) != 1) FAIL("call " << i);
+      }
+      std::this_thread::sleep_for(calls * 8us);
+      CHECK(s(1) == 1);
+    }
+    // It may have had no time where there is one core.
+    if (!is_emulated()) CHECK(server != std::this_thread::get_id());
     CHECK(comes_to_sleep(mine));
   }
 }
 
-TEST_CASE("hypercalls of a session are served on its thread", "[session]") {
-  std::thread::id server;
+TEST_CASE("hypercalls of a session are counted for each call, and served for as long as it lives",
+          "[session]") {
   pool<jobs> machines({.max = 1});
   job_fn<int(int), jobs::ask> ask(machines, answering([&](tainted<int> n) {
-                                    server = std::this_thread::get_id();
                                     return n.verify([](int value) { return value * 10; });
                                   }));
   {
     session s(ask);
-    for (int i = 0; i < 20; ++i) CHECK(s(i % 4) == 5 * (i % 4) * (i % 4 - 1));
-    CHECK(server != std::this_thread::get_id());
-    CHECK(server != std::thread::id());
-    // Counted for each call.
-    for (int i = 0; i < 3; ++i) CHECK(s.with({.hypercalls = 3})(3) == 30);
+    for (int i = 0; i < 200; ++i) {
+      if (s(i % 4) != 5 * (i % 4) * (i % 4 - 1)) FAIL("call " << i);
+    }
+    for (int i = 0; i < 50; ++i) {
+      if (s.with({.hypercalls = 3})(3) != 30) FAIL("call " << i);
+    }
     const auto many = s.with({.hypercalls = 3}).try_call(4);
     REQUIRE_FALSE(many);
     CHECK(many.error().code == errc::hypercall_limit);
@@ -223,6 +247,89 @@ TEST_CASE("hypercalls of a session are served on its thread", "[session]") {
   }
   CHECK(machines.size() == 0);
   CHECK(ask(2) == 10);
+}
+
+TEST_CASE("two processors of a machine take turns in one state", "[session]") {
+  const auto made = machine::create(jobs::description).value();
+  const auto call = [&](bool second, std::uint64_t function, int n) {
+    std::memcpy(made->arguments().data() + frame<int(int)>::offsets[0], &n, sizeof n);
+    made->use_second(second);
+    const auto stopped = made->enter(function, {.until = deadline_after(10s)});
+    made->use_second(false);
+    int reply = -1;
+    if (stopped && *stopped == guest_exit::done) {
+      std::memcpy(&reply, made->arguments().data(), sizeof reply);
+    }
+    return reply;
+  };
+  CHECK(call(false, jobs::exchange::address, 1) == 0);
+  CHECK_FALSE(made->has_second());
+  for (int round = 0; round < 2; ++round) {
+    std::thread([&] {
+      CHECK(made->take_second().has_value());
+      CHECK(call(true, jobs::exchange::address, 2) == 1);
+    }).join();
+    CHECK(made->has_second());
+    for (int i = 0; i < 20; ++i)
+      CHECK(call(i % 3 == 0, jobs::exchange::address, i) == (i == 0 ? 2 : i - 1));
+    CHECK(call(true, jobs::exchange::address, 1) == 19);
+  }
+  // First writes trap on either.
+  for (int i = 0; i < 64; ++i) CHECK(call(i % 2 == 0, jobs::dirty::address, i + 1) == i);
+  made->restore(64);
+  for (const bool second : {true, false}) CHECK(call(second, jobs::dirty::address, 0) == 0);
+  CHECK(call(true, jobs::exchange::address, 1) == 0);
+
+  // And a deadline holds on the second.
+  const std::uint64_t turns = UINT64_MAX;
+  std::memcpy(made->arguments().data() + frame<int(std::uint64_t)>::offsets[0], &turns,
+              sizeof turns);
+  made->use_second(true);
+  const auto late = made->enter(jobs::spin::address, {.until = deadline_after(1ms)});
+  made->use_second(false);
+  REQUIRE_FALSE(late);
+  CHECK(late.error().code == errc::timed_out);
+  CHECK(made->poisoned());
+}
+
+TEST_CASE("calls of a session with pauses between lose nothing, on one core or more", "[session]") {
+  pool<jobs> machines({.max = 1});
+  job_fn<int(int), jobs::exchange> exchange(machines, unasked);
+  job_fn<int(int), jobs::dirty> dirty(machines, unasked);
+  cpu_set_t all;
+  REQUIRE(sched_getaffinity(0, sizeof all, &all) == 0);
+  for (const bool pinned : {false, true}) {
+    if (pinned) {
+      cpu_set_t one;
+      CPU_ZERO(&one);
+      CPU_SET(static_cast<unsigned>(sched_getcpu()), &one);
+      REQUIRE(sched_setaffinity(0, sizeof one, &one) == 0);
+    }
+    std::minstd_rand random(7);
+    for (int round = 0; round < 5; ++round) {
+      session s(exchange);
+      int before = 0;
+      for (int i = 1; i <= 300; ++i) {
+        if (s(i) != before) FAIL("call " << i);
+        before = i;
+        if (random() % 16 == 0) {
+          std::this_thread::sleep_for(std::chrono::microseconds(random() % 300));
+        }
+      }
+    }
+    // First writes trap, whoever runs the guest.
+    session s(dirty);
+    int written = 0;
+    for (int i = 0; i < 100; ++i) {
+      const int pages = static_cast<int>(random() % 65);
+      if (s(pages) != written) FAIL("call " << i);
+      written = std::max(written, pages);
+    }
+  }
+  CHECK(sched_setaffinity(0, sizeof all, &all) == 0);
+  CHECK(exchange(1) == 0);
+  CHECK(dirty(0) == 0);
+  CHECK(machines.size() == 1);
 }
 
 TEST_CASE("a handler that throws ends its session, and the caller learns of it", "[session]") {
@@ -307,9 +414,12 @@ TEST_CASE("a call that is stopped before it begins costs no session", "[session]
 TEST_CASE("a fault ends the session and is reported as it is", "[session]") {
   pool<jobs> machines;
   job_fn<int(int, int), jobs::quotient> quotient(machines, unasked);
-  {
+  // Run by the caller, and most likely by the session's thread.
+  for (const int calls : {1, 200}) {
     session s(quotient);
-    CHECK(s(8, 2) == 4);
+    for (int i = 0; i < calls; ++i) {
+      if (s(8, 2) != 4) FAIL("call " << i);
+    }
     for (int i = 0; i < 2; ++i) {
       const auto failed = s.try_call(1, 0);
       REQUIRE_FALSE(failed);
@@ -326,13 +436,20 @@ TEST_CASE("a session may go from thread to thread", "[session]") {
   pool<jobs> machines;
   job_fn<int(int), jobs::exchange> exchange(machines, unasked);
   auto s = std::make_unique<session<int(int), jobs::exchange, job_policy>>(exchange);
-  CHECK((*s)(1) == 0);
-  std::thread([&] { CHECK((*s)(2) == 1); }).join();
-  CHECK((*s)(3) == 2);
+  int made = 0;
+  int wrong = 0;
+  const auto call = [&](int count) {
+    for (int i = 0; i < count; ++i, ++made) wrong += (*s)(made + 1) != made;
+  };
+  for (const int count : {1, 50, 3}) {
+    call(count);
+    std::thread([&] { call(count); }).join();
+  }
   std::thread([&] {
-    CHECK((*s)(4) == 3);
+    call(20);
     s.reset();
   }).join();
+  CHECK(wrong == 0);
   CHECK(machines.size() == 1);
   CHECK(exchange(5) == 0);
 }

@@ -273,6 +273,8 @@ TEST_CASE("H113: whatever system call is denied, calls come to a value or an err
       CALL(bind),
       CALL(listen),
       CALL(sched_getaffinity),
+      CALL(sched_setaffinity),
+      CALL(getcpu),
       CALL(sched_setscheduler),
       CALL(membarrier),
       CALL(fchmod),

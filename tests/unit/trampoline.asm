@@ -104,36 +104,32 @@ batch:
         ret
 
 ; void session(mailbox): calls the function whenever request and answer differ; returns when they
-; have not for a while. mailbox: request, answer, function, frame.
+; have not for as long as patience says. mailbox: request, answer, function, frame, patience.
         times 0x480 - ($ - $$) db 0xcc
 session:
         push    rdi
 .wait:
-        mov     ecx, 0x1000
+        xor     ecx, ecx
 .poll:
-        mov     rax, [rdi]
-        cmp     rax, [rdi + 8]
+        mov     eax, [rdi]
+        cmp     eax, [rdi + 8]
         jne     .serve
         pause
-        dec     ecx
-        jnz     .poll
+        inc     ecx
+        cmp     ecx, [rdi + 28]
+        jb      .poll
         pop     rax
         ret
 .serve:
         mov     rax, [rdi + 16]
-        mov     rdi, [rdi + 24]
+        mov     ecx, [rdi + 24]
+        add     rdi, rcx
         cld
         call    rax
         mov     rdi, [rsp]
         mov     rax, [rdi]
         mov     [rdi + 8], rax
         jmp     .wait
-
-; void leave(): called by session, makes it return.
-        times 0x4c0 - ($ - $$) db 0xcc
-leave_session:
-        add     rsp, 16
-        ret
 
 ; The rest of the page traps.
         times 4096 - ($ - $$) db 0xcc

@@ -110,7 +110,7 @@ class debugged_machine final : public virtine::detail::machine, private target {
   /// Has the guest stopped by what it executes at CPL 3 alone: it is to go on afterwards, and one
   /// that is stopped while the processor or a stub reads the tables could not on every host.
   void stand_on_code() {
-    runner_.stand_on(
+    guest_runner().stand_on(
         {bytes(x86::trampoline_page, where_.shared_end - x86::trampoline_page), PROT_READ});
   }
 
@@ -154,7 +154,7 @@ class debugged_machine final : public virtine::detail::machine, private target {
       if (!handled) return handled.error();
       poisoned_ = false;
       arrival_ = virtine::detail::arrival::over;
-      runner_.begin(next_glance());
+      guest_runner().begin(next_glance());
       stopped = machine::resume();
     }
     // Whoever serves the guest now has all of the call's time, not the rest of a glance.
@@ -164,9 +164,9 @@ class debugged_machine final : public virtine::detail::machine, private target {
 
   /// Gives the call that runs other limits, even if those that it has are over.
   void begin_again(const virtine::detail::run_limits& limits) {
-    if (runner_.running()) static_cast<void>(runner_.end());
-    runner_.begin(limits);
-    static_cast<void>(runner_.step_out());
+    if (guest_runner().running()) static_cast<void>(guest_runner().end());
+    guest_runner().begin(limits);
+    static_cast<void>(guest_runner().step_out());
   }
 
   /// Lets a guest that was interrupted go on, unless the debugger wants it to stop.

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -90,13 +91,13 @@ class machine : public guest_access {
     }
     use_.count_call();
     VIRTINE_PROBE(call__begin, this, function);
-    runner_.begin(limits);
+    guest_runner().begin(limits);
     arrival_ = arrival::continued;
     const x86::call_record record{.function = function, .frame = where_.arguments};
     std::memcpy(host(where_.call_address()), &record, sizeof record);
     // The trampoline sets every register that a guest can change, from constants. Usually the guest
     // left by its `out` and goes on there; if not, the host takes it to the entry.
-    if (!at_trampoline_) [[unlikely]] {
+    if (!processor_->at_trampoline) [[unlikely]] {
       kvm_regs& regs = vcpu().synced_regs();
       regs = kvm_regs{};
       regs.rip = x86::trampoline_entry(cpu_.wipe);
@@ -114,7 +115,7 @@ class machine : public guest_access {
   /// Ends a call that stopped at a hypercall or system call and is not to go on. Poisons the
   /// machine.
   void abandon() {
-    if (runner_.running()) {
+    if (guest_runner().running()) {
       static_cast<void>(end_run());
       VIRTINE_PROBE(call__end, this, -1);
     }
@@ -145,11 +146,41 @@ class machine : public guest_access {
   /// Returns what all machines of the image share; to hold it spares the next one making it.
   [[nodiscard]] std::shared_ptr<const void> shared_state() const {
     using state = std::pair<std::shared_ptr<const snapshot>, std::shared_ptr<watchdog>>;
-    return std::make_shared<const state>(from_, runner_.guard());
+    return std::make_shared<const state>(from_, guest_runner().guard());
   }
 
-  /// Returns what runs the guest, for another thread that is to move the deadline or interrupt.
-  [[nodiscard]] runner& guest_runner() { return runner_; }
+  /// Returns what runs the guest.
+  [[nodiscard]] runner& guest_runner() { return processor_->run; }
+  [[nodiscard]] const runner& guest_runner() const { return processor_->run; }
+
+  /// Makes the second processor this thread's, and the processor if there is none yet. Two threads
+  /// that take turns have one each, because kernels before 6.13 take ten milliseconds to run one on
+  /// another thread than the last. Meanwhile another thread may use the machine.
+  result<void> take_second() {
+    if (!second_) {
+      return os::or_out_of_memory([&]() -> result<void> {
+        auto vcpu = make_vcpu(vm_, 1, cpu_);
+        if (!vcpu) return vcpu.error();
+        second_.emplace(*std::move(vcpu), first_.run.guard(), shared_part());
+        start(*second_);
+        return {};
+      });
+    }
+    // Takes that time, and enters nothing.
+    kvm::vcpu& cpu = second_->run.vcpu();
+    cpu.request_immediate_exit(true);
+    static_cast<void>(cpu.run());
+    cpu.request_immediate_exit(false);
+    return {};
+  }
+  [[nodiscard]] bool has_second() const { return second_.has_value(); }
+
+  /// Has calls run on the second processor, or again on the first; while none runs.
+  void use_second(bool second) { processor_ = second ? &*second_ : &first_; }
+
+  /// Returns what runs the guest on the second processor, for another thread that is to move the
+  /// deadline or interrupt.
+  [[nodiscard]] runner& second_runner() { return second_->run; }
 
   [[nodiscard]] bool poisoned() const { return poisoned_; }
   [[nodiscard]] machine_use& use() { return use_; }
@@ -185,12 +216,13 @@ class machine : public guest_access {
     auto found = user_memory().view(address, length);
     if (!found && window_ != nullptr) {
       if (const auto lent = window_->view(address, length)) {
-        if (call_usage* const used = runner_.usage(); used != nullptr) used->bytes_out += length;
+        if (call_usage* const used = guest_runner().usage(); used != nullptr)
+          used->bytes_out += length;
         return *lent;
       }
     }
     if (!found) return found.error();
-    if (call_usage* const used = runner_.usage(); used != nullptr) used->bytes_out += length;
+    if (call_usage* const used = guest_runner().usage(); used != nullptr) used->bytes_out += length;
     if (!where_.is_user(to_number(address), length)) {
       return error{.code = errc::out_of_range,
                    .operation = "read of unmapped guest memory",
@@ -203,7 +235,8 @@ class machine : public guest_access {
     auto to = user_memory().view(address, from.size());
     if (!to) return to.error();
     if (from.empty()) return {};
-    if (call_usage* const used = runner_.usage(); used != nullptr) used->bytes_in += from.size();
+    if (call_usage* const used = guest_runner().usage(); used != nullptr)
+      used->bytes_in += from.size();
     const std::uint64_t first = to_number(address) & ~(x86::page_size - 1);
     const std::uint64_t last = to_number(address) + from.size() - 1;
     for (std::uint64_t page = first; page <= last; page += x86::page_size) {
@@ -230,18 +263,14 @@ class machine : public guest_access {
         cpu_(cpu),
         memory_(std::move(memory)),
         vm_(std::move(vm)),
-        runner_(std::move(vcpu), std::move(guard),
-                {bytes(layout::begin, where_.shared_end - layout::begin), PROT_READ}),
+        first_(std::move(vcpu), std::move(guard), shared_part()),
         write_set_(where_) {
     for (std::uint64_t page : snapshot::hot_pages(where_)) write_set_.add(page, pristine(page));
     sregs_ = cpu_.special_registers(x86::cpu_mode::user64);
     sregs_.cr3 = where_.tables;
     sregs_.gdt = {.base = x86::gdt_address, .limit = x86::gdt_limit, .padding = {}};
     sregs_.idt = {.base = x86::idt_address, .limit = x86::idt_limit, .padding = {}};
-    kvm::vcpu& cpu_state = runner_.vcpu();
-    cpu_state.set_valid(KVM_SYNC_X86_REGS);
-    cpu_state.synced_sregs() = sregs_;
-    cpu_state.mark_dirty(KVM_SYNC_X86_SREGS);
+    start(first_);
   }
 
   template <class Machine>
@@ -257,9 +286,8 @@ class machine : public guest_access {
     if (!memory) return memory.error();
     auto vm = (*system)->create_vm();
     if (!vm) return vm.error();
-    auto vcpu = vm->create_vcpu(0, (*system)->vcpu_mmap_size());
+    auto vcpu = make_vcpu(*vm, 0, **cpu);
     if (!vcpu) return vcpu.error();
-    if (auto set = (*cpu)->set_up(*vcpu); !set) return set.error();
     std::unique_ptr<Machine> made(new Machine(std::move(from), **cpu, *std::move(memory),
                                               *std::move(vm), *std::move(vcpu), *std::move(guard)));
     if (auto given = made->give_memory(); !given) return given.error();
@@ -268,8 +296,37 @@ class machine : public guest_access {
     return made;
   }
 
-  [[nodiscard]] kvm::vcpu& vcpu() { return runner_.vcpu(); }
-  [[nodiscard]] const kvm::vcpu& vcpu() const { return runner_.vcpu(); }
+  /// A vCPU, and how the guest left it.
+  struct processor {
+    processor(kvm::vcpu vcpu, std::shared_ptr<watchdog> guard, const foothold& where)
+        : run(std::move(vcpu), std::move(guard), where) {}
+    runner run;
+    bool at_trampoline = false;  ///< Whether the guest stopped at the trampoline's own `out`.
+  };
+
+  static result<kvm::vcpu> make_vcpu(kvm::vm& vm, std::uint32_t number, const guest_cpu& cpu) {
+    auto system = kvm::system::shared();
+    if (!system) return system.error();
+    auto vcpu = vm.create_vcpu(number, (*system)->vcpu_mmap_size());
+    if (!vcpu) return vcpu;
+    if (auto set = cpu.set_up(*vcpu); !set) return set.error();
+    return vcpu;
+  }
+
+  /// Gives a new processor what all calls on it begin with.
+  void start(processor& made) {
+    kvm::vcpu& cpu = made.run.vcpu();
+    cpu.set_valid(KVM_SYNC_X86_REGS);
+    cpu.synced_sregs() = sregs_;
+    cpu.mark_dirty(KVM_SYNC_X86_SREGS);
+  }
+
+  [[nodiscard]] foothold shared_part() const {
+    return {bytes(layout::begin, where_.shared_end - layout::begin), PROT_READ};
+  }
+
+  [[nodiscard]] kvm::vcpu& vcpu() { return guest_runner().vcpu(); }
+  [[nodiscard]] const kvm::vcpu& vcpu() const { return guest_runner().vcpu(); }
 
   result<void> give_memory() {
     const auto slot = [&](std::uint32_t number, std::uint64_t begin, std::uint64_t end,
@@ -373,7 +430,7 @@ class machine : public guest_access {
 
   result<guest_exit> run() {
     for (;;) {
-      if (auto ran = runner_.run(); !ran) [[unlikely]]
+      if (auto ran = guest_runner().run(); !ran) [[unlikely]]
         return end(failed_run(ran.error()));
       const kvm_run& state = vcpu().state();
       if (state.exit_reason != KVM_EXIT_IO) [[unlikely]]
@@ -390,14 +447,14 @@ class machine : public guest_access {
       if (!whole || (vcpu().synced_regs().rflags & rflags_tf) != 0) [[unlikely]]
         return end(protocol_violation());
       if (state.io.port == x86::done_port) [[likely]] {
-        at_trampoline_ = x86::is_trampoline_exit(vcpu().synced_regs().rip, cpu_.wipe);
+        processor_->at_trampoline = x86::is_trampoline_exit(vcpu().synced_regs().rip, cpu_.wipe);
         return end(guest_exit::done);
       }
       const bool asks = state.io.port == x86::hypercall_port;
       if (!asks && state.io.port != x86::system_call_port) return end(protocol_violation());
       const guest_exit why = asks ? guest_exit::hypercall : guest_exit::system_call;
       // Whoever serves it may look at all of the guest's memory, unless the call was interrupted.
-      return runner_.step_out() ? why : end(why);
+      return guest_runner().step_out() ? why : end(why);
     }
   }
 
@@ -411,13 +468,13 @@ class machine : public guest_access {
   }
 
   result<void> end_run() {
-    if (call_usage* const used = runner_.usage(); used != nullptr) [[unlikely]] {
+    if (call_usage* const used = guest_runner().usage(); used != nullptr) [[unlikely]] {
       const auto pages = write_set_.pages();
       used->pages_written += static_cast<std::uint64_t>(
           std::count_if(pages.begin(), pages.end(),
                         [this](const written_page& page) { return !is_as_it_was(page.address); }));
     }
-    return runner_.end();
+    return guest_runner().end();
   }
 
   [[nodiscard]] bool is_as_it_was(std::uint64_t page) const {
@@ -461,14 +518,14 @@ class machine : public guest_access {
 
   /// Handles an exception: a first write to a page goes on, anything else ends the call.
   result<void> take_trap(std::uint8_t vector) {
-    if (call_usage* const used = runner_.usage(); used != nullptr) ++used->traps;
+    if (call_usage* const used = guest_runner().usage(); used != nullptr) ++used->traps;
     auto sregs = vcpu().get_sregs();
     if (!sregs) return sregs.error();
     // Only the stubs run at CPL 0. A guest that could write to a trap port itself could forge this.
     if (sregs->cs.dpl != 0) return protocol_violation();
     const trap taken = last_trap(vector, *sregs);
     if (!is_first_write(taken, where_) || !add_around(taken.cr2 & ~(x86::page_size - 1))) {
-      static_cast<void>(runner_.step_out());  // The report shows what the code says.
+      static_cast<void>(guest_runner().step_out());  // The report shows what the code says.
       error why = report(taken, from_->image(), where_, user_memory());
       VIRTINE_PROBE(fault, this, taken.frame.rip);
       // Hosts that run guests on more processor state than they admit to let a guest leave some,
@@ -500,12 +557,13 @@ class machine : public guest_access {
   os::mapping memory_;                   // Before vm_: it must be mapped as long as the VM exists,
   std::unique_ptr<lent_window> window_;  // and so must this, which is made when it is needed.
   kvm::vm vm_;
-  runner runner_;
+  processor first_;
+  std::optional<processor> second_;
+  processor* processor_ = &first_;  // On which calls run.
   detail::write_set write_set_;
   std::uint64_t ahead_ = 1;      // How many pages the last first write added.
   std::uint64_t next_up_ = 0;    // The page above those,
   std::uint64_t next_down_ = 0;  // and the one below.
-  bool at_trampoline_ = false;   // Whether the guest stopped at the trampoline's own `out`.
   machine_use use_;
   bool taught_ = false;              // Whether its siblings know of its first call.
   arrival arrival_ = arrival::over;  // Of this call.

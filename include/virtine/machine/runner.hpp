@@ -110,10 +110,12 @@ class runner {
     return gate_.step_out();
   }
 
-  /// Moves the deadline of the call that runs, if one does and was not interrupted. Any thread may
-  /// do this.
-  void move_deadline(interrupter::time_point until) {
-    if (gate_.move(until)) watchdog_->expect(until);
+  /// Moves the deadline of the call that runs. Returns false if none does, or it was interrupted.
+  /// Any thread may do this.
+  bool move_deadline(interrupter::time_point until) {
+    if (!gate_.move(until)) return false;
+    watchdog_->expect(until);
+    return true;
   }
 
   /// Interrupts the call that runs, if one does. Any thread may do this.

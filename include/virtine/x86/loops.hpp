@@ -16,22 +16,18 @@ namespace virtine::x86 {
 // Offsets in the trampoline's page, behind what trampoline.hpp puts there.
 inline constexpr std::size_t batch_offset = 0x440;
 inline constexpr std::size_t session_offset = 0x480;
-inline constexpr std::size_t session_leave_offset = 0x4c0;
-inline constexpr std::size_t loops_end = 0x4d0;
+inline constexpr std::size_t loops_end = 0x4b0;
 
 /// The function that calls another for each frame of a batch. Its argument is a batch_header.
 inline constexpr std::uint64_t batch_function = trampoline_page + batch_offset;
 /// The function that calls another whenever the host posts a request, and returns if there is none
 /// for a while. Its argument is a session_mailbox.
 inline constexpr std::uint64_t session_function = trampoline_page + session_offset;
-/// A function that makes session_function, which calls it, return.
-inline constexpr std::uint64_t session_leave = trampoline_page + session_leave_offset;
+/// A function that does nothing: the end of session_function.
+inline constexpr std::uint64_t session_nothing = session_function + 20;
 
-/// A function that does nothing.
-inline constexpr std::uint64_t session_nothing = session_leave + 4;
-
-/// How often session_function looks for a request before it returns: for about a tenth of a
-/// millisecond. More would be lost at each call if the caller had to share a core with the guest.
+/// The patience of a guest that is to wait for calls on a processor of its own: about a tenth of a
+/// millisecond. More would be lost whenever the caller has to share a core with the guest.
 inline constexpr std::uint32_t session_patience = 0x1000;
 
 /// At the start of argument memory.
@@ -52,7 +48,8 @@ struct session_mailbox {
   std::uint64_t request = 0;  ///< The number of the last call that the host has posted.
   std::uint64_t answer = 0;   ///< The guest's: the number of the last call that has returned.
   std::uint64_t function = 0;
-  std::uint64_t frame = 0;  ///< The address of the frame of all calls.
+  std::uint32_t frame = 0;     ///< From here to the frame of all calls.
+  std::uint32_t patience = 0;  ///< How often session_function looks for a request, at least once.
 };
 
 namespace detail {
@@ -77,30 +74,29 @@ constexpr void write_session_loop(page& out) {
   code_writer code(out, session_offset);
   code.emit({0x57});  // push rdi
   const std::size_t wait = code.at();
-  code.emit({0xb9, session_patience & 0xff, session_patience >> 8 & 0xff,
-             session_patience >> 16 & 0xff, session_patience >> 24});  // mov ecx, session_patience
+  code.emit({0x31, 0xc9});  // xor ecx, ecx
   const std::size_t poll = code.at();
-  constexpr std::size_t to_serve = 2 + 2 + 2 + 2 + 2;
-  code.emit({0x48, 0x8b, 0x07});                // mov rax, [rdi]
-  code.emit({0x48, 0x3b, 0x47, 0x08});          // cmp rax, [rdi + 8]
+  constexpr std::size_t to_serve = 2 + 2 + 2 + 3 + 2 + 2;
+  // The lower halves tell numbers apart that count up; and no byte here may be that of an `out`.
+  code.emit({0x8b, 0x07});                      // mov eax, [rdi]
+  code.emit({0x3b, 0x47, 0x08});                // cmp eax, [rdi + 8]
   code.emit_short(0x75, code.at() + to_serve);  // jne serve
   code.emit({0xf3, 0x90});                      // pause
-  code.emit({0xff, 0xc9});                      // dec ecx
-  code.emit_short(0x75, poll);                  // jnz poll
-  code.emit({0x58, 0xc3});                      // pop rax; ret
-  code.emit({0x48, 0x8b, 0x47, 0x10});          // serve: mov rax, [rdi + 16]
-  code.emit({0x48, 0x8b, 0x7f, 0x18});          // mov rdi, [rdi + 24]
-  code.emit({0xfc});                            // cld
-  code.emit({0xff, 0xd0});                      // call rax
-  code.emit({0x48, 0x8b, 0x3c, 0x24});          // mov rdi, [rsp]
-  code.emit({0x48, 0x8b, 0x07});                // mov rax, [rdi]
+  code.emit({0xff, 0xc1});                      // inc ecx
+  // Each time, because the host may lose its patience meanwhile.
+  code.emit({0x3b, 0x4f, 0x1c});        // cmp ecx, [rdi + 28]
+  code.emit_short(0x72, poll);          // jb poll
+  code.emit({0x58, 0xc3});              // pop rax; ret
+  code.emit({0x48, 0x8b, 0x47, 0x10});  // serve: mov rax, [rdi + 16]
+  code.emit({0x8b, 0x4f, 0x18});        // mov ecx, [rdi + 24]
+  code.emit({0x48, 0x01, 0xcf});        // add rdi, rcx
+  code.emit({0xfc});                    // cld
+  code.emit({0xff, 0xd0});              // call rax
+  code.emit({0x48, 0x8b, 0x3c, 0x24});  // mov rdi, [rsp]
+  code.emit({0x48, 0x8b, 0x07});        // mov rax, [rdi]
   // Stores are seen in the order in which they are made: this one after those of the function.
   code.emit({0x48, 0x89, 0x47, 0x08});  // mov [rdi + 8], rax
   code.emit_short(0xeb, wait);          // jmp wait
-
-  code_writer leave(out, session_leave_offset);
-  // What lies above are session_function's own place to go on and its mailbox.
-  leave.emit({0x48, 0x83, 0xc4, 0x10, 0xc3});  // add rsp, 16; ret
 }
 }  // namespace detail
 

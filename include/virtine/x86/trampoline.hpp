@@ -171,7 +171,7 @@ constexpr bool entries_are_apart() {
 static_assert(detail::entries_are_apart());
 static_assert(vector_wipes.size() * entry_distance <= thread_pointer_offset &&
               detail::trampoline.bytes[session_offset - 1] == std::byte{0xcc} &&
-              detail::trampoline.bytes[session_leave_offset - 1] == std::byte{0xcc} &&
-              detail::trampoline.bytes[loops_end] == std::byte{0xcc});
+              detail::trampoline.bytes[loops_end] == std::byte{0xcc} &&
+              detail::trampoline.bytes[session_nothing - trampoline_page] == std::byte{0xc3});
 
 }  // namespace virtine::x86

@@ -106,14 +106,19 @@ virtine_export text, "y8(u8)"
   mov qword [rdi + 8], -1
   ret
 
-; void flip(span<bool> all, uchar number): says in the mailbox of a session that call `number` has
-; been answered, then goes on changing the last of them between false and a bool that is none.
+; void flip(span<bool> all, uchar stays): returns, or says in the mailbox of a session that the call
+; has been answered, then goes on changing the last of them between false and a bool that is none.
 virtine_export flip, "v([=b],u1)"
   mov rsi, [rdi]
   add rsi, [rdi + 8]
   movzx edx, byte [rdi + 16]
+  test edx, edx
+  jnz .stay
+  ret
+.stay:
   and rdi, -4096
   mov byte [rsi - 1], 0           ; the first write to a page takes its time
+  mov rdx, [rdi]
   mov [rdi + 8], rdx
 .again:
   mov byte [rsi - 1], 0
