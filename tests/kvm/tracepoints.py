@@ -10,7 +10,8 @@ import subprocess
 import sys
 
 SKIPPED = 77
-GUIDE = {"call__begin", "call__end", "fault", "machine__created", "machine__destroyed"}
+GUIDE = {"call__begin", "call__end", "fault", "machine__created", "machine__destroyed",
+         "session__slept", "session__woken"}
 
 
 def main(program):

@@ -26,6 +26,7 @@
 #include <virtine/machine/run_loop.hpp>
 #include <virtine/os/block_signals.hpp>
 #include <virtine/os/other_core.hpp>
+#include <virtine/os/probe.hpp>
 #include <virtine/os/process.hpp>
 #include <virtine/result.hpp>
 #include <virtine/x86/loops.hpp>
@@ -343,7 +344,9 @@ class session_thread {
   void live() {
     bool has_processor = false;
     for (std::uint32_t heard = 0;;) {
+      VIRTINE_PROBE(session__slept, &machine_, this);
       calls_for_thread_.wait(heard);
+      VIRTINE_PROBE(session__woken, &machine_, this);
       heard = calls_for_thread_.load();
       if (state_.load() == state::closing) break;
       // Without a processor of its own it leaves all calls to the caller.
