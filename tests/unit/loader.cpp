@@ -197,8 +197,8 @@ TEST_CASE("a signature of an image file that is too long is no other function's"
 TEST_CASE("what was moved from is still the image, and the function", "[loader]") {
   const image_bytes file = sample_file();
   auto loaded = load_image(std::span<const std::byte>(file.bytes)).value();
+  // NOLINTBEGIN(bugprone-use-after-move, performance-move-const-arg): what this is about.
   const auto image = std::move(loaded);
-  // NOLINTBEGIN(bugprone-use-after-move): which is what this is about.
   CHECK(loaded.exports().data() == image.exports().data());
   auto square = loaded.function<int(int)>("square").value();
   const auto other_square = std::move(square);
@@ -209,7 +209,7 @@ TEST_CASE("what was moved from is still the image, and the function", "[loader]"
   auto dynamic = loaded.dynamic("square").value();
   const auto other_dynamic = std::move(dynamic);
   CHECK(dynamic.target() == other_dynamic.target());
-  // NOLINTEND(bugprone-use-after-move)
+  // NOLINTEND(bugprone-use-after-move, performance-move-const-arg)
 }
 
 TEST_CASE("an image is loaded for the machines that its file says", "[loader]") {

@@ -34,7 +34,7 @@
 
 struct virtine_image : virtine::detail::handle {
   static constexpr std::uint64_t kind = 0x7669'7274'696d'6167;
-  explicit virtine_image(virtine::any_loaded_image its) : handle(kind), loaded(std::move(its)) {}
+  explicit virtine_image(const virtine::any_loaded_image& its) : handle(kind), loaded(its) {}
 
   virtine::any_loaded_image loaded;
 };
@@ -48,10 +48,10 @@ struct virtine_policy : virtine::detail::handle {
 
 struct virtine_function : virtine::detail::handle {
   static constexpr std::uint64_t kind = 0x7669'7274'6675'6e63;
-  virtine_function(std::string its_name, virtine::dynamic_function its)
+  virtine_function(std::string its_name, const virtine::dynamic_function& its)
       : handle(kind),
         name(std::move(its_name)),
-        callable(std::move(its)),
+        callable(its),
         types(*virtine::detail::read_signature(callable.signature())) {}
 
   std::string name;
@@ -95,7 +95,7 @@ int load_in_c(const From& from, const virtine_load_options* options, virtine_ima
     }
     auto loaded = load_any_image(from(), limits);
     if (!loaded) return loaded.error();
-    *image = new virtine_image(*std::move(loaded));
+    *image = new virtine_image(*loaded);
     return {};
   });
 }
@@ -314,7 +314,7 @@ int virtine_function_create(const virtine_image* image, const char* name,
         },
         image->loaded);
     if (!made) return made.error();
-    *function = new virtine_function(name, *std::move(made));
+    *function = new virtine_function(name, *made);
     return {};
   });
 }
