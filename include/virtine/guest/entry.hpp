@@ -57,15 +57,15 @@ struct entry<Function, R(A...)> {
   template <std::size_t... I>
   [[gnu::always_inline]] static void run([[maybe_unused]] std::byte* call_frame,
                                          std::index_sequence<I...>) {
-    using layout = frame<R(A...)>;
+    using its = frame<R(A...)>;
     if constexpr (std::is_void_v<R>) {
-      Function(read_argument<A>(call_frame + layout::offsets[I])...);
+      Function(read_argument<A>(call_frame + its::offsets[I])...);
     } else if constexpr (is_composite<R>) {
-      put(call_frame + layout::result_offset,
-          Function(read_argument<A>(call_frame + layout::offsets[I])...), write_part);
+      put(call_frame + its::result_offset,
+          Function(read_argument<A>(call_frame + its::offsets[I])...), write_part);
     } else {
-      ::new (static_cast<void*>(call_frame + layout::result_offset))
-          R(Function(read_argument<A>(call_frame + layout::offsets[I])...));
+      ::new (static_cast<void*>(call_frame + its::result_offset))
+          R(Function(read_argument<A>(call_frame + its::offsets[I])...));
     }
   }
 };
