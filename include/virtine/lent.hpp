@@ -28,6 +28,7 @@
 #include <virtine/os/out_of_memory.hpp>
 #include <virtine/os/quiet_signals.hpp>
 #include <virtine/result.hpp>
+#include <virtine/x86/page_table.hpp>
 
 namespace virtine {
 
@@ -38,16 +39,11 @@ class lent_window;
 /// What a lent_memory refers to. Whole pages that belong to nothing else: else a guest would see
 /// what of the host's happens to share the first or the last page.
 struct lent_pages {
-  static constexpr std::size_t page_size = 4096;
-  static constexpr std::size_t large_page_size = std::size_t{2} << 20;
-
   os::fd file;
   std::size_t size;      // As the guest is told; the rest of the last page is zeros.
   os::mapping contents;  // Empty if this is a file of the program's.
 
-  [[nodiscard]] std::size_t mapped_size() const {
-    return (size + page_size - 1) / page_size * page_size;
-  }
+  [[nodiscard]] std::size_t mapped_size() const { return align_up(size, x86::page_size); }
 };
 
 }  // namespace detail
@@ -84,7 +80,7 @@ class lent_memory {
     // Else memory that was cut off would be a signal to whoever reads it in the host.
     if (::fcntl(made.file.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
       return os::explain("F_ADD_SEALS", errno);
-    auto contents = os::mapping::reserve(mapped, detail::lent_pages::large_page_size);
+    auto contents = os::mapping::reserve(mapped, x86::large_page_size);
     if (!contents) return contents.error();
     made.contents = *std::move(contents);
     auto opened = made.contents.map_over(0, mapped, made.file, PROT_READ | PROT_WRITE);
@@ -165,12 +161,12 @@ class lent_memory {
   }
 
   static void use_large_pages(const detail::lent_pages& made) {
-    constexpr std::size_t large = detail::lent_pages::large_page_size;
+    constexpr std::size_t large = x86::large_page_size;
     const std::size_t size = made.contents.size() / large * large;
     if (size == 0) return;
     // The kernel refuses where there is no page at all yet.
     for (std::size_t at = 0; at < size; at += large) {
-      made.contents.populate(at, detail::lent_pages::page_size);
+      made.contents.populate(at, x86::page_size);
     }
     made.contents.collapse(0, size);
   }
