@@ -183,11 +183,11 @@ class bare_machine final : public detail::guest_access {
   result<std::span<const std::byte>> read(guest_address address, std::uint64_t length) override {
     auto found = memory().view(address, length);
     if (!found) return found.error();
-    if (call_usage* const used = runner_.usage(); used != nullptr) used->bytes_out += length;
+    runner_.count(&call_usage::bytes_out, length);
     return std::span<const std::byte>(*found);
   }
   result<void> write(guest_address address, std::span<const std::byte> from) override {
-    if (call_usage* const used = runner_.usage(); used != nullptr) used->bytes_in += from.size();
+    runner_.count(&call_usage::bytes_in, from.size());
     return memory().write(address, from);
   }
 
@@ -213,7 +213,8 @@ class bare_machine final : public detail::guest_access {
     if (!vm) return vm.error();
     if (auto confined = detail::bare_processor::confine(*vm); !confined) return confined.error();
     // It is declared before the VM in the machine, and so outlives it.
-    if (auto set = vm->set_user_memory_region(slot_of(*memory)); !set) return set.error();
+    if (auto set = vm->set_user_memory_region(kvm::slot_of(0, 0, memory->bytes())); !set)
+      return set.error();
     auto vcpu = vm->create_vcpu(0, (*system)->vcpu_mmap_size());
     if (!vcpu) return vcpu.error();
     if (auto set = processor->set_up(*vcpu); !set) return set.error();
@@ -268,21 +269,13 @@ class bare_machine final : public detail::guest_access {
         .operation = "a call or a reset of this machine has failed; destroy it and create another"};
   }
 
-  [[nodiscard]] static kvm_userspace_memory_region slot_of(const os::mapping& memory) {
-    // Sound: nothing here dereferences it; the memory outlives the VM that is given it.
-    return {.slot = 0,
-            .flags = 0,
-            .guest_phys_addr = 0,
-            .memory_size = memory.size(),
-            .userspace_addr = reinterpret_cast<std::uint64_t>(memory.bytes().data())};
-  }
-
   /// Takes back everything that a guest can have changed.
   result<void> take_back() {
     // First, because it can write to memory and registers.
     if (auto left = detail::bare_processor::complete_exit(runner_.vcpu()); !left) return left;
     if (pristine_.size() != 0) copy_pages(memory_.bytes(), pristine_.bytes());
-    if (auto done = processor_.forget_translations(vm_, slot_of(memory_)); !done) return done;
+    const auto slot = kvm::slot_of(0, 0, memory_.bytes());
+    if (auto done = processor_.forget_translations(vm_, slot); !done) return done;
     return reset_registers();
   }
 

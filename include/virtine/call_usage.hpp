@@ -27,4 +27,12 @@ struct call_usage {
   std::chrono::nanoseconds guest_cpu{0};   ///< CPU time of the calling thread in KVM_RUN.
 };
 
+namespace detail {
+/// Adds to one of the numbers, if there are any.
+inline void add_to(call_usage* used, std::uint64_t call_usage::*what, std::uint64_t more) {
+  if (used != nullptr) [[unlikely]]
+    used->*what += more;
+}
+}  // namespace detail
+
 }  // namespace virtine

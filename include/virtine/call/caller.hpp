@@ -209,8 +209,7 @@ class caller<R(A...), Named, Policy> final
       if (!added) break;
     }
     used = batch.used();
-    if (limits.usage != nullptr) [[unlikely]]
-      limits.usage->bytes_in += used;
+    add_to(limits.usage, &call_usage::bytes_in, used);
     auto ran = execute(machine, x86::batch_function, limits, hypercalls, policy_);
     if (ran) ran = batch.check_completed();
     if (!ran) return of_job(ran.error(), batch.running(replies.size()));
@@ -262,8 +261,7 @@ class caller<R(A...), Named, Policy> final
       auto written = marshalled.write(machine.arguments(), machine.arguments_address());
       if (!written) [[unlikely]]
         return written.error();
-      if (limits.usage != nullptr) [[unlikely]]
-        limits.usage->bytes_in += marshalled.used();
+      add_to(limits.usage, &call_usage::bytes_in, marshalled.used());
       auto ran = execute(machine, address(), limits, hypercalls, policy_);
       if (!ran) [[unlikely]]
         return ran.error();

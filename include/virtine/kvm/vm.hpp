@@ -21,6 +21,18 @@
 
 namespace virtine::kvm {
 
+/// Returns the slot that shows `memory` to guests at guest-physical `address`. Whoever gives it to
+/// a VM keeps the memory mapped as long as the slot exists.
+inline kvm_userspace_memory_region slot_of(std::uint32_t number, std::uint64_t address,
+                                           std::span<std::byte> memory, std::uint32_t flags = 0) {
+  // Sound: nothing here dereferences it.
+  return {.slot = number,
+          .flags = flags,
+          .guest_phys_addr = address,
+          .memory_size = memory.size(),
+          .userspace_addr = reinterpret_cast<std::uint64_t>(memory.data())};
+}
+
 /// Owns a VM. Its vCPUs may outlive it. Every ioctl fails as os::explain() says, with its kernel
 /// name as the operation.
 class vm {

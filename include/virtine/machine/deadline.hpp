@@ -4,7 +4,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <pthread.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -25,6 +24,7 @@
 
 #include <virtine/error.hpp>
 #include <virtine/os/block_signals.hpp>
+#include <virtine/os/cpu_clock.hpp>
 #include <virtine/os/process.hpp>
 #include <virtine/result.hpp>
 
@@ -38,26 +38,6 @@ inline monotonic::time_point deadline_after(std::chrono::nanoseconds timeout) {
   constexpr auto never = monotonic::time_point::max();
   return timeout < never - now ? now + timeout : never;
 }
-
-/// The CPU time of one thread of this process.
-class cpu_clock {
- public:
-  /// Of the calling thread.
-  explicit cpu_clock() { static_cast<void>(pthread_getcpuclockid(pthread_self(), &id_)); }
-  explicit cpu_clock(clockid_t id) : id_(id) {}
-
-  [[nodiscard]] clockid_t id() const { return id_; }
-
-  /// Any thread may ask. Returns the largest value if the thread has ended.
-  [[nodiscard]] std::chrono::nanoseconds now() const {
-    timespec read{};
-    if (::clock_gettime(id_, &read) != 0) return std::chrono::nanoseconds::max();
-    return std::chrono::seconds(read.tv_sec) + std::chrono::nanoseconds(read.tv_nsec);
-  }
-
- private:
-  clockid_t id_ = CLOCK_THREAD_CPUTIME_ID;
-};
 
 /// The memory without which a guest cannot execute another instruction, as the host has it mapped
 /// with `protection`: whole mappings, so that to change it takes no memory.
@@ -94,7 +74,7 @@ class interrupter {
   /// Has the next call end, too, when this thread has used `time` of CPU time from now on. Returns
   /// until when that call is to be armed: the first moment at which there is something to look at.
   time_point limit_cpu(std::chrono::nanoseconds time, time_point until) {
-    const cpu_clock mine;
+    const os::cpu_clock mine;
     const auto used = mine.now();
     cpu_clock_.store(mine.id(), std::memory_order_relaxed);
     const auto never = std::chrono::nanoseconds::max();
@@ -209,7 +189,7 @@ class interrupter {
   /// Returns how much the call that runs has left, and no less than what is worth waiting for.
   [[nodiscard]] std::chrono::nanoseconds cpu_time_left() const {
     constexpr std::chrono::nanoseconds shortest = std::chrono::microseconds(200);
-    const auto used = cpu_clock(cpu_clock_.load(std::memory_order_relaxed)).now();
+    const auto used = os::cpu_clock(cpu_clock_.load(std::memory_order_relaxed)).now();
     const std::chrono::nanoseconds until(cpu_until_.load(std::memory_order_relaxed));
     return used < until ? std::max(until - used, shortest) : std::chrono::nanoseconds::zero();
   }

@@ -68,8 +68,9 @@ class lent_window {
       }
     }
     // Last: once KVM knows of the memory, it must stay.
-    if (auto given = add_slot(vm, tables_slot, tables_begin, made->tables_.bytes(), 0); !given)
-      return given.error();
+    auto given =
+        vm.set_user_memory_region(kvm::slot_of(tables_slot, tables_begin, made->tables_.bytes()));
+    if (!given) return given.error();
     return made;
   }
 
@@ -148,17 +149,6 @@ class lent_window {
     return (entries - 1 - large_pages(size)) * x86::large_page_size;
   }
 
-  static result<void> add_slot(kvm::vm& vm, std::uint32_t number, std::uint64_t at,
-                               std::span<std::byte> memory, std::uint32_t flags) {
-    // Sound: the window outlives the VM, so the range stays mapped while the slot exists.
-    return vm.set_user_memory_region(
-        {.slot = number,
-         .flags = flags,
-         .guest_phys_addr = at,
-         .memory_size = memory.size(),
-         .userspace_addr = reinterpret_cast<std::uint64_t>(memory.data())});
-  }
-
   [[nodiscard]] std::span<std::byte> directory(std::size_t index) const {
     return tables_.bytes().subspan(2 * index * x86::page_size, x86::page_size);
   }
@@ -195,9 +185,10 @@ class lent_window {
     }
     for (; pane_size - it.told * piece_size > offset; ++it.told) {
       const std::uint64_t at = pane_size - (it.told + 1) * piece_size;
-      auto given = add_slot(vm, first_slot + static_cast<std::uint32_t>(index) * pieces + it.told,
-                            begin + index * pane_size + at, it.host.bytes().subspan(at, piece_size),
-                            KVM_MEM_READONLY);
+      auto given = vm.set_user_memory_region(
+          kvm::slot_of(first_slot + static_cast<std::uint32_t>(index) * pieces + it.told,
+                       begin + index * pane_size + at, it.host.bytes().subspan(at, piece_size),
+                       KVM_MEM_READONLY));
       if (!given) return given;
     }
     const lent_pages& pages = *memory.pages_;

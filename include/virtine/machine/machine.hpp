@@ -216,13 +216,12 @@ class machine : public guest_access {
     auto found = user_memory().view(address, length);
     if (!found && window_ != nullptr) {
       if (const auto lent = window_->view(address, length)) {
-        if (call_usage* const used = guest_runner().usage(); used != nullptr)
-          used->bytes_out += length;
+        guest_runner().count(&call_usage::bytes_out, length);
         return *lent;
       }
     }
     if (!found) return found.error();
-    if (call_usage* const used = guest_runner().usage(); used != nullptr) used->bytes_out += length;
+    guest_runner().count(&call_usage::bytes_out, length);
     if (!where_.is_user(to_number(address), length)) {
       return error{.code = errc::out_of_range,
                    .operation = "read of unmapped guest memory",
@@ -235,8 +234,7 @@ class machine : public guest_access {
     auto to = user_memory().view(address, from.size());
     if (!to) return to.error();
     if (from.empty()) return {};
-    if (call_usage* const used = guest_runner().usage(); used != nullptr)
-      used->bytes_in += from.size();
+    guest_runner().count(&call_usage::bytes_in, from.size());
     const std::uint64_t first = to_number(address) & ~(x86::page_size - 1);
     const std::uint64_t last = to_number(address) + from.size() - 1;
     for (std::uint64_t page = first; page <= last; page += x86::page_size) {
@@ -331,13 +329,9 @@ class machine : public guest_access {
   result<void> give_memory() {
     const auto slot = [&](std::uint32_t number, std::uint64_t begin, std::uint64_t end,
                           std::uint32_t flags) {
-      // Sound: memory_ outlives vm_, so the range stays mapped while the slot exists.
+      // memory_ outlives vm_, so the range stays mapped while the slot exists.
       return vm_.set_user_memory_region(
-          {.slot = number,
-           .flags = flags,
-           .guest_phys_addr = begin,
-           .memory_size = end - begin,
-           .userspace_addr = reinterpret_cast<std::uint64_t>(host(begin))});
+          kvm::slot_of(number, begin, bytes(begin, end - begin), flags));
     };
     auto shared = slot(0, layout::begin, where_.shared_end, KVM_MEM_READONLY);
     if (!shared) return shared;
@@ -468,11 +462,12 @@ class machine : public guest_access {
   }
 
   result<void> end_run() {
-    if (call_usage* const used = guest_runner().usage(); used != nullptr) [[unlikely]] {
+    if (guest_runner().counts()) [[unlikely]] {
       const auto pages = write_set_.pages();
-      used->pages_written += static_cast<std::uint64_t>(
+      const auto changed =
           std::count_if(pages.begin(), pages.end(),
-                        [this](const written_page& page) { return !is_as_it_was(page.address); }));
+                        [this](const written_page& page) { return !is_as_it_was(page.address); });
+      guest_runner().count(&call_usage::pages_written, static_cast<std::uint64_t>(changed));
     }
     return guest_runner().end();
   }
@@ -518,7 +513,7 @@ class machine : public guest_access {
 
   /// Handles an exception: a first write to a page goes on, anything else ends the call.
   result<void> take_trap(std::uint8_t vector) {
-    if (call_usage* const used = guest_runner().usage(); used != nullptr) ++used->traps;
+    guest_runner().count(&call_usage::traps, 1);
     auto sregs = vcpu().get_sregs();
     if (!sregs) return sregs.error();
     // Only the stubs run at CPL 0. A guest that could write to a trap port itself could forge this.

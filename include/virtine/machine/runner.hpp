@@ -19,6 +19,7 @@
 #include <virtine/call_usage.hpp>
 #include <virtine/kvm/vcpu.hpp>
 #include <virtine/machine/deadline.hpp>
+#include <virtine/os/cpu_clock.hpp>
 #include <virtine/result.hpp>
 
 namespace virtine::detail {
@@ -76,8 +77,12 @@ class runner {
 
   [[nodiscard]] bool running() const { return running_; }
 
-  /// Returns where what the call that runs uses is to be counted; null if nowhere.
-  [[nodiscard]] call_usage* usage() const { return usage_; }
+  /// Returns whether anybody wants to know what the call that runs uses.
+  [[nodiscard]] bool counts() const { return usage_ != nullptr; }
+  /// Adds to what it has used, if so.
+  void count(std::uint64_t call_usage::*what, std::uint64_t more) const {
+    add_to(usage_, what, more);
+  }
 
   /// Has guests stopped by taking away `other` from now on; while no call runs.
   void stand_on(const detail::foothold& other) { gate_.stand_on(other); }
@@ -88,8 +93,7 @@ class runner {
     running_ = true;
     outside_ = false;
     usage_ = limits.usage;
-    if (usage_ != nullptr) [[unlikely]]
-      ++usage_->calls;
+    count(&call_usage::calls, 1);
     const auto watched = limits.cpu_time < std::chrono::nanoseconds::max()
                              ? gate_.limit_cpu(limits.cpu_time, limits.until)
                              : limits.until;
@@ -187,11 +191,12 @@ class runner {
   }
 
   result<void> run_measured() {
-    const auto cpu_before = cpu_clock().now();
+    const os::cpu_clock mine;
+    const auto cpu_before = mine.now();
     const auto before = monotonic::now();
     auto ran = vcpu_.run();
     usage_->guest_time += monotonic::now() - before;
-    usage_->guest_cpu += cpu_clock().now() - cpu_before;
+    usage_->guest_cpu += mine.now() - cpu_before;
     if (ran) ++usage_->exits;
     return ran;
   }
