@@ -154,18 +154,21 @@ void measure_requests(bench::program& program, const http::directory& files) {
   virtine::pool<guests::http_seven> pool_of_seven;
   const served native(http::not_isolated{files});
   const served ours(http::isolated<guests::http>(pool, files));
+  const served by_connection(http::isolated_by_connection<guests::http>(pool, files));
   const served seven(http::isolated_with_seven<guests::http_seven>(pool_of_seven, files));
 
   const auto measure = [&](const std::string& prefix, const load& of, std::size_t samples) {
     bench::group rows({.samples = samples});
     rows.floor(prefix + "native", row_body(native, of));
     rows.row(prefix + "ours", row_body(ours, of));
+    rows.row(prefix + "connection", row_body(by_connection, of));
     rows.row(prefix + "seven", row_body(seven, of));
     program.measure(std::move(rows));
   };
   measure("http.", {.kib = 1}, 1000);
   measure("http.alone.", {.kib = 1, .clients = 1}, 2000);
   measure("http.kept.", {.kib = 1, .keeps = true}, 1000);
+  measure("http.alone.kept.", {.kib = 1, .keeps = true, .clients = 1}, 2000);
   measure("http.64K.", {.kib = 64}, 500);
   measure("http.1M.", {.kib = 1024}, 300);
 }

@@ -1,5 +1,5 @@
-// Handlers for connections: each request in a virtine of its own, or, to compare with, in this
-// process. Must not know what requests and replies look like; only the guest does.
+// Handlers for connections: each request, or each connection, in a virtine of its own. Must not
+// know what requests and replies look like; only the guest does.
 // SPDX-License-Identifier: MIT
 #pragma once
 
@@ -122,50 +122,108 @@ inline verdict apologise(const virtine::error& why, connection& link) {
   return verdict::answered;
 }
 
-/// Answers each request in a virtine, with one exit, the end of the call, or two if what is wanted
-/// of a file depends on it. `Image` has the function `reply answer(std::string_view input,
+/// The host's half of open_file: the files below a directory, and where to keep the one opened.
+struct opener {
+  file_info operator()(virtine::tainted<std::string_view> path) const {
+    *file = files->find(path.unverified_because("the kernel resolves it beneath a directory"));
+    return file->info;
+  }
+  const directory* files;
+  opened_file* file;
+};
+
+/// What answers a request. `Image` has the function `reply answer(std::string_view input,
 /// std::int64_t now)`.
+template <class Image>
+using answer_fn = virtine::virtine_fn<reply(std::string_view, std::int64_t), Image,
+                                      virtine::policy<virtine::allowed<open_file, opener>>>;
+
+/// What a guest made of a request at the time `now`, and the file that was opened for it.
+struct outcome_of_guest {
+  virtine::result<reply> made;
+  std::int64_t now;
+  opened_file file;
+};
+
+/// Has a function of answer_fn, or a session of it, answer a request. `file` is its opener's.
+template <class Answer>
+outcome_of_guest ask_guest(const Answer& answer, opened_file& file, const connection& link) {
+  file = {};
+  const std::int64_t now = std::time(nullptr);
+  auto made =
+      answer.with({.timeout = request_timeout, .hypercalls = 1}).try_call(link.input(), now);
+  return {std::move(made), now, std::move(file)};
+}
+
+inline verdict carry_out(outcome_of_guest& of, const directory& files, connection& link) {
+  if (!of.made) return apologise(of.made.error(), link);
+  return carry_out(*of.made, of.now, files, std::move(of.file), link);
+}
+
+/// Answers each request in a virtine, with one exit, the end of the call, or two if what is wanted
+/// of a file depends on it.
 template <class Image>
 class isolated {
  public:
   /// `pool` and `files` must outlive this.
   isolated(virtine::pool<Image>& pool, const directory& files)
       : files_(files),
-        answer_(pool, policy(virtine::allow<open_file>(opener{&files, file_.get()}))) {}
+        answer_(pool, virtine::policy{virtine::allow<open_file>(opener{&files, file_.get()})}) {}
 
-  struct outcome {
-    virtine::result<reply> made;
-    std::int64_t now;
-    opened_file file;
-  };
+  using outcome = outcome_of_guest;
+  using companion = no_companion;
 
-  outcome operator()(const connection& link) {
-    *file_ = {};
-    const std::int64_t now = std::time(nullptr);
-    auto made =
-        answer_.with({.timeout = request_timeout, .hypercalls = 1}).try_call(link.input(), now);
-    return {std::move(made), now, std::move(*file_)};
+  outcome operator()(const connection& link, companion&) {
+    return ask_guest(answer_, *file_, link);
   }
-
-  verdict operator()(outcome& of, connection& link) const {
-    if (!of.made) return apologise(of.made.error(), link);
-    return carry_out(*of.made, of.now, files_, std::move(of.file), link);
-  }
+  verdict operator()(outcome& of, connection& link) const { return carry_out(of, files_, link); }
 
  private:
-  struct opener {
-    file_info operator()(virtine::tainted<std::string_view> path) const {
-      *file = files->find(path.unverified_because("the kernel resolves it beneath a directory"));
-      return file->info;
-    }
-    const directory* files;
-    opened_file* file;
-  };
-  using policy = virtine::policy<virtine::allowed<open_file, opener>>;
-
   const directory& files_;
   std::unique_ptr<opened_file> file_ = std::make_unique<opened_file>();
-  virtine::virtine_fn<reply(std::string_view, std::int64_t), Image, policy> answer_;
+  answer_fn<Image> answer_;
+};
+
+/// Answers the requests of a connection in a machine that is that connection's until it ends. A
+/// request then costs an exit or, where it follows soon upon the last, none.
+template <class Image>
+class isolated_by_connection {
+ public:
+  /// `pool` and `files` must outlive this.
+  isolated_by_connection(virtine::pool<Image>& pool, const directory& files)
+      : pool_(pool), files_(files) {}
+
+  using outcome = outcome_of_guest;
+
+  /// A connection's machine; made for its first request, so that who only connects has none.
+  class companion {
+   public:
+    static constexpr std::size_t descriptors = 8;  // Of the machine and its session, at most.
+
+    outcome ask(const isolated_by_connection& of, const connection& link) {
+      if (!guest_) guest_ = std::make_unique<guest>(of.pool_, of.files_);
+      return ask_guest(guest_->session, guest_->file, link);
+    }
+
+   private:
+    struct guest {
+      guest(virtine::pool<Image>& pool, const directory& files)
+          : session(answer_fn<Image>(
+                pool, virtine::policy{virtine::allow<open_file>(opener{&files, &file})})) {}
+      opened_file file;
+      decltype(virtine::session(std::declval<const answer_fn<Image>&>())) session;
+    };
+    std::unique_ptr<guest> guest_;
+  };
+
+  outcome operator()(const connection& link, companion& kept) const {
+    return kept.ask(*this, link);
+  }
+  verdict operator()(outcome& of, connection& link) const { return carry_out(of, files_, link); }
+
+ private:
+  virtine::pool<Image>& pool_;
+  const directory& files_;
 };
 
 }  // namespace http

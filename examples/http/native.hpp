@@ -25,7 +25,9 @@ class not_isolated {
     opened_file file;
   };
 
-  outcome operator()(const connection& link) const {
+  using companion = no_companion;
+
+  outcome operator()(const connection& link, companion&) const {
     outcome of;
     of.made = answer(link.input(), of.now, [&](std::string_view path) {
       of.file = files_.find(path);

@@ -33,16 +33,20 @@
 
 namespace http {
 
+/// What has a machine of its own.
+enum class isolation : std::uint8_t { by_request, by_connection };
+
 struct program_options {
   std::string address = "127.0.0.1";
   std::uint16_t port = 8080;  ///< 0: one that is free.
   unsigned threads = std::max(std::thread::hardware_concurrency(), 1U);
   loop_options loop;
+  isolation isolates = isolation::by_request;
   std::string directory;
 };
 
 inline constexpr const char* usage =
-    "usage: %s [--address IPV4] [--port N] [--threads N] [--timeout MILLISECONDS] DIRECTORY\n";
+    "usage: %s [--address IPV4] [--port N] [--threads N] [--timeout MILLISECONDS]%s DIRECTORY\n";
 
 /// Returns the number that `text` is, in [least, most]. Throws std::invalid_argument.
 inline unsigned parse_number(std::string_view text, unsigned least, unsigned most) {
@@ -54,8 +58,8 @@ inline unsigned parse_number(std::string_view text, unsigned least, unsigned mos
   return number;
 }
 
-/// Reads the command line. Throws std::invalid_argument.
-inline program_options parse_options(int argc, char** argv) {
+/// Reads the command line, in which a choice of isolation may be. Throws std::invalid_argument.
+inline program_options parse_options(int argc, char** argv, bool may_choose) {
   program_options given;
   for (int i = 1; i < argc; ++i) {
     const std::string_view word = argv[i];
@@ -69,6 +73,10 @@ inline program_options parse_options(int argc, char** argv) {
       given.port = static_cast<std::uint16_t>(parse_number(argv[++i], 0, UINT16_MAX));
     } else if (word == "--threads") {
       given.threads = parse_number(argv[++i], 1, 1024);
+    } else if (word == "--isolate" && may_choose) {
+      const std::string_view what = argv[++i];
+      if (what != "request" && what != "connection") throw std::invalid_argument(argv[i]);
+      given.isolates = what == "request" ? isolation::by_request : isolation::by_connection;
     } else if (word == "--timeout") {
       given.loop.timeout = std::chrono::milliseconds(parse_number(argv[++i], 1, UINT32_MAX));
     } else {
@@ -112,31 +120,34 @@ inline ::sigset_t ending_signals() {
   return ends;
 }
 
-/// Returns how many connections each of some threads may have for there to be a descriptor for the
-/// file of each, too: a file that cannot be opened for want of one would seem not to be there.
-/// Makes use of all descriptors that this process may have. Throws std::system_error.
-inline std::size_t most_connections(std::size_t threads) {
+/// Returns how many connections each of some threads may have, with `each` descriptors for a
+/// connection: a file that cannot be opened for want of one would seem not to be there. Makes use
+/// of all descriptors that this process may have. Throws std::system_error.
+inline std::size_t most_connections(std::size_t threads, std::size_t each) {
   ::rlimit limit{};
   ::getrlimit(RLIMIT_NOFILE, &limit);
   limit.rlim_cur = limit.rlim_max;
   ::setrlimit(RLIMIT_NOFILE, &limit);
   ::getrlimit(RLIMIT_NOFILE, &limit);
   const std::size_t others = 32 + 16 * threads;  // Of machines, for the most part.
-  if (limit.rlim_cur < others + 2 * threads) {
+  if (limit.rlim_cur < others + each * threads) {
     throw std::system_error(EMFILE, std::generic_category(), "so many threads");
   }
-  return (limit.rlim_cur - others) / (2 * threads);
+  return (limit.rlim_cur - others) / (each * threads);
 }
 
 /// Serves until SIGINT or SIGTERM. `make_handler` returns a handler for each thread. Throws
 /// std::system_error.
 template <class MakeHandler>
 void serve(program_options given, const MakeHandler& make_handler) {
-  given.loop.connections = std::min(given.loop.connections, most_connections(given.threads));
+  using handler = decltype(make_handler());
+  const std::size_t descriptors = 2 + handler::companion::descriptors;  // Its socket, a file.
+  given.loop.connections =
+      std::min(given.loop.connections, most_connections(given.threads, descriptors));
   const ::sigset_t ends = ending_signals();
   const virtine::os::fd stop{::signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK)};
   const virtine::os::fd listener = listen_at(given.address, given.port);
-  std::list<event_loop<decltype(make_handler())>> loops;
+  std::list<event_loop<handler>> loops;
   for (unsigned i = 0; i < given.threads; ++i) {
     loops.emplace_back(listener.get(), stop.get(), make_handler(), given.loop);
   }
@@ -146,14 +157,14 @@ void serve(program_options given, const MakeHandler& make_handler) {
   for (auto& each : loops) threads.emplace_back([&each] { each.run(); });
 }
 
-/// The body of a main function: `run` takes the options.
+/// The body of a main function: `run` takes the options, whose `isolates` it obeys if `may_choose`.
 template <class Run>
-int run_program(int argc, char** argv, const Run& run) {
+int run_program(int argc, char** argv, const Run& run, bool may_choose = false) {
   program_options given;
   try {
-    given = parse_options(argc, argv);
+    given = parse_options(argc, argv, may_choose);
   } catch (const std::logic_error&) {
-    std::fprintf(stderr, usage, argv[0]);
+    std::fprintf(stderr, usage, argv[0], may_choose ? " [--isolate request|connection]" : "");
     return 2;
   }
   // Before there are other threads, which would end the process by these signals.

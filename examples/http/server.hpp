@@ -38,9 +38,14 @@ enum class verdict : std::uint8_t {
   failed,      ///< The connection is to be closed at once.
 };
 
+/// What a handler has that keeps nothing for a connection.
+struct no_companion {
+  static constexpr std::size_t descriptors = 0;
+};
+
 /// Serves connections on the thread that calls run(). `Handler` looks at a connection that has
 /// input and nothing to send, and returns a Handler::outcome; later it is given both, and returns a
-/// verdict.
+/// verdict. A Handler::companion is what it keeps for a connection, which ends with that.
 ///
 /// All that came is received first, then all of it is looked at, then all is sent: to enter a
 /// virtual machine and to leave it evicts much from the processor's caches, which is then done many
@@ -93,6 +98,7 @@ class event_loop {
     explicit client(virtine::os::fd socket) : link(std::move(socket)) {}
 
     connection link;
+    typename Handler::companion kept{};
     clock::time_point until;
     typename std::list<client>::iterator self;
     std::uint32_t waits_for = EPOLLIN;
@@ -170,7 +176,8 @@ class event_loop {
     if (ready_.empty()) return;
     const auto end = now_ + turn;
     do {
-      outcomes_.push_back(handler_(ready_[outcomes_.size()]->link));
+      client& next = *ready_[outcomes_.size()];
+      outcomes_.push_back(handler_(next.link, next.kept));
       now_ = clock::now();
     } while (outcomes_.size() < ready_.size() && now_ < end);
     served_.assign(ready_.begin(), ready_.begin() + std::ssize(outcomes_));

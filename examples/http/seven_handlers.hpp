@@ -33,8 +33,9 @@ class isolated_with_seven {
       : serves_(new state{files, nullptr, {}}), answer_(pool, allow_seven(*serves_)) {}
 
   using outcome = virtine::result<ending>;
+  using companion = no_companion;
 
-  outcome operator()(connection& link) {
+  outcome operator()(connection& link, companion&) {
     serves_->link = &link;
     auto made = answer_.with({.timeout = request_timeout, .hypercalls = most_hypercalls})
                     .try_call(std::time(nullptr));

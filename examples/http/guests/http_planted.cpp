@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string_view>
 
 #include <virtine/guest.hpp>
@@ -21,8 +22,12 @@ constexpr std::size_t frame_size =
 
 // Where things are is no secret: the same in each machine, and to be read from the image's file.
 std::string_view input;
-char* memory() {
+char* frame() {
   return const_cast<char*>(input.data()) - frame_size;
+}
+// Arguments begin with a page; those of a session with its mailbox, and then the frame.
+char* memory() {
+  return frame() - reinterpret_cast<std::uintptr_t>(frame()) % 4096;
 }
 constexpr std::size_t arguments_size = 64 * 1024;
 constexpr std::size_t guard_size = 64 * 1024;
@@ -45,6 +50,8 @@ std::uint64_t count(std::string_view backwards, const char* begin, std::size_t s
 }
 
 [[noreturn]] void leave() {
+  // In the mailbox, what is answered is the number that was asked for, which stands before it.
+  if (frame() != memory()) std::memcpy(memory() + 8, memory(), 8);
   for (;;) asm volatile("out %%eax, %0" : : "N"(virtine::x86::done_port) : "memory");
 }
 
@@ -115,7 +122,7 @@ extern "C" [[noreturn, gnu::force_align_arg_pointer]] void attack() {
     std::reverse_copy(left.begin(), left.end(), at);
   }
   // Sound: the frame's result lies at its begin, and is what the host reads.
-  *reinterpret_cast<http::reply*>(memory()) = made;
+  *reinterpret_cast<http::reply*>(frame()) = made;
   leave();
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # Asks a server of this folder for good things and bad ones. Must not know how it answers them.
 # SPDX-License-Identifier: MIT
-"""usage: check_server.py PROGRAM"""
+"""usage: check_server.py PROGRAM [OPTION...]"""
 
 import email.utils
 import os
@@ -248,9 +248,9 @@ def check_changes(server):
     assert good.body == INDEX
 
 
-def check_crowd(program):
+def check_crowd(program, *options):
     """More connections than there are descriptors for wait until others are closed."""
-    with serving(program, "--threads", "1", "--timeout", "1500", limit=200) as server:
+    with serving(program, "--threads", "1", "--timeout", "1500", *options, limit=200) as server:
         fill(server.directory)
         idle = [server.connect() for _ in range(150)]
         try:
@@ -313,8 +313,8 @@ def check_clients(server):
     print(f"without {', '.join(missing)}" if missing else "with curl and wrk")
 
 
-def main(program):
-    with serving(program, "--threads", "2", "--timeout", "1500") as server:
+def main(program, *options):
+    with serving(program, "--threads", "2", "--timeout", "1500", *options) as server:
         fill(server.directory)
         server.wait_for_validators("text.txt")
         for check in (check_files, check_bad, check_kept, check_clients, check_slow, check_changes):
@@ -323,7 +323,7 @@ def main(program):
             print(f"{check.__name__}: {time.monotonic() - begin:.1f} s")
         errors = server.end()
         assert errors == "", errors
-    check_crowd(program)
+    check_crowd(program, *options)
     return 0
 
 

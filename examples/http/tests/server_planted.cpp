@@ -6,19 +6,16 @@
 #include <guests/http_planted.hpp>
 #include <virtine/virtine.hpp>
 
-#include "../directory.hpp"
-#include "../handlers.hpp"
+#include "../isolated_server.hpp"
 #include "../program.hpp"
 
 int main(int argc, char** argv) {
-  return http::run_program(argc, argv, [](const http::program_options& given) {
+  const auto run = [](const http::program_options& given) {
     for (const virtine::symbol& each : guests::http_planted::description.symbols) {
       if (std::string_view(each.name) != "attack") continue;
       std::printf("attack is at %llx\n", static_cast<unsigned long long>(each.address));
     }
-    const http::directory files(given.directory);
-    virtine::pool<guests::http_planted> pool{{.max = given.threads}};
-    pool.warm_up(given.threads).value();
-    http::serve(given, [&] { return http::isolated<guests::http_planted>(pool, files); });
-  });
+    http::serve_isolated<guests::http_planted>(given);
+  };
+  return http::run_program(argc, argv, run, true);
 }
