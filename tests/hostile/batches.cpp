@@ -159,7 +159,7 @@ TEST_CASE("H52: nothing is left of a batch for the next", "[hostile]") {
 TEST_CASE("H53: the loops of the trampoline's page give nothing to who jumps into them",
           "[hostile][long]") {
   batches b;
-  const word step = emulated_host().empty() ? 1 : 7;
+  const word step = is_emulated() ? 7 : 1;
   for (word at = x86::batch_offset; at < x86::loops_end; at += step) {
     INFO(at);
     const word target = x86::trampoline_page + at;

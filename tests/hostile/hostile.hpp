@@ -6,7 +6,6 @@
 
 #include <chrono>
 #include <cstdint>
-#include <cstdlib>
 #include <initializer_list>
 #include <ostream>
 #include <stdexcept>
@@ -18,6 +17,7 @@
 #include <virtine/virtine.hpp>
 
 #include "catch.hpp"
+#include "host.hpp"
 
 namespace hostile {
 
@@ -48,12 +48,6 @@ inline bool has_label(std::string_view label) {
     if (each.name == label) return true;
   }
   return false;
-}
-
-/// Returns "svm" or "vmx" in an emulated host, else an empty text.
-inline std::string_view emulated_host() {
-  const char* name = std::getenv("VIRTINE_HOST");
-  return name == nullptr ? "" : name;
 }
 
 /// How a call ended, in the terms of error and fault.

@@ -31,7 +31,7 @@ void expect_foul(arena& a, const char* name, word value, word port, word count =
 
 TEST_CASE("H21: no port but our own can be written or read", "[hostile][long]") {
   arena a;
-  const word step = emulated_host().empty() ? 1 : 7;
+  const word step = is_emulated() ? 7 : 1;
   const auto closed = [&](word port) {
     for (const char* name : {"out_8", "out_16", "out_32", "in_8", "in_16", "in_32"}) {
       INFO(name << ' ' << port);

@@ -187,7 +187,7 @@ TEST_CASE("H16: other selectors can be loaded nowhere where they would matter", 
 
 TEST_CASE("H17: far transfers lead to no other mode and no other level", "[hostile][long]") {
   arena a;
-  const bool quick = emulated_host().empty();
+  const bool quick = !is_emulated();
   for (word selector = 0; selector < (quick ? 0x100 : 0x50); ++selector) {
     if ((selector & 7) != 0 && (selector & 7) != 3) continue;
     if (selector == 0x2b) continue;  // H43

@@ -304,7 +304,7 @@ TEST_CASE("H91: a storm of signals at the caller ends no call and keeps none fro
         std::this_thread::sleep_for(50us);
       }
     });
-    const int rounds = emulated_host().empty() ? 200 : 5;
+    const int rounds = is_emulated() ? 5 : 200;
     for (int i = 0; i < rounds || seen < 10; ++i) a.expect_good();
     CHECK(every_form_stops() == 0);
   }
@@ -391,7 +391,7 @@ TEST_CASE("H93: bare guests are stopped in the middle of anything", "[hostile]")
 TEST_CASE("H94: a host that reads a guest's memory while a call is stopped keeps running",
           "[hostile][long]") {
   const auto base = virtine::detail::snapshot::create(image::description).value();
-  const int rounds = emulated_host().empty() ? 150 : 10;
+  const int rounds = is_emulated() ? 10 : 150;
   int at_hypercall = 0;
   for (int i = 0; i < rounds; ++i) {
     auto guest = virtine::detail::machine::create(base).value();
@@ -435,7 +435,7 @@ TEST_CASE("H98: a host that reads a bare guest's memory while a call is stopped 
                                         .segments = segments,
                                         .arguments_size = 4096,
                                         .memory_size = 64 * 1024};
-  const int rounds = emulated_host().empty() ? 150 : 10;
+  const int rounds = is_emulated() ? 10 : 150;
   int at_hypercall = 0;
   for (int i = 0; i < rounds; ++i) {
     auto guest = virtine::bare_machine::create(bare).value();
@@ -460,7 +460,7 @@ TEST_CASE("H98: a host that reads a bare guest's memory while a call is stopped 
 TEST_CASE("H95: a host that reports a guest's fault while the call is stopped keeps running",
           "[hostile][long]") {
   const auto base = virtine::detail::snapshot::create(image::description).value();
-  const int rounds = emulated_host().empty() ? 600 : 20;
+  const int rounds = is_emulated() ? 20 : 600;
   int faulted = 0;
   double delay = 100'000;
   for (int i = 0; i < rounds; ++i) {
@@ -486,7 +486,7 @@ TEST_CASE("H95: a host that reports a guest's fault while the call is stopped ke
     faulted += late ? 1 : 0;
   }
   // On an emulated host there are too few rounds to come near that moment.
-  if (!emulated_host().empty()) return;
+  if (is_emulated()) return;
   CHECK(faulted > 0);
   CHECK(faulted < rounds);
 }
@@ -612,7 +612,7 @@ TEST_CASE("H96: one signal is enough for a program that learns of it by a flag, 
       },
   };
   const pthread_t caller = ::pthread_self();
-  const int rounds = emulated_host().empty() ? 250 : 10;
+  const int rounds = is_emulated() ? 10 : 250;
   for (int i = 0; i < rounds; ++i) {
     INFO("round " << i);
     cancel_requested = 0;

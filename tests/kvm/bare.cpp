@@ -8,7 +8,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -33,6 +32,7 @@
 #include <virtine/virtine.hpp>
 
 #include "differences.hpp"
+#include "host.hpp"
 
 using namespace virtine;
 using namespace virtine::detail;
@@ -286,8 +286,7 @@ TEST_CASE("reset takes back every state that CPL 0 can change", "[bare]") {
   const auto clean = look(*loaded(kernel64::description), wide);
   const auto made = loaded(kernel64::description);
   CHECK(differences(look(*made, wide), clean) == "");
-  const char* const host = std::getenv("VIRTINE_HOST");
-  const bool in_qemu = host != nullptr && std::string_view(host) == "svm";
+  const bool in_qemu = emulated_host() == "svm";
   for (const change& each : changes) {
     INFO(each.name);
     // QEMU loses count of a nested guest's breakpoints, and ends.

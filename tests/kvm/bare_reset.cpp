@@ -8,7 +8,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -24,6 +23,7 @@
 #include <virtine/virtine.hpp>
 
 #include "differences.hpp"
+#include "host.hpp"
 #include "vcpu_state.hpp"
 
 using namespace virtine;
@@ -37,8 +37,7 @@ using report_sig = bytes<4080>();
 
 // QEMU loses count of a nested guest's breakpoints, and ends.
 bool loses_breakpoints() {
-  const char* const host = std::getenv("VIRTINE_HOST");
-  return host != nullptr && std::string_view(host) == "svm";
+  return emulated_host() == "svm";
 }
 
 enum class form { call, try_call, each, async };

@@ -10,7 +10,6 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <cstdlib>
 #include <functional>
 #include <limits>
 #include <stop_token>
@@ -22,6 +21,8 @@
 #include <guests/spins_types.hpp>
 #include <guests/square.hpp>
 #include <virtine/virtine.hpp>
+
+#include "host.hpp"
 
 using namespace virtine;
 using namespace virtine::detail;
@@ -41,10 +42,6 @@ using runaway_fn = virtine_fn<void(), spins::run_away, spin_policy>;
 using work_fn = virtine_fn<int(int, std::uint64_t), spins::work, spin_policy>;
 
 const auto go_on = [] { return true; };
-
-bool is_emulated() {
-  return std::getenv("VIRTINE_HOST") != nullptr;
-}
 
 // What `got` failed with, for messages; empty if it did not.
 template <class T>

@@ -13,7 +13,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <functional>
 #include <memory>
 #include <stdexcept>
@@ -28,6 +27,8 @@
 #include <guests/square.hpp>
 #include <virtine/virtine.hpp>
 
+#include "host.hpp"
+
 using namespace virtine;
 using namespace virtine::detail;
 using namespace std::chrono_literals;
@@ -37,10 +38,6 @@ namespace {
 using square_fn = virtine_fn<int(int), guests::square>;
 using spin_policy = policy<allowed<running, std::function<bool()>>>;
 using runaway_fn = virtine_fn<void(), guests::spins::run_away, spin_policy>;
-
-bool is_emulated() {
-  return std::getenv("VIRTINE_HOST") != nullptr;
-}
 
 std::uint64_t next_random(std::uint64_t& state) {
   state ^= state << 13;

@@ -7,7 +7,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <set>
@@ -22,6 +21,7 @@
 
 #include "by_hand.hpp"
 #include "differences.hpp"
+#include "host.hpp"
 
 using namespace virtine;
 using namespace virtine::detail;
@@ -71,8 +71,7 @@ std::uint32_t what_there_is() {
 // QEMU does not swap the x87 instruction and operand pointers between a host and its guests, so
 // that those of the host's kernel show.
 bool has_x87_pointers() {
-  const char* const host = std::getenv("VIRTINE_HOST");
-  return host == nullptr || std::string_view(host) != "svm";
+  return emulated_host() != "svm";
 }
 
 // A report of registers.asm, by offsets from the frame.
@@ -264,7 +263,7 @@ TEST_CASE("no selector that a guest may load is left for the next call", "[reset
   const findings fresh(look(has, arguments_size, stack_size));
   int loaded = 0;
   // A machine is lost, and made again, for each that cannot be loaded, which costs more there.
-  const std::uint32_t last = std::getenv("VIRTINE_HOST") != nullptr ? 0x38 : 0x80;
+  const std::uint32_t last = is_emulated() ? 0x38 : 0x80;
   for (std::uint32_t which = 0; which < 6; ++which) {
     for (std::uint32_t selector = 0; selector <= last; selector += 8) {
       for (const std::uint32_t privileges : {3u, 7u}) {  // Of the global table, of a local one.
@@ -305,7 +304,7 @@ TEST_CASE("variables are as the image has them at each call", "[reset]") {
 TEST_CASE("writes in orders that change from call to call leave no wrong byte", "[reset][long]") {
   using sig = std::uint64_t(std::uint64_t, std::uint32_t, std::uint32_t, std::uint32_t);
   constexpr std::uint32_t page_count = 300;
-  const bool emulated = std::getenv("VIRTINE_HOST") != nullptr;
+  const bool emulated = is_emulated();
   const std::uint32_t calls = emulated ? 30 : 300;
   const auto made = machine::create(pages::description).value();
   CHECK(made->write_set().size() == 2);
@@ -343,7 +342,7 @@ TEST_CASE("going through memory page by page traps only now and then", "[reset]"
     const auto made = machine::create(pages::description).value();
     std::size_t size = made->write_set().size();
     std::size_t grown = 0;
-    const std::uint32_t step = std::getenv("VIRTINE_HOST") != nullptr ? 37 : 1;
+    const std::uint32_t step = is_emulated() ? 37 : 1;
     for (std::uint32_t count = 1; count < page_count; count += step) {
       const std::uint32_t first = stride == 1 ? 0 : page_count - 1;
       REQUIRE(by_hand::call<sig, pages::scribble>(*made, 1u, first, count, stride).value() == 0);
