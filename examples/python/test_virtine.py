@@ -54,6 +54,25 @@ def test_without_kvm(plugin, path):
     fails_with("bad_grant", "signature", policy.hypercall, 7, "what", lambda: None)
 
 
+def numpy_arrays(plugin):
+    """Arrays cross as spans without a copy; what a span cannot show is refused."""
+    try:
+        import numpy
+    except ImportError:
+        print("numpy arrays are not tested: there is no numpy")
+        return
+    numbers = numpy.array([1.0, 2.5])
+    assert plugin.total(numbers) == 3.5
+    plugin.scale(numbers, 2)
+    assert numbers.tolist() == [2.0, 5.0]
+    plugin.scale(numbers[1:], 2)
+    assert numbers.tolist() == [2.0, 10.0]
+    raises((TypeError, ValueError, BufferError), plugin.scale, numpy.zeros((4, 4))[:, 1], 2)
+    numbers.setflags(write=False)
+    raises((TypeError, ValueError, BufferError), plugin.scale, numbers, 2)
+    raises((TypeError, ValueError, virtine.Error), plugin.total, numpy.array([1, 2], "float32"))
+
+
 def test_calls(plugin):
     assert plugin.square(-7) == 49
     numbers = array.array("d", [1, 2.5])
@@ -65,6 +84,7 @@ def test_calls(plugin):
     text = bytearray(b"abc")
     assert plugin.shout(text) is True and text == b"ABC"
     assert plugin.length("h\u00e9") == 3
+    numpy_arrays(plugin)
     assert plugin.greet("you") == b"hi, you"
     assert plugin.maybe(True) == 4 and plugin.maybe(False) is None
     assert plugin.both((1, 2.5)) == [1, 2.5]
