@@ -7,7 +7,8 @@
 
 What a call fails with is a virtine.Error, whose `name` is the code ("guest_fault"). Arguments are
 ints, floats, bools, str (for texts), buffers (bytes, bytearray, array.array, numpy arrays: the
-elements of a span as they lie in memory, without a copy), lists and tuples (of the parts of a tuple,
+elements of a span as they lie in memory, without a copy; a buffer of other numbers than the span's
+is a TypeError, and bytes are taken for any), lists and tuples (of the parts of a tuple,
 or a span's elements) and None (an optional without a value). It needs the library libvirtine,
 whose path VIRTINE_LIBRARY can name.
 """
@@ -15,7 +16,10 @@ whose path VIRTINE_LIBRARY can name.
 
 import ctypes
 import ctypes.util
+import itertools
+import numbers
 import os
+import re
 import threading
 
 __all__ = ["Error", "Function", "Image", "Policy", "load"]
@@ -140,27 +144,48 @@ def _bytes(text):
     return encoded
 
 
+def _span_elements(signature):
+    """Returns for each parameter its id's kind and size in bytes, if it is a span of numbers."""
+    parameters, depth = [""], 0
+    for each in signature[signature.index("(") + 1:-1]:
+        depth += (each in "[<{") - (each in "]>}")
+        if each == "," and depth == 0:
+            parameters.append("")
+        else:
+            parameters[-1] += each
+    found = [re.fullmatch(r"\[=?(?:([iuf])(\d+)|(b))\]", each) for each in parameters]
+    return [each and ((each[1], int(each[2])) if each[1] else ("b", 1)) for each in found]
+
+
+def _kind_of_format(given):
+    """Returns what a buffer's elements are, as an id has it; nothing for bytes and structs."""
+    if len(given) != 1 or given in "Bc":
+        return None
+    return "f" if given in "efd" else "b" if given == "?" else "i" if given in "bhilqn" else "u"
+
+
 class _Lender:
     """Makes values of Python's objects, and keeps what they refer to."""
 
     def __init__(self):
         self.kept = []
 
-    def fill(self, value, given):
+    def fill(self, value, given, element=None):
+        """`element`: what _span_elements() says of the parameter."""
         if given is None:
             value.kind = _NONE
         elif isinstance(given, bool):
             value.kind, value.held.boolean = _BOOL, given
-        elif hasattr(given, "__index__"):
-            number = given.__index__()
+        elif isinstance(given, numbers.Integral):
+            number = int(given)
             if not -2**63 <= number < 2**64:
                 raise OverflowError(f"{number} is not an integer of 64 bits")
             if number < 0:
                 value.kind, value.held.integer = _INT, number
             else:
                 value.kind, value.held.natural = _UINT, number
-        elif isinstance(given, float):
-            value.kind, value.held.floating = _DOUBLE, given
+        elif isinstance(given, numbers.Real):
+            value.kind, value.held.floating = _DOUBLE, float(given)
         elif isinstance(given, str):
             self.lend(value, _TEXT, given.encode())
         elif isinstance(given, (list, tuple)):
@@ -171,7 +196,7 @@ class _Lender:
             value.kind = _LIST
             value.held.block = _Block(ctypes.addressof(items), len(given))
         else:
-            self.lend_buffer(value, given)
+            self.lend_buffer(value, given, element)
 
     def lend(self, value, kind, content):
         """Lends a bytes object."""
@@ -180,8 +205,12 @@ class _Lender:
         value.held.block = _Block(ctypes.cast(ctypes.c_char_p(content), ctypes.c_void_p),
                                   len(content))
 
-    def lend_buffer(self, value, given):
+    def lend_buffer(self, value, given, element):
         view = memoryview(given)
+        kind = _kind_of_format(view.format)
+        if kind and element and (kind, view.itemsize) != element:
+            raise TypeError(f"the buffer has elements {kind}{view.itemsize}, and the function "
+                            f"takes {element[0]}{element[1]}")
         if view.readonly:
             return self.lend(value, _BYTES, given if isinstance(given, bytes) else view.tobytes())
         if not view.c_contiguous:
@@ -294,6 +323,7 @@ class Function:
         self._policy = policy  # Keeps its handlers.
         self._handle = _make("function_create", image._handle, _bytes(name),
                              policy._handle if policy else None, ctypes.byref(options))
+        self._elements = _span_elements(image._signature(name))
 
     def __del__(self):
         if hasattr(self, "_handle"):
@@ -305,8 +335,9 @@ class Function:
         if timeout is not None:
             options.timeout = max(1, int(timeout * 1e9))
         values, lender, result = (_Value * len(arguments))(), _Lender(), _Value()
-        for value, each in zip(values, arguments):
-            lender.fill(value, each)
+        elements = itertools.chain(self._elements, itertools.repeat(None))
+        for value, each, element in zip(values, arguments, elements):
+            lender.fill(value, each, element)
         _do("call", self._handle, values, len(arguments), ctypes.byref(result),
             ctypes.byref(options))
         try:
@@ -325,15 +356,22 @@ class Image:
     def __del__(self):
         _library.virtine_image_free(self._handle)
 
-    def exports(self):
-        """Returns the names of its functions, with their types as C++ has them."""
-        out = {}
+    def _exports(self):
         for i in range(_library.virtine_export_count(self._handle)):
             found = _Export(size=ctypes.sizeof(_Export))
             _do("export_at", self._handle, i, ctypes.byref(found))
+            yield found.name.decode(), found.signature
+
+    def _signature(self, name):
+        return dict(self._exports())[name].decode()
+
+    def exports(self):
+        """Returns the names of its functions, with their types as C++ has them."""
+        out = {}
+        for name, signature in self._exports():
             text = ctypes.create_string_buffer(4096)
-            _library.virtine_signature_as_cpp(found.signature, text, len(text))
-            out[found.name.decode()] = text.value.decode()
+            _library.virtine_signature_as_cpp(signature, text, len(text))
+            out[name] = text.value.decode()
         return out
 
     def function(self, name, policy=None, max_machines=0):

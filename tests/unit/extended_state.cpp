@@ -145,7 +145,8 @@ TEST_CASE("this processor is asked as a table is", "[processor]") {
     return;
   }
   CHECK((xcr0 & 3) == 3);
-  // EBX is for what is turned on, ECX for all that could be.
+  // EBX is for what is turned on, ECX for all that could be; there a hypervisor that hides
+  // components may leave their size in.
   CHECK(native.standard_size(xcr0) == x86::native_cpuid(0xd, 0).ebx);
-  CHECK(native.standard_size(native.components) == native.size);
+  CHECK(native.standard_size(native.components) <= native.size);
 }
