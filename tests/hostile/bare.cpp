@@ -21,7 +21,6 @@
 
 #include "hostile.hpp"
 
-using hostile::emulated_host;
 using virtine::errc;
 using virtine::fault_kind;
 using namespace std::chrono_literals;

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 
-ROOT, LIBRARY = map(pathlib.Path, sys.argv[1:3])
+ROOT, LIBRARY = (pathlib.Path(each).resolve() for each in sys.argv[1:3])
 SOURCE = sys.argv[3] if len(sys.argv) > 3 else "deb-src http://deb.debian.org/debian bookworm main"
 HERE = pathlib.Path(__file__).resolve().parent
 ENVIRONMENT = {**os.environ, "CC": str(ROOT / "guests" / "vcc"), "VCC_RUNTIME": str(LIBRARY.parent), "LC_ALL": "C"}
