@@ -13,7 +13,6 @@
 #include "hostile.hpp"
 
 namespace x86 = virtine::x86;
-using hostile::emulated_host;
 using namespace std::chrono_literals;
 
 namespace {
