@@ -54,7 +54,7 @@ def _options(name, *members):
 _LoadOptions = _options("_LoadOptions", "max_memory", "max_stack", "max_arguments", "max_symbols",
                         "initialiser_timeout")
 _FunctionOptions = _options("_FunctionOptions", "max_machines", "warm")
-_CallOptions = _options("_CallOptions", "timeout", "hypercalls")
+_CallOptions = _options("_CallOptions", "timeout", "hypercalls", "stop_if")
 
 
 class _Export(ctypes.Structure):

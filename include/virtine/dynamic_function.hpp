@@ -83,6 +83,11 @@ class dynamic_function
     return signature_;
   }
 
+  // Of dynamic_session.
+  [[nodiscard]] std::shared_ptr<detail::callee<value, std::span<value>>> open_session() const {
+    return open_session_(target_);
+  }
+
   // Of callable.
   [[nodiscard]] const std::shared_ptr<callee>& target() const {
     return target_;
@@ -95,12 +100,18 @@ class dynamic_function
   template <class Machine>
   friend class basic_loaded_image;
 
-  dynamic_function(std::shared_ptr<callee> target, std::string_view signature)
-      : target_(std::move(target)), signature_(signature) {}
+  /// Makes what answers the calls of a session of its function.
+  using session_opener =
+      std::shared_ptr<detail::callee<value, std::span<value>>> (*)(const std::shared_ptr<callee>&);
+
+  dynamic_function(std::shared_ptr<callee> target, std::string_view signature,
+                   session_opener opener)
+      : target_(std::move(target)), signature_(signature), open_session_(opener) {}
 
   std::shared_ptr<callee> target_;
   call_options options_;
   std::string_view signature_;
+  session_opener open_session_;
 };
 
 }  // namespace virtine

@@ -14,6 +14,7 @@
 #include <virtine/abi/frame.hpp>
 #include <virtine/abi/signature.hpp>
 #include <virtine/bare_machine.hpp>
+#include <virtine/call/callable.hpp>
 #include <virtine/call/caller.hpp>
 #include <virtine/call/entry_checks.hpp>
 #include <virtine/call/value_marshal.hpp>
@@ -27,6 +28,7 @@
 #include <virtine/policy.hpp>
 #include <virtine/pool.hpp>
 #include <virtine/result.hpp>
+#include <virtine/session.hpp>
 #include <virtine/value.hpp>
 #include <virtine/virtine_fn.hpp>
 
@@ -38,6 +40,33 @@ class loaded_pool;
 /// A function of a loaded image: a virtine_fn like any other.
 template <class Sig, class Policy = deny_all, class Machine = detail::machine>
 using loaded_fn = virtine_fn<Sig, detail::loaded_entry<Machine>, Policy>;
+
+namespace detail {
+
+/// Stands for a session that there cannot be.
+class refused_session final : public callee<value, std::span<value>> {
+ public:
+  result<value> call(const call_options&, const std::span<value>&) override {
+    return error{.code = errc::image_refused,
+                 .operation = "an image for bare machines has no sessions"};
+  }
+};
+
+/// Opens a session of the dynamic function whose target this is.
+template <class Machine, class Policy>
+std::shared_ptr<callee<value, std::span<value>>> open_dynamic_session(
+    const std::shared_ptr<async_callee<value, std::span<value>>>& target) {
+  if constexpr (std::is_same_v<Machine, machine>) {
+    using called = caller<value(std::span<value>), dynamic_entry<Machine>, Policy>;
+    // Sound: what makes the function makes both, of the same types.
+    return std::make_shared<session_target<called, value, std::span<value>>>(
+        std::static_pointer_cast<called>(target));
+  } else {
+    return std::make_shared<refused_session>();
+  }
+}
+
+}  // namespace detail
 
 /// An image that was loaded, by load_image() or load_bare_image(). This is a handle: copies are
 /// cheap and share the image, which is gone when the last of them and of its functions, pools and
@@ -140,7 +169,7 @@ class basic_loaded_image {
           std::shared_ptr<caller>(new caller({(*found)->address, (*found)->name, *std::move(types)},
                                              std::move(policy), std::forward<Pool>(pool)...),
                                   detail::delete_unless_abandoned<caller>),
-          (*found)->signature);
+          (*found)->signature, detail::open_dynamic_session<Machine, Policy>);
     });
   }
 

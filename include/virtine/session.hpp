@@ -40,11 +40,20 @@ struct lent_to_session {
 template <class Sig>
 struct check_not_lent : std::conditional_t<lent_count<Sig> == 0, accepted, lent_to_session<Sig>> {};
 
+/// What the frames of a session are aligned to.
+template <class Marshaller, class Sig>
+constexpr std::size_t session_alignment() {
+  if constexpr (requires { Marshaller::alignment; })
+    return Marshaller::alignment;
+  else
+    return batch<Sig>::alignment;
+}
+
 template <class Caller, class R, class... A>
 class session_target final : public callee<R, A...>, session_server<machine> {
-  using marshaller = detail::marshaller<R(A...)>;
+  using marshaller = typename Caller::marshaller;
   static constexpr std::uint32_t frame_offset =
-      align_up(sizeof(x86::session_mailbox), batch<R(A...)>::alignment);
+      align_up(sizeof(x86::session_mailbox), session_alignment<marshaller, R(A...)>());
 
  public:
   explicit session_target(std::shared_ptr<Caller> function)
@@ -79,7 +88,10 @@ class session_target final : public callee<R, A...>, session_server<machine> {
     if (auto allowed = Caller::may_begin(options.timeout, options); !allowed) {
       return allowed.error();
     }
-    const marshaller marshalled(arguments...);
+    const marshaller marshalled = function_->marshal(arguments...);
+    if constexpr (requires { marshalled.check(); }) {
+      if (!marshalled.check()) return marshalled.check().error();
+    }
     auto written = marshalled.write(guest_->frame(), guest_->frame_address());
     if (!written) {
       error why = written.error();

@@ -239,6 +239,47 @@ static void check_functions(const char *path) {
   virtine_function_free(NULL);
 }
 
+static volatile int stops = 0;
+static bool has_to_stop(void) { return stops != 0; }
+
+static void check_sessions(const virtine_image *image) {
+  virtine_function *function = made(image, "divide", NULL);
+  virtine_session *session = NULL;
+  virtine_call_options limits = VIRTINE_CALL_OPTIONS_INIT;
+  virtine_value values[2], result = VIRTINE_VALUE_INIT;
+  int i;
+
+  CHECK(virtine_session_create(NULL, &session, &error) == VIRTINE_MISUSE);
+  CHECK(virtine_session_create(function, NULL, &error) == VIRTINE_MISUSE);
+  CHECK(virtine_session_call(NULL, values, 2, NULL, NULL, &error) == VIRTINE_MISUSE);
+  CHECK(virtine_session_create(function, &session, &error) == VIRTINE_OK);
+  virtine_function_free(function);
+  for (i = 1; i < 100; ++i) {
+    values[0] = virtine_of_int(12 * i);
+    values[1] = virtine_of_int(i);
+    CHECK(virtine_session_call(session, values, 2, &result, NULL, &error) == VIRTINE_OK);
+    CHECK(result.as.natural == 12);
+  }
+  CHECK(virtine_session_call(session, values, 1, NULL, NULL, &error) == VIRTINE_BAD_ARGUMENT);
+  CHECK(virtine_session_call(session, values, 2, NULL, NULL, &error) == VIRTINE_OK);
+  limits.stop_if = has_to_stop;
+  CHECK(virtine_session_call(session, values, 2, NULL, &limits, &error) == VIRTINE_OK);
+  values[1] = virtine_of_int(0);
+  CHECK(virtine_session_call(session, values, 2, NULL, NULL, &error) == VIRTINE_GUEST_FAULT);
+  CHECK(virtine_session_call(session, values, 2, NULL, NULL, &error) == VIRTINE_GUEST_FAULT);
+  virtine_session_free(session);
+  virtine_session_free(NULL);
+
+  // A flag that is set ends calls.
+  function = made(image, "square", NULL);
+  stops = 1;
+  virtine_ask_stop_if();
+  CHECK(virtine_call(function, values, 1, &result, &limits, &error) == VIRTINE_CANCELLED);
+  stops = 0;
+  CHECK(virtine_call(function, values, 1, &result, &limits, &error) == VIRTINE_OK);
+  virtine_function_free(function);
+}
+
 struct asked {
   int times;
   int reply;
@@ -397,6 +438,7 @@ static void check_calls(const char *path) {
   asked.result = virtine_of_int(5);
   CHECK(virtine_call(function, values, 1, &result, &limits, &error) == VIRTINE_OK);
   virtine_function_free(function);
+  check_sessions(image);
   virtine_image_free(image);
 }
 

@@ -15,9 +15,11 @@
 
 #include <guests/asks.hpp>
 #include <guests/draws.hpp>
+#include <guests/jobs.hpp>
 #include <guests/math.hpp>
 #include <guests/values.hpp>
 #include <virtine/dynamic_policy.hpp>
+#include <virtine/dynamic_session.hpp>
 #include <virtine/loaded_image.hpp>
 #include <virtine/posix.hpp>
 
@@ -115,6 +117,44 @@ TEST_CASE("a function of values has limits, async and each like all functions", 
   CHECK(kept({7}) == value(13));
   CHECK(to_string(kept.try_call({}).error()) ==
         "bad_argument: fib takes 1 argument, and 0 are given");
+}
+
+TEST_CASE("calls of a session of values share their state", "[dynamic][session]") {
+  const auto plugin = load<guests::jobs::count, guests::jobs::quotient, guests::math::scale>();
+  REQUIRE(plugin);
+  loaded_pool machines(*plugin);
+  const auto count = plugin->dynamic("count", machines);
+  REQUIRE(count);
+  const value first_time = (*count)({});
+  CHECK((*count)({}) == first_time);
+  {
+    const dynamic_session counting(*count);
+    CHECK(counting({}) == first_time);
+    CHECK(counting({}) != first_time);
+    CHECK(counting.try_call({1}).error().code == errc::bad_argument);
+    CHECK(counting.try_call({}).has_value());  // That did not end it.
+    CHECK(machines.stats().idle == 0);
+  }
+  CHECK((*count)({}) == first_time);
+  CHECK(machines.stats().machines == 1);
+
+  const auto quotient = plugin->dynamic("quotient", machines);
+  const dynamic_session dividing(*quotient);
+  for (int i = 0; i < 1000; ++i) REQUIRE(dividing({6 * i, 3}) == value(2 * i));
+  CHECK(dividing.try_call({1, 0}).error().code == errc::guest_fault);
+  CHECK(dividing.try_call({6, 3}).error().code == errc::guest_fault);
+}
+
+TEST_CASE("a session of values copies outputs back", "[dynamic][session]") {
+  const auto plugin = load<guests::math::scale>();
+  REQUIRE(plugin);
+  const dynamic_session scaling(*plugin->dynamic("scale"));
+  std::vector<double> numbers{1, 2.5};
+  scaling({std::span(numbers), 2});
+  CHECK(numbers == std::vector<double>{2, 5});
+  std::vector<value> arguments{value::list({1, 2.5}), 4};
+  REQUIRE(scaling.try_call(std::span(arguments)));
+  CHECK(arguments[0] == value::list({4.0, 10.0}));
 }
 
 TEST_CASE("arguments that are wrong cost no machine", "[dynamic]") {

@@ -83,6 +83,7 @@ mod raw {
         pub size: usize,
         pub timeout: u64,
         pub hypercalls: u64,
+        pub stop_if: Option<unsafe extern "C" fn() -> bool>,
     }
     pub type Handler =
         unsafe extern "C" fn(*mut c_void, *mut Value, usize, *mut Value) -> c_int;
@@ -673,6 +674,7 @@ impl Function {
             size: std::mem::size_of::<raw::CallOptions>(),
             timeout: nanoseconds(timeout),
             hypercalls: 0,
+            stop_if: None,
         };
         let mut result = raw::Value { kind: 0, owned: 0, held: raw::As { natural: 0 } };
         // Sound: all that the values refer to outlives the call.

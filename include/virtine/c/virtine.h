@@ -23,6 +23,7 @@
 #ifndef VIRTINE_C_VIRTINE_H
 #define VIRTINE_C_VIRTINE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -301,9 +302,21 @@ typedef struct virtine_call_options {
   size_t size;
   uint64_t timeout;    /* nanoseconds; default 10 s */
   uint64_t hypercalls; /* and system calls; default 1,000,000 */
+  /* For programs whose signal handlers set a flag: returning true ends the call with
+   * VIRTINE_CANCELLED. Asked on the calling thread, before the guest is entered and when a signal
+   * has interrupted it. May call nothing of the library. NULL is never asked. */
+  bool (*stop_if)(void);
 } virtine_call_options;
 #define VIRTINE_CALL_OPTIONS_INIT \
-  { sizeof(virtine_call_options), 0, 0 }
+  { sizeof(virtine_call_options), 0, 0, NULL }
+
+/* Makes the call that runs on this thread ask its stop_if again. Call it in a signal handler, after
+ * setting what stop_if looks at: a signal just before the guest is entered goes unnoticed else.
+ * Async-signal-safe. */
+VIRTINE_API void virtine_ask_stop_if(void);
+/* Tells the library that the process is about to end, so that nothing waits for calls under way.
+ * Call it before exit() in a handler, or while other threads make calls. Async-signal-safe. */
+VIRTINE_API void virtine_abandon_calls(void);
 
 /* Calls a function with `count` arguments, each checked against its signature. Spans that it writes
  * to have to be VIRTINE_BUFFERs, which are written if the call succeeds. `result`, if it is not
@@ -311,6 +324,22 @@ typedef struct virtine_call_options {
 VIRTINE_API int virtine_call(const virtine_function *function, const virtine_value *arguments,
                              size_t count, virtine_value *result,
                              const virtine_call_options *options, virtine_error *error);
+
+/* ---- Sessions: calls of one function that share a machine, and its state ---- */
+
+typedef struct virtine_session virtine_session;
+
+/* Opens a session of a function, whose handle need not outlive it. That fails with the first call,
+ * if it does. One call at a time: others are VIRTINE_SESSION_IN_USE. A call that fails ends the
+ * session, and all later calls return the same error. */
+VIRTINE_API int virtine_session_create(const virtine_function *function, virtine_session **session,
+                                       virtine_error *error);
+/* Closes it. Not while a call is under way. */
+VIRTINE_API void virtine_session_free(virtine_session *session);
+/* As virtine_call(). */
+VIRTINE_API int virtine_session_call(virtine_session *session, const virtine_value *arguments,
+                                     size_t count, virtine_value *result,
+                                     const virtine_call_options *options, virtine_error *error);
 
 #ifdef __cplusplus
 } /* extern "C" */

@@ -24,6 +24,7 @@
 #include <virtine/call_options.hpp>
 #include <virtine/dynamic_function.hpp>
 #include <virtine/dynamic_policy.hpp>
+#include <virtine/dynamic_session.hpp>
 #include <virtine/loaded_image.hpp>
 #include <virtine/os/out_of_memory.hpp>
 #include <virtine/posix/grants.hpp>
@@ -57,6 +58,21 @@ struct virtine_function : virtine::detail::handle {
   std::string name;
   virtine::dynamic_function callable;
   virtine::detail::call_shape types;
+};
+
+struct virtine_session : virtine::detail::handle {
+  static constexpr std::uint64_t kind = 0x7669'7274'7365'7373;
+  explicit virtine_session(const virtine_function& of)
+      : handle(kind),
+        name(of.name),
+        function(of.callable),
+        types(*virtine::detail::read_signature(function.signature())),
+        calls(function) {}
+
+  std::string name;
+  virtine::dynamic_function function;  // The types refer to its signature.
+  virtine::detail::call_shape types;
+  virtine::dynamic_session calls;
 };
 
 namespace virtine::detail {
@@ -98,6 +114,46 @@ int load_in_c(const From& from, const virtine_load_options* options, virtine_ima
     *image = new virtine_image(*loaded);
     return {};
   });
+}
+
+/// Calls a function or a session whose types are known with values of C's.
+template <class Callable>
+c_failure call_in_c(const Callable& callable, const std::string& name, const call_shape& of,
+                    const virtine_value* arguments, std::size_t count, virtine_value* result,
+                    const virtine_call_options* options) {
+  if (arguments == nullptr && count != 0) return c_failure::misused("there are no arguments");
+  const auto given = options_of(options);
+  if (!given) return unknown_size();
+  const auto wrong = [&](std::size_t i, const char* why) {
+    return told({.code = errc::bad_argument},
+                "argument " + std::to_string(i + 1) + " of " + name + ": " + why);
+  };
+  const auto& types = of.arguments;
+  // Before any is looked at, as there may be no more than the function takes.
+  if (count != types.size()) return wrong_count(name, types.size(), count);
+  std::vector<value> values;
+  for (std::size_t i = 0; i < count; ++i) {
+    auto one = value_of(arguments[i]);
+    if (!one) return wrong(i, "this is no virtine_value, or one of too many values");
+    if (types[i].is_output && arguments[i].kind != VIRTINE_BUFFER) {
+      return wrong(i, "the function writes to this span; give it a VIRTINE_BUFFER");
+    }
+    values.push_back(*std::move(one));
+  }
+  call_options limits;
+  if (given->timeout != 0) limits.timeout = nanoseconds_of(given->timeout);
+  if (given->hypercalls != 0) limits.hypercalls = given->hypercalls;
+  limits.stop_if = given->stop_if;
+  auto reply = callable.with(limits).try_call(std::span(values));
+  if (!reply) return reply.error();
+  if (result == nullptr) return {};
+  virtine_value out = VIRTINE_VALUE_INIT;
+  if (!give_value(*reply, out)) {
+    virtine_value_clear(&out);
+    return os::out_of_memory();
+  }
+  *result = out;
+  return {};
 }
 
 }  // namespace virtine::detail
@@ -325,45 +381,47 @@ void virtine_function_free(virtine_function* function) {
 
 int virtine_call(const virtine_function* function, const virtine_value* arguments, size_t count,
                  virtine_value* result, const virtine_call_options* options, virtine_error* error) {
-  using virtine::detail::c_failure;
-  return virtine::detail::guarded(error, [&]() -> c_failure {
-    if (!virtine::detail::is_handle(function) || (arguments == nullptr && count != 0)) {
-      return c_failure::misused("this is no function, or there are no arguments");
+  return virtine::detail::guarded(error, [&]() -> virtine::detail::c_failure {
+    if (!virtine::detail::is_handle(function)) {
+      return virtine::detail::c_failure::misused("this is no function");
     }
-    const auto given = virtine::detail::options_of(options);
-    if (!given) return virtine::detail::unknown_size();
-    const auto wrong = [&](std::size_t i, const char* why) {
-      return virtine::detail::told(
-          {.code = virtine::errc::bad_argument},
-          "argument " + std::to_string(i + 1) + " of " + function->name + ": " + why);
-    };
-    const auto& types = function->types.arguments;
-    // Before any is looked at, as there may be no more than the function takes.
-    if (count != types.size()) {
-      return virtine::detail::wrong_count(function->name, types.size(), count);
+    return virtine::detail::call_in_c(function->callable, function->name, function->types,
+                                      arguments, count, result, options);
+  });
+}
+
+void virtine_ask_stop_if(void) {
+  virtine::ask_stop_if();
+}
+
+void virtine_abandon_calls(void) {
+  virtine::abandon_calls();
+}
+
+int virtine_session_create(const virtine_function* function, virtine_session** session,
+                           virtine_error* error) {
+  return virtine::detail::guarded(error, [&]() -> virtine::detail::c_failure {
+    if (!virtine::detail::is_handle(function) || session == nullptr) {
+      return virtine::detail::c_failure::misused("this is no function, or there is no session");
     }
-    std::vector<virtine::value> values;
-    for (std::size_t i = 0; i < count; ++i) {
-      auto one = virtine::detail::value_of(arguments[i]);
-      if (!one) return wrong(i, "this is no virtine_value, or one of too many values");
-      if (types[i].is_output && arguments[i].kind != VIRTINE_BUFFER) {
-        return wrong(i, "the function writes to this span; give it a VIRTINE_BUFFER");
-      }
-      values.push_back(*std::move(one));
-    }
-    virtine::call_options limits;
-    if (given->timeout != 0) limits.timeout = virtine::detail::nanoseconds_of(given->timeout);
-    if (given->hypercalls != 0) limits.hypercalls = given->hypercalls;
-    auto reply = function->callable.with(limits).try_call(std::span(values));
-    if (!reply) return reply.error();
-    if (result == nullptr) return {};
-    virtine_value out = VIRTINE_VALUE_INIT;
-    if (!virtine::detail::give_value(*reply, out)) {
-      virtine_value_clear(&out);
-      return virtine::os::out_of_memory();
-    }
-    *result = out;
+    *session = new virtine_session(*function);
     return {};
+  });
+}
+
+void virtine_session_free(virtine_session* session) {
+  virtine::detail::free_handle(session);
+}
+
+int virtine_session_call(virtine_session* session, const virtine_value* arguments, size_t count,
+                         virtine_value* result, const virtine_call_options* options,
+                         virtine_error* error) {
+  return virtine::detail::guarded(error, [&]() -> virtine::detail::c_failure {
+    if (!virtine::detail::is_handle(session)) {
+      return virtine::detail::c_failure::misused("this is no session");
+    }
+    return virtine::detail::call_in_c(session->calls, session->name, session->types, arguments,
+                                      count, result, options);
   });
 }
 

@@ -85,6 +85,15 @@ class caller<R(A...), Named, Policy> final
   [[nodiscard]] pool_type& pool() { return pool_; }
   [[nodiscard]] policy_type& policy() { return policy_; }
 
+  /// Returns what writes these arguments, to which it refers, and reads the reply.
+  marshaller marshal(const A&... arguments) const {
+    if constexpr (requires { typename entry::marshaller; }) {
+      return marshaller(function_, arguments...);
+    } else {
+      return marshaller(arguments...);
+    }
+  }
+
   result<R> call(const call_options& options, const A&... arguments) override {
     const marshaller marshalled = marshal(arguments...);
     if constexpr (requires { marshalled.check(); }) {
@@ -242,14 +251,6 @@ class caller<R(A...), Named, Policy> final
                                  [](const auto* a, const auto& b) { return *a == b; });
     if (same) return {};
     return error{.code = errc::arguments_too_large, .operation = "a job that is lent other memory"};
-  }
-
-  marshaller marshal(const A&... arguments) const {
-    if constexpr (requires { typename entry::marshaller; }) {
-      return marshaller(function_, arguments...);
-    } else {
-      return marshaller(arguments...);
-    }
   }
 
   result<R> call_on(lease& lent, const marshaller& marshalled, const run_limits& limits,

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -46,6 +47,9 @@ inline error wrong_count(std::string_view name, std::size_t takes, std::size_t g
 /// Holds the arguments of one call while it runs.
 class value_marshaller {
  public:
+  /// What a frame is aligned to, whatever its types.
+  static constexpr std::size_t alignment = frame_alignment;
+
   /// `types` are those of the function `name` of `Entry`.
   template <class Entry>
   value_marshaller(const Entry& entry, std::span<value> arguments)
@@ -68,6 +72,15 @@ class value_marshaller {
     }
     return size;
   }
+
+  /// As marshaller::reply_size() and max_reply_size().
+  [[nodiscard]] std::size_t reply_size() const {
+    const auto is_output = [](const shape& type) { return type.is_output; };
+    const bool has_outputs =
+        std::any_of(types_.arguments.begin(), types_.arguments.end(), is_output);
+    return has_outputs ? used_ : types_.size;
+  }
+  [[nodiscard]] static constexpr std::size_t max_reply_size(std::size_t size) { return size; }
 
   /// As marshaller::write(). The arguments are good.
   result<void> write(std::span<std::byte> area, guest_address base) const {
@@ -94,6 +107,11 @@ class value_marshaller {
   /// them.
   [[nodiscard]] result<value> read(std::span<const std::byte> area) const {
     return os::or_out_of_memory([&] { return read_all(area.data()); });
+  }
+  /// The same where the guest may change the memory meanwhile: all comes from its copy, `reply`.
+  [[nodiscard]] result<value> read(std::span<const std::byte> reply,
+                                   std::span<const std::byte>) const {
+    return read(reply);
   }
 
  private:
