@@ -1,0 +1,66 @@
+-- Values of each type, to guests and back.
+\set VERBOSITY terse
+CREATE TYPE point2 AS (x int, y float8, flag bool);
+CREATE FUNCTION total(int2, int4, int8) RETURNS int8 LANGUAGE virtine STRICT AS 'shop.sample total';
+CREATE FUNCTION mean(float4, float8) RETURNS float8 LANGUAGE virtine STRICT AS 'shop.sample mean';
+CREATE FUNCTION negated(bool) RETURNS bool LANGUAGE virtine STRICT AS 'shop.sample negated';
+CREATE FUNCTION words(text) RETURNS int LANGUAGE virtine STRICT AS 'shop.sample words';
+CREATE FUNCTION reversed(bytea) RETURNS bytea LANGUAGE virtine STRICT AS 'shop.sample reversed';
+CREATE FUNCTION repeated(text, int) RETURNS text LANGUAGE virtine STRICT AS 'shop.sample repeated';
+CREATE FUNCTION sum_of(float8[]) RETURNS float8 LANGUAGE virtine STRICT AS 'shop.sample sum';
+CREATE FUNCTION sorted(int[]) RETURNS int[] LANGUAGE virtine STRICT AS 'shop.sample sorted';
+CREATE FUNCTION powers(float8) RETURNS float8[] LANGUAGE virtine STRICT AS 'shop.sample powers';
+CREATE FUNCTION squares(int) RETURNS SETOF int8 LANGUAGE virtine STRICT AS 'shop.sample squares';
+CREATE FUNCTION moved(point2, int) RETURNS point2 LANGUAGE virtine STRICT AS 'shop.sample moved';
+CREATE FUNCTION line(int) RETURNS SETOF point2 LANGUAGE virtine STRICT AS 'shop.sample line';
+CREATE FUNCTION line_table(n int) RETURNS TABLE (a int, b float8, c bool) LANGUAGE virtine STRICT
+  AS 'shop.sample line';
+CREATE TYPE named AS (number int, name text);
+CREATE FUNCTION described(named, OUT number int, OUT half float8, OUT name text)
+  LANGUAGE virtine STRICT AS 'shop.sample described';
+CREATE FUNCTION either(int, int) RETURNS int LANGUAGE virtine AS 'shop.sample first_or_second';
+CREATE FUNCTION nothing() RETURNS void LANGUAGE virtine STRICT AS 'shop.sample nothing';
+CREATE DOMAIN even AS int CHECK (VALUE % 2 = 0);
+CREATE FUNCTION even_ratio(int, int) RETURNS even LANGUAGE virtine STRICT AS 'shop.sample divide';
+
+SELECT total(-1::int2, 2, 1::int8 << 40), total(32767::int2, -2147483648, -9223372030000000000);
+SELECT mean(1, 2), mean('NaN', 1), mean('Infinity', 1);
+SELECT negated(true), negated(NULL);
+SELECT words('three words here'), words(''), words(repeat('ab ', 10000));
+SELECT words(repeat('ab ', 100000));
+SELECT reversed('\x000102ff'), reversed('');
+SELECT repeated('ab', 3), repeated('', 3), length(repeated('äb', 5000));
+SELECT sum_of(ARRAY[1, 2.5, 3]), sum_of('{}'), sum_of(ARRAY[[1, 2], [3, 4]]);
+SELECT sum_of(ARRAY[1, NULL]);
+SELECT sum_of(array_agg(i)) FROM generate_series(1, 1000) i;
+SELECT sorted(ARRAY[3, 1, 2]), sorted('{}');
+SELECT powers(2);
+SELECT squares(4);
+SELECT count(*), sum(squares) FROM squares(1000);
+SELECT moved((1, 2.5, true), 10), (moved((1, 2.5, true), 10)).y;
+SELECT moved((1, NULL, true), 10);
+SELECT * FROM line(3);
+SELECT a, c FROM line_table(2);
+SELECT line(2);
+SELECT * FROM described((6, 'ann')), described((NULL, NULL)) AS nobody;
+SELECT either(1, 2), either(NULL, 2), either(NULL, NULL);
+SELECT nothing();
+SELECT even_ratio(8, 2);
+SELECT even_ratio(6, 2);
+
+-- What a guest may return and SQL cannot have.
+CREATE FUNCTION too_large() RETURNS int LANGUAGE virtine STRICT AS 'shop.sample too_large';
+CREATE FUNCTION no_text() RETURNS text LANGUAGE virtine STRICT AS 'shop.sample no_text';
+CREATE FUNCTION no_text_bytes() RETURNS bytea LANGUAGE virtine STRICT AS 'shop.sample no_text';
+CREATE FUNCTION liar() RETURNS text LANGUAGE virtine STRICT AS 'shop.sample liar';
+SELECT too_large();
+SELECT no_text();
+SELECT no_text_bytes();
+SELECT liar();
+CREATE FUNCTION divide(int, int) RETURNS int LANGUAGE virtine STRICT AS 'shop.sample divide';
+SELECT divide(7, 2);
+
+CREATE FUNCTION add_up(int8, int4) RETURNS int8 LANGUAGE sql AS 'SELECT total(0::int2, $2, $1)';
+CREATE AGGREGATE added(int4) (SFUNC = add_up, STYPE = int8, INITCOND = '0');
+SELECT added(i) FROM generate_series(1, 100) i;
+SELECT added(i) OVER (ORDER BY i) FROM generate_series(1, 3) i;
