@@ -1,0 +1,147 @@
+// What is kept of a function and of a tenant, as the store has it: JSON.
+// Must not know how either is stored.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <openssl/sha.h>
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string>
+#include <string_view>
+
+namespace vespid {
+
+using digest_type = std::string;  ///< SHA-256 in hexadecimal.
+
+inline digest_type digest_of(std::string_view bytes) {
+  unsigned char hash[SHA256_DIGEST_LENGTH];
+  // Sound: bytes are characters.
+  ::SHA256(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(), hash);
+  constexpr std::string_view digits = "0123456789abcdef";
+  digest_type out;
+  for (const unsigned char each : hash) {
+    out += digits[each >> 4];
+    out += digits[each & 15];
+  }
+  return out;
+}
+
+/// Returns whether this can name a tenant or a function: it becomes part of subjects and keys.
+inline bool is_name(std::string_view text) {
+  return !text.empty() && text.size() <= 64 && std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+  });
+}
+
+/// How the body of a request becomes arguments, and a result the body of the answer.
+enum class calling : std::uint8_t {
+  json,   ///< A list of arguments; the result.
+  bytes,  ///< The body itself; `bytes<N> f(span<const byte>)`.
+  sized,  ///< The same with `size_t f(span<const byte> in, span<byte> out)`.
+};
+NLOHMANN_JSON_SERIALIZE_ENUM(calling, {{calling::json, "json"},
+                                       {calling::bytes, "bytes"},
+                                       {calling::sized, "sized"}})
+
+/// A deployed function.
+struct deployment {
+  static constexpr std::uint64_t max_memory = std::uint64_t{512} << 20;
+  static constexpr std::chrono::milliseconds max_timeout{60'000};
+  static constexpr std::size_t max_room = std::size_t{4} << 20;
+
+  std::string kind = "image";  ///< "image" or "script", JavaScript.
+  digest_type digest;          ///< Of the image or the script.
+  std::uint64_t size = 0;      ///< Of the same, in bytes.
+  std::string entry;           ///< The exported function; of an image.
+  std::string signature;       ///< Of that, as docs/guest-abi.md has it.
+  vespid::calling calling = calling::json;
+  std::uint32_t timeout_ms = 1000;
+  std::uint64_t memory = std::uint64_t{64} << 20;  ///< Of each machine, in bytes.
+  std::uint32_t concurrency = 16;                  ///< Calls at one time on one worker.
+  std::uint64_t room = std::uint64_t{32} << 10;    ///< For the result of a calling::sized.
+  std::set<std::string> grants;                    ///< Of: output, clock, entropy, kv.
+  std::map<std::string, std::string> environment;
+  std::uint64_t revision = 0;  ///< Rises with each deployment; not in the JSON.
+
+  [[nodiscard]] std::chrono::milliseconds timeout() const {
+    return std::chrono::milliseconds(timeout_ms);
+  }
+  /// Returns what is wrong with it, in words; empty if nothing is.
+  [[nodiscard]] std::string problem() const {
+    if (kind != "image" && kind != "script") return "the kind is neither image nor script";
+    if (timeout_ms < 1 || timeout() > max_timeout) return "the timeout is not 1 to 60000 ms";
+    if (memory < 1 || memory > max_memory) return "the memory is not 1 byte to 512 MiB";
+    if (concurrency < 1 || concurrency > 1000) return "the concurrency is not 1 to 1000";
+    if (room < 1 || room > max_room) return "the room is not 1 byte to 4 MiB";
+    for (const std::string& each : grants) {
+      if (each != "output" && each != "clock" && each != "entropy" && each != "kv") {
+        return "there is no grant " + each + "; there are output, clock, entropy and kv";
+      }
+    }
+    if (kind == "script" && grants.contains("entropy")) return "scripts have no entropy";
+    std::size_t bytes = 0;
+    for (const auto& [name, value] : environment) bytes += name.size() + value.size() + 2;
+    return bytes > 4096 ? "the environment has more than 4096 bytes" : "";
+  }
+};
+
+inline void to_json(nlohmann::json& to, const deployment& from) {
+  to = {{"kind", from.kind},
+        {"digest", from.digest},
+        {"size", from.size},
+        {"entry", from.entry},
+        {"signature", from.signature},
+        {"calling", from.calling},
+        {"timeout_ms", from.timeout_ms},
+        {"memory", from.memory},
+        {"concurrency", from.concurrency},
+        {"room", from.room},
+        {"grants", from.grants},
+        {"environment", from.environment}};
+}
+inline void from_json(const nlohmann::json& from, deployment& to) {
+  const deployment other;
+  to.kind = from.value("kind", other.kind);
+  to.digest = from.value("digest", other.digest);
+  to.size = from.value("size", other.size);
+  to.entry = from.value("entry", other.entry);
+  to.signature = from.value("signature", other.signature);
+  to.calling = from.value("calling", other.calling);
+  to.timeout_ms = from.value("timeout_ms", other.timeout_ms);
+  to.memory = from.value("memory", other.memory);
+  to.concurrency = from.value("concurrency", other.concurrency);
+  to.room = from.value("room", other.room);
+  to.grants = from.value("grants", other.grants);
+  to.environment = from.value("environment", other.environment);
+}
+
+/// A tenant: whose tokens these are, and what it may take. Tokens are kept as digests only.
+struct tenant {
+  digest_type owner;               ///< Token that may do everything with the tenant's functions.
+  digest_type caller;              ///< Token that may only call them.
+  double rate = 2000;              ///< Requests per second; twice as many may come at once.
+  std::uint32_t concurrency = 64;  ///< Calls at one time through one gateway.
+  std::uint32_t functions = 2000;  ///< That it may have.
+};
+
+inline void to_json(nlohmann::json& to, const tenant& from) {
+  to = {{"owner", from.owner},
+        {"caller", from.caller},
+        {"rate", from.rate},
+        {"concurrency", from.concurrency},
+        {"functions", from.functions}};
+}
+inline void from_json(const nlohmann::json& from, tenant& to) {
+  const tenant other;
+  to.owner = from.value("owner", other.owner);
+  to.caller = from.value("caller", other.caller);
+  to.rate = from.value("rate", other.rate);
+  to.concurrency = from.value("concurrency", other.concurrency);
+  to.functions = from.value("functions", other.functions);
+}
+
+}  // namespace vespid

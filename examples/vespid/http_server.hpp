@@ -1,0 +1,242 @@
+// An HTTP server in an epoll loop, by libmicrohttpd: whole requests go to a handler, which answers
+// at once or later. Bounds what a client can make it keep: connections, headers, bodies, time.
+// Knows nothing of functions and tokens.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <arpa/inet.h>
+#include <microhttpd.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace vespid::http {
+
+using header_list = std::vector<std::pair<std::string, std::string>>;
+
+struct limits {
+  std::size_t body = std::size_t{1} << 20;
+  std::size_t headers = std::size_t{16} << 10;
+  unsigned connections = 2000;
+  unsigned connections_of_address = 1000;
+  std::chrono::seconds request{
+      15};  ///< From its first byte, or the connection's begin, to its last.
+};
+
+/// One request and its answer. Of one thread, the server's.
+class exchange {
+ public:
+  std::string method;
+  std::string path;
+  std::string body;
+  bool is_too_large = false;
+
+  [[nodiscard]] std::string_view header(const char* name) const {
+    const char* const found = MHD_lookup_connection_value(connection_, MHD_HEADER_KIND, name);
+    return found != nullptr ? found : "";
+  }
+  [[nodiscard]] std::string_view query(const char* name) const {
+    const char* const found = MHD_lookup_connection_value(connection_, MHD_GET_ARGUMENT_KIND, name);
+    return found != nullptr ? found : "";
+  }
+  [[nodiscard]] bool is_over() const { return is_over_; }
+  [[nodiscard]] std::chrono::steady_clock::time_point begun() const { return begun_; }
+
+  /// Answers; the first time only.
+  void respond(unsigned status, std::string_view type, std::string_view text,
+               const header_list& more = {}) {
+    if (response_ != nullptr || is_over_) return;
+    // Sound: the library copies the bytes, and does not write them.
+    response_.reset(MHD_create_response_from_buffer(text.size(), const_cast<char*>(text.data()),
+                                                    MHD_RESPMEM_MUST_COPY));
+    MHD_add_response_header(response_.get(), "Content-Type", std::string(type).c_str());
+    MHD_add_response_header(response_.get(), "X-Content-Type-Options", "nosniff");
+    for (const auto& [name, value] : more) {
+      MHD_add_response_header(response_.get(), name.c_str(), value.c_str());
+    }
+    status_ = status;
+    if (is_suspended_) {
+      is_suspended_ = false;
+      MHD_resume_connection(connection_);
+    }
+  }
+
+ private:
+  friend class server;
+  struct destroyer {
+    void operator()(MHD_Response* it) const { MHD_destroy_response(it); }
+  };
+
+  MHD_Connection* connection_ = nullptr;
+  std::unique_ptr<MHD_Response, destroyer> response_;
+  unsigned status_ = 0;
+  bool is_handled_ = false;
+  bool is_suspended_ = false;
+  bool is_over_ = false;
+  std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
+};
+
+class server {
+ public:
+  using handler = std::function<void(const std::shared_ptr<exchange>&)>;
+  /// Returns how many bytes the body of this request may have, before it is read.
+  using body_limit = std::function<std::size_t(const exchange&)>;
+
+  /// Listens on `address`:`port`; port 0 is any that is free.
+  server(const std::string& address, std::uint16_t port, const limits& bounds, handler handle,
+         body_limit body = {})
+      : limits_(bounds), handle_(std::move(handle)), body_(std::move(body)) {
+    sockaddr_in at{};
+    at.sin_family = AF_INET;
+    at.sin_port = htons(port);
+    if (::inet_pton(AF_INET, address.c_str(), &at.sin_addr) != 1) {
+      throw std::runtime_error(address + " is no address (IPv4)");
+    }
+    daemon_ = MHD_start_daemon(
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_TURBO, 0, nullptr, nullptr, access, this,
+        MHD_OPTION_SOCK_ADDR, &at, MHD_OPTION_CONNECTION_LIMIT, bounds.connections,
+        MHD_OPTION_PER_IP_CONNECTION_LIMIT, bounds.connections_of_address,
+        MHD_OPTION_CONNECTION_TIMEOUT, static_cast<unsigned>(75),
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, bounds.headers + (std::size_t{16} << 10),
+        MHD_OPTION_NOTIFY_COMPLETED, completed, this, MHD_OPTION_NOTIFY_CONNECTION, connected, this,
+        MHD_OPTION_LISTENING_ADDRESS_REUSE, 1U, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_LISTEN_BACKLOG_SIZE, 1024U, MHD_OPTION_END);
+    if (daemon_ == nullptr) throw std::runtime_error("cannot listen on " + address);
+  }
+  server(const server&) = delete;
+  server& operator=(const server&) = delete;
+  ~server() {
+    for (const auto& [connection, its] : connections_) {
+      if (const auto open = its.open.lock(); open && open->is_suspended_) {
+        open->respond(503, "text/plain", "the gateway ends\n");
+      }
+    }
+    MHD_stop_daemon(daemon_);
+  }
+
+  [[nodiscard]] std::uint16_t port() const {
+    return MHD_get_daemon_info(daemon_, MHD_DAEMON_INFO_BIND_PORT)->port;
+  }
+  /// Readable when run() has something to do.
+  [[nodiscard]] int epoll() const {
+    return MHD_get_daemon_info(daemon_, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
+  }
+  void run() { MHD_run(daemon_); }
+  /// Returns how many milliseconds there are until run() is due in any case; -1: no limit.
+  [[nodiscard]] int patience() const {
+    MHD_UNSIGNED_LONG_LONG out = 0;
+    return MHD_get_timeout(daemon_, &out) == MHD_YES ? static_cast<int>(std::min(out, 60'000ULL))
+                                                     : -1;
+  }
+
+  /// Ends connections whose request takes longer to come than limits::request; call it every
+  /// second. libmicrohttpd's own timeout begins again with each byte.
+  void end_slow() {
+    const auto now = std::chrono::steady_clock::now();
+    for (auto& [connection, its] : connections_) {
+      if (its.is_waiting && now - its.since > limits_.request) {
+        const auto* const found =
+            MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+        if (found != nullptr) ::shutdown(found->connect_fd, SHUT_RDWR);
+      }
+    }
+  }
+  [[nodiscard]] std::size_t connections() const { return connections_.size(); }
+
+ private:
+  struct connection_state {
+    std::chrono::steady_clock::time_point since = std::chrono::steady_clock::now();
+    bool is_waiting = true;  // For the rest of a first request, or of one that has begun.
+    std::weak_ptr<exchange> open;
+  };
+
+  static MHD_Result access(void* self, MHD_Connection* connection, const char* url,
+                           const char* method, const char*, const char* data, std::size_t* size,
+                           void** state) {
+    return static_cast<server*>(self)->on_access(connection, url, method, data, size, state);
+  }
+
+  MHD_Result on_access(MHD_Connection* connection, const char* url, const char* method,
+                       const char* data, std::size_t* size, void** state) {
+    auto* kept = static_cast<std::shared_ptr<exchange>*>(*state);
+    connection_state& its = connections_[connection];
+    if (kept == nullptr) {
+      kept =
+          new std::shared_ptr<exchange>(std::make_shared<exchange>());  // completed() deletes it.
+      *state = kept;
+      exchange& made = **kept;
+      made.connection_ = connection;
+      made.method = method;
+      made.path = url;
+      its = {.open = *kept};
+      const std::string announced(made.header("Content-Length"));
+      const std::size_t most = body_ ? body_(made) : limits_.body;
+      if (std::strtoull(announced.c_str(), nullptr, 10) > most) {
+        // Answered before the body has come, so that it need not come.
+        made.is_too_large = true;
+        return handle(*kept);
+      }
+      return MHD_YES;
+    }
+    exchange& open = **kept;
+    if (*size > 0) {
+      const std::size_t most = body_ ? body_(open) : limits_.body;
+      if (open.body.size() + *size > most) {
+        open.is_too_large = true;
+        open.body.clear();
+      } else if (!open.is_too_large) {
+        open.body.append(data, *size);
+      }
+      *size = 0;
+      return MHD_YES;
+    }
+    return handle(*kept);
+  }
+
+  MHD_Result handle(const std::shared_ptr<exchange>& open) {
+    connections_[open->connection_].is_waiting = false;
+    if (!std::exchange(open->is_handled_, true)) handle_(open);
+    if (open->response_ == nullptr) {
+      open->is_suspended_ = true;
+      MHD_suspend_connection(open->connection_);
+      return MHD_YES;
+    }
+    return MHD_queue_response(open->connection_, open->status_, open->response_.get());
+  }
+
+  static void completed(void*, MHD_Connection*, void** state, MHD_RequestTerminationCode) {
+    auto* const kept = static_cast<std::shared_ptr<exchange>*>(*state);
+    if (kept == nullptr) return;
+    (*kept)->is_over_ = true;
+    *state = nullptr;
+    delete kept;
+  }
+  static void connected(void* self, MHD_Connection* connection, void**,
+                        MHD_ConnectionNotificationCode what) {
+    auto& all = static_cast<server*>(self)->connections_;
+    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+      all.try_emplace(connection);
+    } else {
+      all.erase(connection);
+    }
+  }
+
+  limits limits_;
+  handler handle_;
+  body_limit body_;
+  std::map<MHD_Connection*, connection_state> connections_;
+  MHD_Daemon* daemon_ = nullptr;
+};
+
+}  // namespace vespid::http

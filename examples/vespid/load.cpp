@@ -1,0 +1,169 @@
+// vespid-load: calls a function through a gateway, by clients that each wait for their answer or at
+// a rate that does not wait for answers, and prints counts and latencies as a line of JSON.
+// Run: VESPID_TOKEN=... vespid-load --port 8080 --path /call/fib --body FILE --clients 4 --seconds
+// 5
+// SPDX-License-Identifier: MIT
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include <virtine/os/fd.hpp>
+
+namespace {
+
+using steady = std::chrono::steady_clock;
+
+/// A connection that is kept, for one request after the other.
+class client {
+ public:
+  client(const std::string& host, const std::string& port) : host_(host), port_(port) {}
+
+  /// Returns the status of the answer; 0 if there was none.
+  unsigned ask(const std::string& request) {
+    if (socket_.get() < 0 && !connect()) return 0;
+    if (::send(socket_.get(), request.data(), request.size(), MSG_NOSIGNAL) !=
+        static_cast<ssize_t>(request.size())) {
+      return lost();
+    }
+    got_.clear();
+    std::size_t whole = std::string::npos;
+    while (got_.size() < whole) {
+      char part[65536];
+      const ssize_t size = ::recv(socket_.get(), part, sizeof part, 0);
+      if (size <= 0) return lost();
+      got_.append(part, static_cast<std::size_t>(size));
+      const std::size_t end = got_.find("\r\n\r\n");
+      if (whole != std::string::npos || end == got_.npos) continue;
+      const std::size_t length = got_.find("Content-Length: ");
+      if (length == got_.npos) return lost();
+      whole = end + 4 + std::strtoul(got_.c_str() + length + 16, nullptr, 10);
+    }
+    return static_cast<unsigned>(std::strtoul(got_.c_str() + 9, nullptr, 10));
+  }
+
+ private:
+  bool connect() {
+    addrinfo hints{};
+    hints.ai_socktype = SOCK_STREAM;
+    hints.ai_family = AF_INET;
+    addrinfo* found = nullptr;
+    if (::getaddrinfo(host_.c_str(), port_.c_str(), &hints, &found) != 0) return false;
+    socket_ = virtine::os::fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const int on = 1;
+    ::setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    const timeval patience{.tv_sec = 90, .tv_usec = 0};
+    ::setsockopt(socket_.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    const bool done = ::connect(socket_.get(), found->ai_addr, found->ai_addrlen) == 0;
+    ::freeaddrinfo(found);
+    if (!done) socket_ = {};
+    return done;
+  }
+  unsigned lost() {
+    socket_ = {};
+    return 0;
+  }
+
+  std::string host_, port_, got_;
+  virtine::os::fd socket_;
+};
+
+struct results {
+  std::map<unsigned, std::uint64_t> by_status;
+  std::vector<double> microseconds;  // Of answers with status 200.
+};
+
+double quantile(std::vector<double>& sorted, double part) {
+  if (sorted.empty()) return 0;
+  const auto at = static_cast<std::size_t>(part * static_cast<double>(sorted.size() - 1));
+  return sorted[at];
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::map<std::string, std::string> given{
+      {"--host", "127.0.0.1"}, {"--port", "8080"}, {"--path", "/"}, {"--body", "/dev/null"},
+      {"--clients", "4"},      {"--seconds", "5"}, {"--rate", "0"}};
+  for (int i = 1; i + 1 < argc; i += 2) given[argv[i]] = argv[i + 1];
+  std::ifstream file(given["--body"], std::ios::binary);
+  const std::string body{std::istreambuf_iterator<char>(file), {}};
+  const char* const token = std::getenv("VESPID_TOKEN");
+  const std::string request = "POST " + given["--path"] + " HTTP/1.1\r\nHost: " + given["--host"] +
+                              "\r\nAuthorization: Bearer " + (token != nullptr ? token : "") +
+                              "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" +
+                              body;
+  const auto clients = static_cast<unsigned>(std::atoi(given["--clients"].c_str()));
+  const double seconds = std::atof(given["--seconds"].c_str());
+  const double rate = std::atof(given["--rate"].c_str());
+
+  const auto begun = steady::now();
+  const auto end =
+      begun + std::chrono::duration_cast<steady::duration>(std::chrono::duration<double>(seconds));
+  std::atomic<std::uint64_t> next = 0;
+  std::mutex mutex;
+  results all;
+  std::vector<std::jthread> threads;
+  for (unsigned i = 0; i < clients; ++i) {
+    threads.emplace_back([&] {
+      client mine(given["--host"], given["--port"]);
+      results own;
+      for (;;) {
+        auto due = steady::now();
+        if (rate > 0) {
+          // The time that counts is from when the request was due, also if no client was free.
+          due = begun + std::chrono::duration_cast<steady::duration>(
+                            std::chrono::duration<double>(static_cast<double>(next++) / rate));
+          if (due < end) std::this_thread::sleep_until(due);
+        }
+        if (due >= end) break;
+        const unsigned status = mine.ask(request);
+        ++own.by_status[status];
+        if (status == 200) {
+          own.microseconds.push_back(
+              std::chrono::duration<double, std::micro>(steady::now() - due).count());
+        } else if (status == 0) {
+          std::this_thread::sleep_for(std::chrono::milliseconds(5));
+        }
+      }
+      const std::lock_guard lock(mutex);
+      for (const auto& [status, count] : own.by_status) all.by_status[status] += count;
+      all.microseconds.insert(all.microseconds.end(), own.microseconds.begin(),
+                              own.microseconds.end());
+    });
+  }
+  threads.clear();
+  const double took = std::chrono::duration<double>(steady::now() - begun).count();
+  auto& times = all.microseconds;
+  std::sort(times.begin(), times.end());
+  nlohmann::json out{{"seconds", took},
+                     {"ok", times.size()},
+                     {"per_second", static_cast<double>(times.size()) / took},
+                     {"p50_us", quantile(times, 0.5)},
+                     {"p99_us", quantile(times, 0.99)},
+                     {"p999_us", quantile(times, 0.999)}};
+  for (const auto& [status, count] : all.by_status) {
+    out["status"][std::to_string(status)] = count;
+  }
+  std::printf("%s\n", out.dump().c_str());
+  return times.empty() ? 1 : 0;
+}

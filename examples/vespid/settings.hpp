@@ -1,0 +1,60 @@
+// The configuration file that gateway and worker share, and the options that both programs take.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdio>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+#include "nats.hpp"
+
+namespace vespid {
+
+/// Reads `--config FILE`, and `--set NAME=VALUE` that change what is in it; "a.b" is b in a. A
+/// VALUE is JSON, or else a text. Throws what is wrong.
+inline nlohmann::json read_settings(int argc, char** argv) {
+  nlohmann::json out = nlohmann::json::object();
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view option = argv[i];
+    if (i + 1 == argc || (option != "--config" && option != "--set")) {
+      throw std::runtime_error("usage: " + std::string(argv[0]) +
+                               " [--config FILE] [--set NAME=VALUE]...");
+    }
+    const std::string given = argv[++i];
+    if (option == "--config") {
+      std::ifstream file(given);
+      if (!file) throw std::runtime_error(given + " cannot be read");
+      out.merge_patch(nlohmann::json::parse(file));
+      continue;
+    }
+    const std::size_t equals = given.find('=');
+    if (equals == given.npos) throw std::runtime_error("--set takes NAME=VALUE");
+    std::string path = "/" + given.substr(0, equals);
+    for (char& each : path) each = each == '.' ? '/' : each;
+    const auto value = nlohmann::json::parse(given.substr(equals + 1), nullptr, false);
+    out[nlohmann::json::json_pointer(path)] =
+        value.is_discarded() ? nlohmann::json(given.substr(equals + 1)) : value;
+  }
+  return out;
+}
+
+inline nats::settings nats_of(const nlohmann::json& all, std::string name) {
+  nats::settings out;
+  out.name = std::move(name);
+  const auto found = all.find("nats");
+  if (found == all.end()) return out;
+  out.url = found->value("url", out.url);
+  out.ca = found->value("ca", out.ca);
+  out.credentials = found->value("credentials", out.credentials);
+  return out;
+}
+
+/// Returns the settings of one program, an object.
+inline nlohmann::json part_of(const nlohmann::json& all, const char* name) {
+  return all.value(name, nlohmann::json::object());
+}
+
+}  // namespace vespid

@@ -1,0 +1,153 @@
+// Where things are in NATS: subjects, streams and buckets; and how an image is read and written.
+// Nothing here is Vespid's own replication: a bucket is a JetStream stream.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "deployment.hpp"
+#include "nats.hpp"
+
+namespace vespid::store {
+
+inline constexpr const char* records = "vespid-records";  ///< Keys: function.T.N and tenant.T.
+inline constexpr const char* images = "vespid-images";    ///< Keys: T.N.DIGEST.PART.
+inline constexpr const char* results = "vespid-results";  ///< Keys: T.ID.
+inline constexpr const char* durable = "vespid-durable";  ///< Stream of calls; a work queue.
+inline constexpr const char* logs = "vespid-logs";        ///< Stream of what functions print.
+
+inline constexpr const char* calls = "vespid.call.";    ///< + T.N, for calls that somebody awaits.
+inline constexpr const char* checks = "vespid.check.";  ///< + T.N, before a function is deployed.
+inline constexpr const char* queued = "vespid.durable.";  ///< + T.N
+inline constexpr const char* work = "vespid.work";        ///< Where durable calls are delivered.
+inline constexpr const char* printed = "vespid.log.";     ///< + T.N
+inline constexpr const char* workers = "workers";         ///< The queue group of all workers.
+
+/// A message has a megabyte at most, unless the server's configuration says otherwise.
+inline constexpr std::size_t part_size = std::size_t{512} << 10;
+
+inline std::string function_key(std::string_view tenant, std::string_view name) {
+  return "function." + std::string(tenant) + '.' + std::string(name);
+}
+inline std::string image_key(std::string_view tenant, std::string_view name,
+                             const digest_type& digest, std::size_t part) {
+  return std::string(tenant) + '.' + std::string(name) + '.' + digest + '.' + std::to_string(part);
+}
+inline std::size_t parts_of(std::uint64_t size) {
+  return (size + part_size - 1) / part_size;
+}
+inline std::string state_bucket(std::string_view tenant) {
+  return "vespid-kv-" + std::string(tenant);
+}
+/// The subject that a key of a bucket is.
+inline std::string subject_of(std::string_view bucket, std::string_view key) {
+  return "$KV." + std::string(bucket) + '.' + std::string(key);
+}
+
+/// Times and sizes that all gateways of an installation have in common.
+struct retention {
+  int replicas = 1;
+  std::int64_t images_max = std::int64_t{1} << 30;
+  std::int64_t durable_max = std::int64_t{256} << 20;  ///< Then POST /async is answered with 503.
+  std::int64_t state_max = std::int64_t{64} << 20;     ///< Of each tenant's bucket.
+  std::chrono::seconds results_kept{3600};
+  std::chrono::seconds duplicates_known{600};    ///< How long an idempotency key means one call.
+  std::chrono::milliseconds redelivery{62'000};  ///< Longer than any call may take.
+};
+
+inline void add_bucket(jsCtx* js, const std::string& name, const retention& of,
+                       std::int64_t max_bytes, std::chrono::seconds kept = {}) {
+  if (kvStore* found = nullptr; js_KeyValue(&found, js, name.c_str()) == NATS_OK) {
+    kvStore_Destroy(found);
+    return;
+  }
+  kvConfig config;
+  kvConfig_Init(&config);
+  config.Bucket = name.c_str();
+  config.History = 1;
+  config.Replicas = of.replicas;
+  config.MaxBytes = max_bytes;
+  config.TTL = std::chrono::nanoseconds(kept).count();
+  kvStore* made = nullptr;
+  nats::check(js_CreateKeyValue(&made, js, &config), ("making the bucket " + name).c_str());
+  kvStore_Destroy(made);
+}
+
+inline void add_stream(jsCtx* js, jsStreamConfig& config) {
+  jsErrCode why{};
+  const natsStatus made = js_AddStream(nullptr, js, &config, nullptr, &why);
+  if (made != NATS_OK && why != JSStreamNameExistErr) nats::check(made, config.Name);
+}
+
+/// Makes what is not there yet. Several gateways may do so at one time.
+inline void add_all(jsCtx* js, const retention& of) {
+  add_bucket(js, records, of, std::int64_t{64} << 20);
+  add_bucket(js, images, of, of.images_max);
+  add_bucket(js, results, of, of.durable_max, of.results_kept);
+  jsStreamConfig config;
+  jsStreamConfig_Init(&config);
+  const char* subject = "vespid.durable.>";
+  config.Name = durable;
+  config.Subjects = &subject;
+  config.SubjectsLen = 1;
+  config.Retention = js_WorkQueuePolicy;
+  config.Discard = js_DiscardNew;  // Who calls is told; nothing that was accepted is lost.
+  config.MaxBytes = of.durable_max;
+  config.Replicas = of.replicas;
+  config.Duplicates = std::chrono::nanoseconds(of.duplicates_known).count();
+  add_stream(js, config);
+  jsStreamConfig_Init(&config);
+  subject = "vespid.log.>";
+  config.Name = logs;
+  config.Subjects = &subject;
+  config.SubjectsLen = 1;
+  config.MaxMsgsPerSubject = 64;
+  config.MaxBytes = std::int64_t{64} << 20;
+  config.MaxAge = std::chrono::nanoseconds(std::chrono::hours(24)).count();
+  config.Replicas = of.replicas;
+  add_stream(js, config);
+}
+
+/// Makes what a tenant needs: its bucket, and its consumer of durable calls. Each tenant has one,
+/// with a limit of its own, so that NATS gives every tenant's calls to workers side by side.
+inline void add_tenant(jsCtx* js, const std::string& name, const retention& of) {
+  add_bucket(js, state_bucket(name), of, of.state_max);
+  jsConsumerConfig config;
+  jsConsumerConfig_Init(&config);
+  const std::string consumer = "tenant-" + name;
+  const std::string filter = queued + name + ".>";
+  config.Durable = consumer.c_str();
+  config.FilterSubject = filter.c_str();
+  config.DeliverSubject = work;
+  config.DeliverGroup = workers;
+  config.AckPolicy = js_AckExplicit;
+  config.AckWait = std::chrono::nanoseconds(of.redelivery).count();
+  config.MaxAckPending = 16;
+  jsErrCode why{};
+  const natsStatus made = js_AddConsumer(nullptr, js, durable, &config, nullptr, &why);
+  if (made != NATS_OK && why != JSConsumerNameExistErr && why != JSConsumerExistingActiveErr) {
+    nats::check(made, consumer.c_str());
+  }
+}
+
+/// Reads the image or script of a function. Nothing if it is not there as it was deployed.
+inline std::optional<std::string> read_image(kvStore* from, std::string_view tenant,
+                                             std::string_view name, const deployment& of) {
+  std::string out;
+  for (std::size_t part = 0; part < parts_of(of.size); ++part) {
+    kvEntry* found = nullptr;
+    const std::string key = image_key(tenant, name, of.digest, part);
+    if (kvStore_Get(&found, from, key.c_str()) != NATS_OK) return std::nullopt;
+    const nats::entry kept(found);
+    out.append(static_cast<const char*>(kvEntry_Value(found)),
+               static_cast<std::size_t>(kvEntry_ValueLen(found)));
+    if (out.size() > of.size) return std::nullopt;
+  }
+  if (digest_of(out) != of.digest) return std::nullopt;
+  return out;
+}
+
+}  // namespace vespid::store

@@ -1,0 +1,311 @@
+#!/usr/bin/env python3
+# Checks an installation from outside: by HTTP, with functions good and bad, and with programs that
+# end while calls are under way. Must not judge how long anything took.
+# SPDX-License-Identifier: MIT
+"""usage: check_vespid.py FUNCTIONS.virtine"""
+
+import json
+import pathlib
+import socket
+import sys
+import threading
+import time
+
+from installation import Temporary, await_result, call, skip_unless_ready, vespid
+
+FUNCTIONS = pathlib.Path(sys.argv[1]).read_bytes()
+
+
+def put(gateway, name, export=None, **options):
+    options["entry"] = export or name
+    return vespid.deploy(gateway, name, "image", FUNCTIONS, options)
+
+
+def script(gateway, name, text, **options):
+    return vespid.deploy(gateway, name, "script", text.encode(), options)
+
+
+def refused(gateway, method, path, body=None, headers=None):
+    """Returns status and problem of a request that has to be refused."""
+    status, got, text = gateway.raw(method, path, body, headers)
+    assert status >= 400 and got["Content-Type"] == "application/problem+json", (status, text)
+    problem = json.loads(text)
+    assert problem["status"] == status and problem["title"], problem
+    if status in (429, 503):
+        assert "Retry-After" in got, got
+    return status, problem
+
+
+def check_calls(home):
+    owner = home.owner()
+    made = put(owner, "square")
+    assert made["signature"] == "i4(i4)" and made["revision"] > 0, made
+    assert call(owner, "square", 7) == (200, 49)
+    assert call(owner, "square", "x")[0] == 400
+    assert call(owner, "square", 1, 2)[0] == 400
+    assert refused(owner, "POST", "/call/square", b"[1")[0] == 400
+    assert refused(owner, "POST", "/call/nothing", b"[]")[0] == 404
+    put(owner, "doubled")
+    assert call(owner, "doubled", [1, 2.5]) == (200, {"result": None, "outputs": [[2.0, 5.0]]})
+    put(owner, "turn")
+    assert owner.raw("POST", "/call/turn", b"\x00\xffab")[2] == b"ba\xff\x00"
+    put(owner, "repeat", room=9)
+    assert owner.raw("POST", "/call/repeat", b"3ab")[2] == b"3ab3ab3ab"
+    assert refused(owner, "POST", "/call/repeat", b"4ab")[1]["code"] == "result_too_large"
+    script(owner, "sum", "log('a line'); input.reduce(function(a, b) { return a + b; }, env.FROM | 0)",
+           grants=["output"], environment={"FROM": "10"})
+    assert call(owner, "sum", 1, 2, 3) == (200, 16)
+    script(owner, "throws", "1;\nnull.x")
+    problem = refused(owner, "POST", "/call/throws", b"null")[1]
+    assert problem["code"] == "script_error" and problem["line"] == 2, problem
+    names = [each["name"] for each in owner.ask("GET", "/functions")["functions"]]
+    assert names == sorted(names) and {"square", "sum"} <= set(names), names
+    put(owner, "print", grants=["output"])
+    assert call(owner, "print", "what it prints") == (200, 0)
+    for _ in range(100):
+        logged = [each.get("output") for each in owner.ask("GET", "/functions/print/logs")]
+        if logged == ["what it prints\n"]:
+            break
+        time.sleep(0.05)
+    else:
+        raise AssertionError(logged)
+    owner.ask("DELETE", "/functions/print")
+    for _ in range(100):
+        if call(owner, "print", "x")[0] == 404:
+            break
+        time.sleep(0.05)
+    else:
+        raise AssertionError("a function that was removed can be called")
+
+
+def check_tenants(home):
+    owner, caller, other = home.owner(), home.caller(), home.tenant("other", concurrency=1)
+    put(owner, "square")
+    put(owner, "crash")
+    assert call(other, "square", 7)[0] == 404
+    assert other.ask("GET", "/functions")["functions"] == []
+    assert refused(other, "DELETE", "/functions/square")[0] == 404
+    assert call(caller, "square", 7) == (200, 49)
+    assert refused(caller, "DELETE", "/functions/square")[0] == 403
+    assert refused(caller, "PUT", "/functions/square", b"x")[0] == 403
+    assert refused(vespid.Gateway(home.url, "guessed"), "GET", "/functions")[0] == 401
+    assert refused(vespid.Gateway(home.url, home.secrets["operator"]), "POST", "/call/square", b"[1]")[0] == 404
+    # Where a function faults is its owner's affair.
+    problem = refused(owner, "POST", "/call/crash", b"[1]")[1]
+    assert problem["code"] == "guest_fault" and "crash" in problem["function"], problem
+    problem = refused(caller, "POST", "/call/crash", b"[1]")[1]
+    assert set(problem) == {"type", "title", "status", "code"}, problem
+    # Values are the tenant's, too.
+    assert refused_deployment(owner, "count", grants=[]) == "count keeps values; grant it kv"
+    put(owner, "count", grants=["kv"])
+    put(other, "count", grants=["kv"])
+    assert [call(owner, "count", "a/b")[1] for _ in range(3)] == [1, 2, 3]
+    assert call(other, "count", "a/b")[1] == 1
+    for key in ("", "*", "a..b", ">", "a b", "x" * 300):
+        assert call(owner, "count", key) == (200, -2), key
+    script(owner, "kept", "put('k', input); get('k') + get('none')", grants=["kv"])
+    assert owner.ask("POST", "/call/kept", b'"v"') == "vundefined"
+    script(owner, "not_kept", "put('k', 'v')")
+    assert refused(owner, "POST", "/call/not_kept", b"null")[1]["code"] == "hypercall_rejected"
+
+
+def refused_deployment(gateway, name, **options):
+    try:
+        put(gateway, name, **options)
+    except vespid.Failure as why:
+        return str(why).split(": ")[-1]
+    raise AssertionError(f"{name} was deployed")
+
+
+def check_limits(home):
+    owner = home.owner()
+    assert refused(owner, "POST", "/call/square", b"x" * 2_000_000)[0] == 413
+    slow = home.tenant("slow", rate=1)
+    assert 429 in [slow.raw("GET", "/functions")[0] for _ in range(8)]
+    few = home.tenant("few", concurrency=1)
+    put(few, "spin", timeout_ms=700)
+    statuses = []
+    threads = [threading.Thread(target=lambda: statuses.append(call(few, "spin")[0])) for _ in range(3)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert sorted(statuses) == [429, 429, 504], statuses
+
+
+def check_bad_functions(home):
+    bad = home.tenant("bad")
+    put(bad, "spin", timeout_ms=100)
+    status, problem = refused(bad, "POST", "/call/spin", b"[]")
+    assert status == 504 and problem["code"] == "timed_out", problem
+    put(bad, "flood", timeout_ms=300, grants=["output"])
+    assert refused(bad, "POST", "/call/flood", b"[]")[1]["code"] in ("timed_out", "hypercall_limit")
+    assert all(len(each.get("output", "")) <= 16384 for each in bad.ask("GET", "/functions/flood/logs"))
+    put(bad, "huge", room=1000)
+    problem = refused(bad, "POST", "/call/huge", b"x")[1]
+    assert problem["code"] == "result_too_large", problem
+    put(bad, "crash")
+    codes = [refused(bad, "POST", "/call/crash", b"[1]")[1]["code"] for _ in range(25)]
+    assert codes == ["guest_fault"] * 20 + ["stopped"] * 5, codes
+    put(bad, "crash")  # Deployed anew, it runs.
+    assert call(bad, "crash", 0) == (200, 0)
+    # Damaged on the way, before it was sent, and in the store.
+    assert refused(bad, "PUT", "/functions/square", FUNCTIONS, {"Vespid-Digest": "0" * 64})[0] == 400
+    for damaged in (FUNCTIONS[: len(FUNCTIONS) // 2], b"\x7fELF" + bytes(2000), b"x"):
+        assert refused(bad, "PUT", "/functions/square", damaged)[0] == 422
+    assert refused(bad, "PUT", "/functions/square", FUNCTIONS, {"Vespid-Options": "{"})[0] == 400
+    assert refused(bad, "PUT", "/functions/square", FUNCTIONS,
+                   {"Vespid-Options": '{"entry": "absent"}'})[0] == 422
+    made = put(bad, "square")
+    home.publish(f"$KV.vespid-images.bad.square.{made['digest']}.0", FUNCTIONS[:-1] + b"x")
+    status, problem = refused(bad, "POST", "/call/square", b"[1]")
+    assert status == 503 and problem["code"] == "image_damaged", problem
+    put(bad, "square")
+    assert call(bad, "square", 3) == (200, 9)
+
+
+def check_update(home):
+    """A call that is under way ends on the version that it began on."""
+    owner = home.owner()
+    put(owner, "slow", "slow_first", timeout_ms=20000)
+    assert call(owner, "square", 1)[0] == 200
+    answers = []
+    caller = threading.Thread(target=lambda: answers.append(call(owner, "slow", 5)))
+    caller.start()
+    time.sleep(0.1)
+    put(owner, "slow", "slow_second")
+    for _ in range(100):
+        if call(owner, "slow", 5) == (200, -5):
+            break
+        time.sleep(0.05)
+    else:
+        raise AssertionError("the new version is not taken up")
+    caller.join()
+    assert answers == [(200, 5)], answers
+
+
+def check_durable(home):
+    owner = home.owner()
+    put(owner, "count", grants=["kv"])
+    first = owner.ask("POST", "/async/count", b'["once"]', {"Idempotency-Key": "one"})
+    second = owner.ask("POST", "/async/count", b'["once"]', {"Idempotency-Key": "one"})
+    assert first["id"] == second["id"] and second["repeated"] and not first["repeated"], (first, second)
+    status, headers, text = await_result(owner, first["id"])
+    assert (status, text) == (200, b"1") and headers["Vespid-Deliveries"] == "1", (status, headers, text)
+    third = owner.ask("POST", "/async/count", b'["once"]', {"Idempotency-Key": "one"})
+    assert third["repeated"] and await_result(owner, third["id"])[2] == b"1"
+    put(owner, "crash")
+    failed = owner.ask("POST", "/async/crash", b"[1]")
+    assert await_result(owner, failed["id"])[0] == 502
+    assert refused(owner, "GET", "/result/" + "0" * 32)[0] == 404
+    assert refused(home.tenant("curious"), "GET", f"/result/{first['id']}")[0] == 404
+
+
+def check_restarts(home):
+    """Durable calls outlive each of the programs; what is called meanwhile is told so."""
+    owner = home.owner()
+    put(owner, "slow", "slow_first", timeout_ms=20000)
+    put(owner, "square")
+    waiting = [owner.ask("POST", "/async/slow", json.dumps([i]).encode())["id"] for i in range(2)]
+    time.sleep(0.2)
+    home.kill("worker")
+    status, problem = refused(owner, "POST", "/call/square", b"[3]")
+    assert status in (503, 504), problem  # Or NATS did not know yet that it has gone.
+    home.kill("gateway")
+    home.kill("nats")
+    home.start_nats()
+    home.start_gateway()
+    home.start_worker()
+    owner = home.owner()
+    for _ in range(200):
+        if call(owner, "square", 3) == (200, 9):
+            break
+        time.sleep(0.05)
+    else:
+        raise AssertionError("it does not come back")
+    for i, each in enumerate(waiting):
+        status, headers, text = await_result(owner, each)
+        assert (status, text) == (200, str(i).encode()), (status, text)
+        assert int(headers["Vespid-Deliveries"]) >= 1
+    # A server that restarts under programs that go on.
+    home.kill("nats", 15)
+    home.start_nats()
+    for _ in range(400):
+        if call(owner, "square", 4) == (200, 16):
+            break
+        time.sleep(0.05)
+    else:
+        raise AssertionError("it does not find the server again")
+    script(owner, "later", "input[0] + 1")
+    for _ in range(400):
+        if call(owner, "later", 1) == (200, 2):
+            break
+        time.sleep(0.05)
+    else:
+        raise AssertionError("the worker does not learn what is deployed")
+
+
+def check_slow_clients(home):
+    """Clients that send next to nothing, for long, are let go; others are served meanwhile."""
+    owner = home.owner()
+    slow = [socket.create_connection(("127.0.0.1", home.port)) for _ in range(20)]
+    gone = set()
+    for _ in range(60):
+        for each in slow:
+            if each in gone:
+                continue
+            try:
+                each.sendall(b"P")
+                each.settimeout(0.001)
+                if each.recv(100) == b"":
+                    gone.add(each)
+            except TimeoutError:
+                pass
+            except OSError:
+                gone.add(each)
+        assert call(owner, "square", 2) == (200, 4)
+        if len(gone) == len(slow):
+            break
+        time.sleep(0.1)
+    for each in slow:
+        each.close()
+    assert len(gone) == len(slow), f"{len(gone)} of {len(slow)} were let go"
+    # One that asks and does not wait for the answer.
+    with socket.create_connection(("127.0.0.1", home.port)) as link:
+        link.sendall(b"POST /call/square HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + home.token().encode() +
+                     b"\r\nContent-Length: 3\r\n\r\n[2]")
+    assert call(owner, "square", 2) == (200, 4)
+
+
+def check_seen(home):
+    status, headers, page = home.owner().raw("GET", "/")
+    assert status == 200 and b"<html" in page and "Content-Security-Policy" in headers
+    text = home.operator().raw("GET", "/metrics")[2].decode()
+    assert 'vespid_requests_total{tenant="main",function="square",status="200"}' in text, text
+    ready = [json.loads(line) for line in (home.directory / "worker.log").read_text().splitlines() if "metrics" in line]
+    worker = vespid.Gateway(f"http://127.0.0.1:{ready[-1]['port']}", "")
+    text = worker.raw("GET", "/metrics")[2].decode()
+    for wanted in ('vespid_calls_total{tenant="main",function="square"}', "vespid_guest_seconds_total{",
+                   "vespid_cold_total{", "vespid_worker_running ", "virtine_pool_machines{"):
+        assert wanted in text, (wanted, text)
+    for line in (home.directory / "gateway.log").read_text().splitlines():
+        assert {"event", "time"} <= set(json.loads(line)), line
+
+
+def main():
+    skip_unless_ready()
+    with Temporary({"gateway": {"request_seconds": 2}, "worker": {"metrics_port": 0},
+                    "store": {"redelivery_milliseconds": 3000}}) as home:
+        for check in (check_calls, check_tenants, check_limits, check_bad_functions, check_update, check_durable,
+                      check_slow_clients, check_seen, check_restarts):
+            begun = time.monotonic()
+            try:
+                check(home)
+            except BaseException:
+                for name in ("gateway", "worker"):
+                    print((home.directory / f"{name}.log").read_text()[-3000:], file=sys.stderr)
+                raise
+            print(f"{check.__name__}: ok ({time.monotonic() - begun:.1f} s)", flush=True)
+
+
+main()

@@ -1,0 +1,108 @@
+# What the tests of Vespid have in common: an installation of their own, on free ports, that ends
+# with them; and its command as a module.
+# SPDX-License-Identifier: MIT
+import importlib.machinery
+import importlib.util
+import json
+import os
+import pathlib
+import shutil
+import socket
+import sys
+import tempfile
+import time
+
+SKIPPED = 77
+FOLDER = pathlib.Path(__file__).resolve().parent.parent
+
+
+def load_command():
+    loader = importlib.machinery.SourceFileLoader("vespid_command", str(FOLDER / "vespid"))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("vespid_command", loader))
+    sys.dont_write_bytecode = True
+    loader.exec_module(module)
+    return module
+
+
+vespid = load_command()
+
+
+def skip_unless_ready():
+    why = None
+    if not shutil.which("nats-server"):
+        why = "nats-server is not installed"
+    elif not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        why = "there is no /dev/kvm"
+    if why:
+        print(why)
+        sys.exit(SKIPPED)
+
+
+class Temporary(vespid.Installation):
+    """An installation that lasts as long as a `with`."""
+
+    def __init__(self, settings=None, slots=4):
+        self.folder = tempfile.TemporaryDirectory()
+        super().__init__(self.folder.name, 0, slots, settings=settings)
+
+    def __enter__(self):
+        try:
+            self.up()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.down()
+        self.folder.cleanup()
+
+    def owner(self):
+        return vespid.Gateway(self.url, self.token())
+
+    def caller(self):
+        return vespid.Gateway(self.url, (self.directory / "caller-token").read_text())
+
+    def operator(self):
+        return vespid.Gateway(self.url, self.secrets["operator"])
+
+    def tenant(self, name, **limits):
+        return vespid.Gateway(self.url, self.operator().ask(
+            "PUT", f"/tenants/{name}", json.dumps(limits).encode())["owner"])
+
+    def kill(self, name, number=9):
+        process = self.programs[name][0]
+        process.send_signal(number)
+        process.wait()
+
+    def publish(self, subject, data):
+        """Publishes a message to NATS, past the gateway."""
+        with socket.create_connection(("127.0.0.1", self.nats_port)) as link:
+            link.recv(65536)
+            options = {"user": "vespid", "pass": self.secrets["nats"], "verbose": False, "pedantic": False}
+            link.sendall(b"CONNECT " + json.dumps(options).encode() + b"\r\nPUB " + subject.encode() + b" " +
+                         str(len(data)).encode() + b"\r\n" + data + b"\r\nPING\r\n")
+            while b"PONG" not in link.recv(65536):
+                pass
+
+
+def call(gateway, name, *arguments, headers=None):
+    """Returns the status and the answer of a call."""
+    status, _, text = gateway.raw("POST", f"/call/{name}", json.dumps(arguments).encode(), headers)
+    try:
+        return status, json.loads(text)
+    except ValueError:
+        return status, text
+
+
+def await_result(gateway, identity, seconds=60):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            status, headers, text = gateway.raw("GET", f"/result/{identity}")
+        except vespid.Failure:
+            status = 503
+        if status not in (202, 503):
+            return status, headers, text
+        time.sleep(0.05)
+    raise AssertionError(f"call {identity} has no result after {seconds} s")

@@ -1,0 +1,136 @@
+// The parts of Vespid that decide something, each alone: turns, limits, names, times.
+// SPDX-License-Identifier: MIT
+#include <chrono>
+#include <optional>
+#include <string>
+
+#include "catch.hpp"
+
+#include "../breaker.hpp"
+#include "../deployment.hpp"
+#include "../fair_queue.hpp"
+#include "../metrics.hpp"
+#include "../rate_limit.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+using vespid::fair_queue;
+
+TEST_CASE("tenants take turns, and one leaves room for others") {
+  fair_queue<int> queue({.running = 4, .running_of_tenant = 3, .waiting_of_tenant = 5});
+  for (int i = 0; i < 5; ++i) REQUIRE(!queue.push("a", "f", 10, i));
+  CHECK(queue.push("a", "f", 10, 5) == 5);  // Returned: the tenant has enough.
+  REQUIRE(!queue.push("b", "f", 10, 100));
+  REQUIRE(!queue.push("b", "f", 10, 101));
+  CHECK(queue.pop()->job == 0);
+  CHECK(queue.pop()->job == 100);
+  CHECK(queue.pop()->job == 1);
+  CHECK(queue.pop()->job == 101);
+  CHECK(!queue.pop());  // All slots are taken.
+  queue.done("b", "f");
+  CHECK(queue.pop()->job == 2);
+  queue.done("b", "f");
+  CHECK(!queue.pop());  // A slot is free, but not for this tenant.
+  queue.done("a", "f");
+  CHECK(queue.pop()->job == 3);
+  CHECK(queue.running() == 3);
+  CHECK(queue.waiting() == 1);
+}
+
+TEST_CASE("a function runs no more often at one time than it may, and others pass it") {
+  fair_queue<int> queue({.running = 4, .running_of_tenant = 4, .waiting_of_tenant = 5});
+  REQUIRE(!queue.push("a", "one", 1, 1));
+  REQUIRE(!queue.push("a", "one", 1, 2));
+  REQUIRE(!queue.push("a", "other", 1, 3));
+  CHECK(queue.pop()->job == 1);
+  CHECK(queue.pop()->job == 3);
+  CHECK(!queue.pop());
+  queue.done("a", "one");
+  CHECK(queue.pop()->job == 2);
+  queue.done("a", "one");
+  queue.done("a", "other");
+  CHECK(queue.running() == 0);
+  CHECK(!queue.pop());
+}
+
+TEST_CASE("a function that only fails is stopped, tried again, and free after a success") {
+  vespid::breaker it;
+  const vespid::breaker::clock::time_point now{};
+  for (unsigned i = 1; i < vespid::breaker::faults_allowed; ++i) {
+    CHECK(!it.failed(now));
+    CHECK(it.may_run(now));
+  }
+  CHECK(it.failed(now));
+  CHECK(it.is_stopped());
+  CHECK(!it.may_run(now));
+  CHECK(!it.may_run(now + vespid::breaker::pause - 1ns));
+  CHECK(it.may_run(now + vespid::breaker::pause));
+  CHECK(!it.may_run(now + vespid::breaker::pause));  // One trial.
+  CHECK(!it.failed(now + vespid::breaker::pause));   // It was told once.
+  CHECK(!it.may_run(now + vespid::breaker::pause));
+  it.succeeded();
+  CHECK(it.may_run(now));
+}
+
+TEST_CASE("a rate lets twice its requests through at once, then as many as it says") {
+  vespid::rate_limit it;
+  vespid::rate_limit::clock::time_point now{};
+  for (int i = 0; i < 20; ++i) CHECK(it.may_pass(10, now));
+  CHECK(!it.may_pass(10, now));
+  now += 100ms;
+  CHECK(it.may_pass(10, now));
+  CHECK(!it.may_pass(10, now));
+  now += 1h;  // No more than twice the rate is saved up.
+  for (int i = 0; i < 20; ++i) CHECK(it.may_pass(10, now));
+  CHECK(!it.may_pass(10, now));
+}
+
+TEST_CASE("names cannot be anything but names") {
+  CHECK(vespid::is_name("a-b_9"));
+  for (const char* each : {"", "A", "a.b", "a*", ">", "a b", "../a", "\xc3\xa4"}) {
+    CHECK(!vespid::is_name(each));
+  }
+  CHECK(vespid::is_name(std::string(64, 'a')));
+  CHECK(!vespid::is_name(std::string(65, 'a')));
+}
+
+TEST_CASE("a deployment survives JSON, and says what is wrong with it") {
+  vespid::deployment it;
+  it.digest = vespid::digest_of("abc");
+  CHECK(it.digest == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  it.calling = vespid::calling::sized;
+  it.grants = {"kv", "output"};
+  it.environment = {{"K", "V"}};
+  const auto back = nlohmann::json(it).get<vespid::deployment>();
+  CHECK(nlohmann::json(back) == nlohmann::json(it));
+  CHECK(back.problem().empty());
+  const auto wrong = [](auto change) {
+    vespid::deployment other;
+    change(other);
+    return !other.problem().empty();
+  };
+  CHECK(wrong([](auto& its) { its.timeout_ms = 0; }));
+  CHECK(wrong([](auto& its) { its.timeout_ms = 60'001; }));
+  CHECK(wrong([](auto& its) { its.memory = std::uint64_t{1} << 40; }));
+  CHECK(wrong([](auto& its) { its.concurrency = 0; }));
+  CHECK(wrong([](auto& its) { its.grants = {"network"}; }));
+  CHECK(wrong([](auto& its) { its.kind = "shell"; }));
+  CHECK(wrong([](auto& its) { its.environment = {{"K", std::string(5000, 'x')}}; }));
+}
+
+TEST_CASE("quantiles are those of what was added, to a fifth") {
+  vespid::histogram it;
+  CHECK(it.quantile(0.5) == 0);
+  for (int i = 1; i <= 1000; ++i) it.add(std::chrono::microseconds(i));
+  CHECK(it.quantile(0.5) >= 500);
+  CHECK(it.quantile(0.5) <= 600);
+  CHECK(it.quantile(0.99) >= 990);
+  CHECK(it.quantile(0.99) <= 1190);
+  std::string out;
+  it.append(out, "time", vespid::label("name", "a\"b"));
+  CHECK(out.find("time_count{name=\"a\\\"b\"} 1000\n") != out.npos);
+  CHECK(out.find("le=\"+Inf\"} 1000\n") != out.npos);
+}
+
+}  // namespace

@@ -1,0 +1,638 @@
+// vespid-worker: takes calls from NATS and runs each in a virtine. Any number of them, on any
+// machines, make one installation.
+// Run: vespid-worker --config vespid.json
+// SPDX-License-Identifier: MIT
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <exception>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <shared_mutex>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "breaker.hpp"
+#include "catalogue.hpp"
+#include "fair_queue.hpp"
+#include "http_server.hpp"
+#include "invocation.hpp"
+#include "log.hpp"
+#include "metrics.hpp"
+#include "nats.hpp"
+#include "settings.hpp"
+#include "store.hpp"
+
+namespace {
+
+using namespace vespid;
+using steady = std::chrono::steady_clock;
+
+constexpr int no_kvm_status = 77;
+
+/// A tenant's values, in its bucket.
+class bucket_state : public state {
+ public:
+  bucket_state(jsCtx* on, const std::string& tenant) {
+    kvStore* found = nullptr;
+    if (js_KeyValue(&found, on, store::state_bucket(tenant).c_str()) == NATS_OK) its_.reset(found);
+  }
+
+  answer get(std::string_view key, std::string& value) override {
+    if (its_ == nullptr || !is_key(key)) return answer::unreachable;
+    kvEntry* found = nullptr;
+    const natsStatus got = kvStore_Get(&found, its_.get(), std::string(key).c_str());
+    if (got == NATS_NOT_FOUND) return answer::none;
+    if (got != NATS_OK) return answer::unreachable;
+    const nats::entry kept(found);
+    value.assign(static_cast<const char*>(kvEntry_Value(found)),
+                 static_cast<std::size_t>(kvEntry_ValueLen(found)));
+    return answer::ok;
+  }
+  answer put(std::string_view key, std::string_view value) override {
+    if (its_ == nullptr || !is_key(key)) return answer::unreachable;
+    const natsStatus done = kvStore_Put(nullptr, its_.get(), std::string(key).c_str(), value.data(),
+                                        static_cast<int>(value.size()));
+    return done == NATS_OK ? answer::ok : answer::unreachable;
+  }
+  [[nodiscard]] bool is_there() const { return its_ != nullptr; }
+
+ private:
+  // As NATS has them; part of a subject, so a wildcard in one would be other keys.
+  static bool is_key(std::string_view key) {
+    return !key.empty() && key.size() <= 200 && key.front() != '.' && key.back() != '.' &&
+           key.find("..") == key.npos && std::all_of(key.begin(), key.end(), [](unsigned char c) {
+             return std::isalnum(c) != 0 || c == '-' || c == '/' || c == '_' || c == '=' ||
+                    c == '.';
+           });
+  }
+
+  nats::bucket its_;
+};
+
+/// A function on this worker: what is loaded of it, and what it did.
+struct function_slot {
+  std::mutex mutex;  // Of all below. Held while the function is loaded, so that one thread does it.
+  std::shared_ptr<loaded_function> loaded;
+  std::uint64_t revision = 0;
+  vespid::breaker breaker;
+  steady::time_point used{};
+  steady::time_point log_second{};
+  unsigned logged = 0;  // In that second.
+
+  std::uint64_t calls = 0, cold = 0;
+  std::map<std::string, std::uint64_t> failures;  // By code.
+  std::chrono::nanoseconds guest_time{0};
+  histogram run_time;
+};
+
+struct job {
+  nats::message message;
+  steady::time_point deadline;
+};
+
+class worker {
+ public:
+  worker(const nlohmann::json& all, const nlohmann::json& its)
+      : slots_(its.value("slots", 2 * std::max(1U, std::thread::hardware_concurrency()))),
+        idle_(its.value("idle_seconds", 60)),
+        max_loaded_(its.value("max_loaded", std::size_t{256})),
+        blocking_(nats::connect(nats_of(all, "vespid-worker-store"))),
+        jetstream_(nats::jetstream_of(blocking_)),
+        epoll_(::epoll_create1(EPOLL_CLOEXEC)),
+        wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+        queue_({.running = slots_,
+                .running_of_tenant =
+                    std::max<std::size_t>(1, slots_ - std::max<std::size_t>(1, slots_ / 4)),
+                .waiting_of_tenant = its.value("waiting", std::size_t{64})}) {
+    kvStore* bucket = nullptr;
+    nats::check(js_KeyValue(&bucket, jetstream_.get(), store::images), store::images);
+    images_.reset(bucket);
+    nats::check(js_KeyValue(&bucket, jetstream_.get(), store::results), store::results);
+    results_.reset(bucket);
+    catalogue_ = std::make_unique<catalogue>(blocking_);
+    epoll_event event{.events = EPOLLIN | EPOLLET, .data = {.u64 = wake_tag}};
+    ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wake_.get(), &event);
+    connection_ = std::make_unique<nats::event_connection>(nats_of(all, "vespid-worker"),
+                                                           epoll_.get(), nats_tag);
+    subscriptions_.push_back(
+        connection_->subscribe(std::string(store::calls) + ">", store::workers));
+    subscriptions_.push_back(
+        connection_->subscribe(std::string(store::checks) + ">", store::workers));
+    subscriptions_.push_back(connection_->subscribe(store::work, store::workers));
+    // One more than may run calls: it tells others that the worker is busy.
+    running_threads_ = static_cast<int>(slots_) + 1;
+    for (std::size_t i = 0; i <= slots_; ++i) threads_.emplace_back([this, i] { serve(i); });
+    log_event("worker.ready", {{"slots", slots_}, {"functions", catalogue_->size()}});
+  }
+  worker(const worker&) = delete;
+  worker& operator=(const worker&) = delete;
+
+  /// Takes no more calls, and returns when those that were taken are done.
+  ~worker() {
+    {
+      const std::lock_guard lock(intake_);
+      for (const auto& each : subscriptions_) natsSubscription_Unsubscribe(each.get());
+      connection_->publish("vespid.worker.ends", "");  // Which sends what is before it, too.
+    }
+    while (!is_idle() || running_threads_ > 0) {
+      if (is_idle()) may_end_ = true;
+      wake();
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    threads_.clear();
+    log_event("worker.ended");
+  }
+
+  /// Forgets what was not called for long; call it every second.
+  void tidy() {
+    std::vector<std::pair<steady::time_point, std::shared_ptr<function_slot>>> loaded;
+    {
+      const std::unique_lock lock(functions_mutex_);
+      std::erase_if(functions_, [&](const auto& each) {
+        const std::size_t dot = each.first.find('.');
+        return catalogue_->find(each.first.substr(0, dot), each.first.substr(dot + 1)) == nullptr;
+      });
+      for (const auto& [key, each] : functions_) {
+        const std::unique_lock own(each->mutex, std::try_to_lock);
+        if (own && each->loaded != nullptr) loaded.emplace_back(each->used, each);
+      }
+    }
+    std::sort(loaded.begin(), loaded.end(),
+              [](const auto& a, const auto& b) { return a.first > b.first; });
+    for (std::size_t i = 0; i < loaded.size(); ++i) {
+      if (i < max_loaded_ && steady::now() - loaded[i].first < idle_) continue;
+      const std::unique_lock own(loaded[i].second->mutex, std::try_to_lock);
+      // Calls under way keep it.
+      if (own) loaded[i].second->loaded.reset();
+    }
+  }
+
+  std::string metrics() {
+    std::string out;
+    std::map<std::string, std::shared_ptr<function_slot>> all;
+    {
+      const std::shared_lock lock(functions_mutex_);
+      all = {functions_.begin(), functions_.end()};
+    }
+    append_head(out, "vespid_worker_slots", "gauge", "Calls that may run at one time.");
+    out += "vespid_worker_slots " + std::to_string(slots_) + '\n';
+    {
+      const std::lock_guard lock(queue_mutex_);
+      append_head(out, "vespid_worker_running", "gauge", "Calls that run.");
+      out += "vespid_worker_running " + std::to_string(queue_.running()) + '\n';
+      append_head(out, "vespid_worker_waiting", "gauge", "Calls that wait for a slot.");
+      out += "vespid_worker_waiting " + std::to_string(queue_.waiting()) + '\n';
+    }
+    append_head(out, "vespid_worker_refused_total", "counter", "Calls sent back as it was busy.");
+    out += "vespid_worker_refused_total " + std::to_string(refused_.load()) + '\n';
+    std::map<std::string, std::string> rows;
+    std::vector<virtine::named_stats> pools;
+    for (const auto& [key, each] : all) {
+      const std::lock_guard lock(each->mutex);
+      const std::size_t dot = key.find('.');
+      const std::string labels =
+          label("tenant", key.substr(0, dot)) + ',' + label("function", key.substr(dot + 1));
+      rows["calls"] += "vespid_calls_total{" + labels + "} " + std::to_string(each->calls) + '\n';
+      rows["cold"] += "vespid_cold_total{" + labels + "} " + std::to_string(each->cold) + '\n';
+      rows["guest"] += "vespid_guest_seconds_total{" + labels + "} " +
+                       std::to_string(std::chrono::duration<double>(each->guest_time).count()) +
+                       '\n';
+      rows["stopped"] +=
+          "vespid_stopped{" + labels + "} " + (each->breaker.is_stopped() ? "1" : "0") + '\n';
+      for (const auto& [code, count] : each->failures) {
+        rows["failures"] += "vespid_failures_total{" + labels + ',' + label("code", code) + "} " +
+                            std::to_string(count) + '\n';
+      }
+      each->run_time.append(rows["time"], "vespid_call_seconds", labels);
+      if (each->loaded != nullptr) pools.push_back({key, each->loaded->stats()});
+    }
+    const auto section = [&](const char* row, const char* name, const char* kind,
+                             const char* help) {
+      append_head(out, name, kind, help);
+      out += rows[row];
+    };
+    section("calls", "vespid_calls_total", "counter", "Calls that ran.");
+    section("cold", "vespid_cold_total", "counter", "Those that had to load the function.");
+    section("guest", "vespid_guest_seconds_total", "counter", "Time in guests.");
+    section("failures", "vespid_failures_total", "counter", "Calls that failed, by reason.");
+    section("stopped", "vespid_stopped", "gauge", "Whether a function is stopped: it only fails.");
+    section("time", "vespid_call_seconds", "histogram", "Time of calls on the worker.");
+    return out + virtine::to_prometheus(pools);
+  }
+
+ private:
+  static constexpr std::uint64_t nats_tag = 1, wake_tag = 2;
+
+  void wake() {
+    const std::uint64_t one = 1;
+    static_cast<void>(::write(wake_.get(), &one, sizeof one));
+  }
+
+  bool is_idle() {
+    const std::lock_guard lock(queue_mutex_);
+    return queue_.running() == 0 && queue_.waiting() == 0;
+  }
+
+  void serve(std::size_t number) {
+    script_engine engine;
+    while (!may_end_) {
+      epoll_event event{};
+      const int got = ::epoll_wait(epoll_.get(), &event, 1, 1000);
+      if (got == 1 && event.data.u64 == nats_tag) take_in();
+      if (got == 1 && event.data.u64 == wake_tag) {
+        std::uint64_t count = 0;
+        static_cast<void>(::read(wake_.get(), &count, sizeof count));
+      }
+      while (auto next = take()) {
+        run(number, engine, *next);
+        const std::lock_guard lock(queue_mutex_);
+        queue_.done(next->tenant, next->function);
+      }
+    }
+    --running_threads_;
+  }
+
+  /// Reads what has come, so that this and other threads can take it.
+  void take_in() {
+    const std::lock_guard lock(intake_);
+    connection_->read();
+    for (const auto& each : subscriptions_) {
+      while (auto message = nats::event_connection::next(each)) enqueue(std::move(message));
+    }
+    connection_->rearm();
+  }
+
+  void enqueue(nats::message message) {
+    // vespid.KIND.TENANT.FUNCTION
+    const std::string_view subject = natsMsg_GetSubject(message.get());
+    const std::size_t kind = subject.find('.') + 1;
+    const std::size_t tenant = subject.find('.', kind) + 1;
+    const std::size_t function = subject.find('.', tenant) + 1;
+    if (tenant == 0 || function == 0) return;
+    const std::string of(subject.substr(tenant, function - tenant - 1));
+    const std::string name(subject.substr(function));
+    const auto its = catalogue_->find(of, name);
+    // A durable call has all the time that there is until NATS gives it to another worker.
+    auto left = std::chrono::milliseconds(60'000);
+    if (const auto given = nats::header_of(message, "Vespid-Milliseconds"); !given.empty()) {
+      left = std::chrono::milliseconds(std::strtoul(std::string(given).c_str(), nullptr, 10));
+    }
+    std::optional<job> returned;
+    {
+      const std::lock_guard lock(queue_mutex_);
+      returned = queue_.push(of, name, its != nullptr ? its->concurrency : 1,
+                             {std::move(message), steady::now() + left});
+    }
+    if (!returned) return;
+    ++refused_;
+    if (is_durable(*returned)) {
+      connection_->publish(natsMsg_GetReply(returned->message.get()),
+                           R"(-NAK {"delay": 500000000})");
+    } else {
+      answer(*returned, failed("busy", "the worker has no room"));
+    }
+  }
+
+  std::optional<fair_queue<job>::taken> take() {
+    const std::lock_guard lock(queue_mutex_);
+    auto out = queue_.pop();
+    if (out && queue_.waiting() > 0 && queue_.running() < slots_) wake();
+    return out;
+  }
+
+  static bool is_durable(const job& of) {
+    return std::string_view(natsMsg_GetSubject(of.message.get())).starts_with(store::queued);
+  }
+
+  void run(std::size_t number, script_engine& engine, fair_queue<job>::taken& next) {
+    const std::string_view subject = natsMsg_GetSubject(next.job.message.get());
+    try {
+      if (subject.starts_with(store::checks)) {
+        answer_check(next);
+      } else if (is_durable(next.job)) {
+        run_durable(number, engine, next);
+      } else {
+        answer(next.job, call(number, engine, next));
+      }
+    } catch (const std::exception& why) {  // Memory, most likely.
+      log_event("call.failed", {{"why", why.what()}});
+      if (!is_durable(next.job)) answer(next.job, failed("worker_failed", why.what()));
+    }
+  }
+
+  void answer(const job& of, const outcome& what) {
+    const char* const to = natsMsg_GetReply(of.message.get());
+    if (to == nullptr) return;
+    const auto most = static_cast<std::size_t>(natsConnection_GetMaxPayload(connection_->get()));
+    if (what.is_ok() && what.body.size() > most) {
+      return answer(
+          of, failed("result_too_large", "the result has " + std::to_string(what.body.size()) +
+                                             " bytes, and may have " + std::to_string(most)));
+    }
+    if (what.is_ok()) {
+      connection_->publish(to, what.body);
+      return;
+    }
+    const std::string text = to_text(as_json(what));
+    natsMsg* made = nullptr;
+    if (natsMsg_Create(&made, to, nullptr, text.data(), static_cast<int>(text.size())) != NATS_OK)
+      return;
+    const nats::message kept(made);
+    natsMsgHeader_Set(made, "Vespid-Error", what.code.c_str());
+    connection_->publish(made);
+  }
+
+  static nlohmann::json as_json(const outcome& what) {
+    nlohmann::json out{{"code", what.code}, {"detail", what.detail}};
+    if (!what.function.empty()) out["function"] = what.function;
+    if (!what.file.empty()) out["file"] = what.file;
+    if (what.line != 0) out["line"] = what.line;
+    return out;
+  }
+
+  std::shared_ptr<function_slot> slot_of(const std::string& key) {
+    {
+      const std::shared_lock lock(functions_mutex_);
+      if (const auto found = functions_.find(key); found != functions_.end()) return found->second;
+    }
+    const std::unique_lock lock(functions_mutex_);
+    auto& out = functions_[key];
+    if (out == nullptr) out = std::make_shared<function_slot>();
+    return out;
+  }
+
+  std::variant<std::shared_ptr<loaded_function>, outcome> load(const std::string& tenant,
+                                                               const std::string& name,
+                                                               const deployment& its) {
+    auto bytes = store::read_image(images_.get(), tenant, name, its);
+    if (!bytes) {
+      return failed("image_damaged", "the store does not have the image as it was deployed");
+    }
+    return loaded_function::load(its, *std::move(bytes), slots_ + 1);
+  }
+
+  /// Returns the function, at least in the revision that the gateway knew: NATS tells the worker of
+  /// it, but may do so a moment later. Null if there is none.
+  std::shared_ptr<const deployment> await(const fair_queue<job>::taken& next) {
+    const std::string given(nats::header_of(next.job.message, "Vespid-Revision"));
+    const std::uint64_t wanted = std::strtoull(given.c_str(), nullptr, 10);
+    const auto until = std::min(next.job.deadline, steady::now() + std::chrono::seconds(1));
+    for (;;) {
+      auto its = catalogue_->find(next.tenant, next.function);
+      if ((its != nullptr && its->revision >= wanted) || steady::now() >= until) return its;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  }
+
+  outcome call(std::size_t number, script_engine& engine, const fair_queue<job>::taken& next) {
+    const auto its = await(next);
+    if (its == nullptr) return failed("no_function", "there is no function " + next.function);
+    const auto now = steady::now();
+    if (now >= next.job.deadline) return failed("timed_out", "it waited for a slot too long");
+    const auto slot = slot_of(next.tenant + '.' + next.function);
+    std::shared_ptr<loaded_function> loaded;
+    {
+      const std::lock_guard lock(slot->mutex);
+      if (slot->revision != its->revision) {
+        slot->breaker = {};
+        slot->loaded.reset();
+        slot->revision = its->revision;
+      }
+      slot->used = now;
+      if (!slot->breaker.may_run(now)) {
+        ++slot->failures["stopped"];
+        return failed("stopped", "the function is stopped for " +
+                                     std::to_string(breaker::pause.count()) +
+                                     " s, as its last calls all failed");
+      }
+      if (slot->loaded == nullptr) {
+        auto made = load(next.tenant, next.function, *its);
+        if (auto* const why = std::get_if<outcome>(&made)) {
+          note_failure(*slot, next, *why, "");
+          return *why;
+        }
+        slot->loaded = std::get<0>(std::move(made));
+        ++slot->cold;
+      }
+      loaded = slot->loaded;
+    }
+    call_context context;
+    std::optional<bucket_state> values;
+    if (its->grants.contains("kv")) {
+      values.emplace(jetstream_.get(), next.tenant);
+      context.state = &*values;
+    }
+    context.may_print = its->grants.contains("output");
+    call_context::current() = &context;
+    virtine::call_usage used;
+    const auto begun = steady::now();
+    const outcome out = loaded->call(
+        number, engine, nats::data_of(next.job.message),
+        {.timeout = std::min<std::chrono::nanoseconds>(its->timeout(), next.job.deadline - begun),
+         .usage = &used});
+    const auto took = steady::now() - begun;
+    call_context::current() = nullptr;
+    {
+      const std::lock_guard lock(slot->mutex);
+      ++slot->calls;
+      slot->guest_time += used.guest_time;
+      slot->run_time.add(took);
+      if (out.is_ok()) {
+        slot->breaker.succeeded();
+        if (!context.output.empty()) keep_output(*slot, next, "", context.output);
+      } else {
+        note_failure(*slot, next, out, context.output);
+      }
+    }
+    return out;
+  }
+
+  /// With the slot's lock held.
+  void note_failure(function_slot& slot, const fair_queue<job>::taken& next, const outcome& why,
+                    const std::string& output) {
+    ++slot.failures[why.code];
+    keep_output(slot, next, why.detail, output);
+    // What a script throws is an answer; what the caller did wrong, nothing of the function's.
+    if (why.is_callers_fault || why.code == "script_error") return;
+    if (slot.breaker.failed(steady::now())) {
+      log_event("function.stopped",
+                {{"tenant", next.tenant}, {"function", next.function}, {"code", why.code}});
+      keep_output(slot, next, "the function is stopped, as its last calls all failed", "");
+    }
+  }
+
+  /// Sends what a call printed to the stream of logs: up to twenty entries a second of a function.
+  void keep_output(function_slot& slot, const fair_queue<job>::taken& next, const std::string& why,
+                   const std::string& output) {
+    const auto now = steady::now();
+    if (now - slot.log_second > std::chrono::seconds(1)) {
+      slot.log_second = now;
+      slot.logged = 0;
+    }
+    if (++slot.logged > 20) return;
+    nlohmann::json entry{{"time", seconds_now()}};
+    if (!output.empty()) entry["output"] = output;
+    if (!why.empty()) entry["failure"] = why;
+    connection_->publish(store::printed + next.tenant + '.' + next.function, to_text(entry));
+  }
+
+  void answer_check(const fair_queue<job>::taken& next) {
+    const auto json = nlohmann::json::parse(nats::data_of(next.job.message), nullptr, false);
+    const auto its = json.get<deployment>();
+    auto loaded = load(next.tenant, next.function, its);
+    if (const auto* const why = std::get_if<outcome>(&loaded)) return answer(next.job, *why);
+    const auto& made = *std::get<0>(loaded);
+    if (const auto why = made.try_out()) return answer(next.job, *why);
+    answer(next.job, {.body = to_text(made.its())});
+  }
+
+  /// Returns how often NATS has given this call to a worker, this time included.
+  static unsigned deliveries_of(const job& of) {
+    // $JS.ACK.STREAM.CONSUMER.DELIVERED..., with two more tokens before the stream in some
+    // versions.
+    std::vector<std::string> tokens(1);
+    for (const char each : std::string_view(natsMsg_GetReply(of.message.get()))) {
+      if (each == '.') {
+        tokens.emplace_back();
+      } else {
+        tokens.back() += each;
+      }
+    }
+    const std::size_t at = tokens.size() >= 11 ? 6 : 4;
+    return at < tokens.size() ? static_cast<unsigned>(std::strtoul(tokens[at].c_str(), nullptr, 10))
+                              : 1;
+  }
+
+  void run_durable(std::size_t number, script_engine& engine, const fair_queue<job>::taken& next) {
+    const std::string id(nats::header_of(next.job.message, "Nats-Msg-Id"));
+    const std::string key = next.tenant + '.' + id;
+    kvEntry* found = nullptr;
+    kvStore_Get(&found, results_.get(), key.c_str());
+    const nats::entry before(found);
+    const unsigned deliveries = deliveries_of(next.job);
+    // Empty: accepted, not done.
+    if (before == nullptr || kvEntry_ValueLen(found) == 0) {
+      const outcome out = call(number, engine, next);
+      nlohmann::json head = out.is_ok() ? nlohmann::json::object() : as_json(out);
+      head["deliveries"] = deliveries;
+      head["finished"] = seconds_now();
+      head["name"] = next.function;
+      const std::string record = to_text(head) + '\n' + out.body;
+      const auto size = static_cast<int>(record.size());
+      // Of two workers that ran the call, the first one's result stays.
+      const natsStatus kept =
+          before != nullptr
+              ? kvStore_Update(nullptr, results_.get(), key.c_str(), record.data(), size,
+                               kvEntry_Revision(found))
+              : kvStore_Create(nullptr, results_.get(), key.c_str(), record.data(), size);
+      if (kept != NATS_OK) {
+        kvEntry* now = nullptr;
+        const bool is_done =
+            kvStore_Get(&now, results_.get(), key.c_str()) == NATS_OK && kvEntry_ValueLen(now) > 0;
+        const nats::entry other(now);
+        if (!is_done) {  // The store is full or away: NATS gives the call out again.
+          log_event("result.not_kept", {{"id", id}, {"why", natsStatus_GetText(kept)}});
+          connection_->publish(natsMsg_GetReply(next.job.message.get()),
+                               R"(-NAK {"delay": 1000000000})");
+          return;
+        }
+      }
+    }
+    connection_->publish(natsMsg_GetReply(next.job.message.get()), "+ACK");
+  }
+
+  const std::size_t slots_;
+  const std::chrono::seconds idle_;
+  const std::size_t max_loaded_;
+  nats::connection blocking_;
+  nats::jetstream jetstream_;
+  nats::bucket images_, results_;
+  std::unique_ptr<catalogue> catalogue_;
+  virtine::os::fd epoll_, wake_;
+  std::mutex intake_;
+  std::unique_ptr<nats::event_connection> connection_;
+  std::vector<nats::subscription> subscriptions_;
+  std::mutex queue_mutex_;
+  fair_queue<job> queue_;
+  std::shared_mutex functions_mutex_;
+  std::map<std::string, std::shared_ptr<function_slot>> functions_;
+  std::atomic<std::uint64_t> refused_ = 0;
+  std::atomic<bool> may_end_ = false;
+  std::atomic<int> running_threads_ = 0;
+  std::vector<std::jthread> threads_;
+};
+
+/// Serves /metrics until a signal asks the program to end.
+void watch(worker& its, const nlohmann::json& settings) {
+  sigset_t ends;
+  sigemptyset(&ends);
+  sigaddset(&ends, SIGTERM);
+  sigaddset(&ends, SIGINT);
+  const virtine::os::fd signals(::signalfd(-1, &ends, SFD_CLOEXEC));
+  std::optional<http::server> metrics;
+  const int port = settings.value("metrics_port", -1);
+  if (port >= 0) {
+    metrics.emplace(settings.value("metrics_address", "127.0.0.1"),
+                    static_cast<std::uint16_t>(port),
+                    http::limits{.connections = 64, .connections_of_address = 64},
+                    [&](const std::shared_ptr<http::exchange>& open) {
+                      if (open->path == "/metrics" && open->method == "GET") {
+                        open->respond(200, "text/plain; version=0.0.4", its.metrics());
+                      } else {
+                        open->respond(404, "text/plain", "/metrics is what there is\n");
+                      }
+                    });
+    log_event("worker.metrics", {{"port", metrics->port()}});
+  }
+  const virtine::os::fd epoll(::epoll_create1(EPOLL_CLOEXEC));
+  epoll_event event{.events = EPOLLIN, .data = {.u64 = 0}};
+  ::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, signals.get(), &event);
+  event.data.u64 = 1;
+  if (metrics) ::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, metrics->epoll(), &event);
+  for (auto tidied = steady::now();;) {
+    const int got = ::epoll_wait(epoll.get(), &event, 1, 1000);
+    if (got == 1 && event.data.u64 == 0) return;
+    if (metrics) metrics->run();
+    if (steady::now() - tidied < std::chrono::seconds(1)) continue;
+    tidied = steady::now();
+    its.tidy();
+    if (metrics) metrics->end_slow();
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    const nlohmann::json all = read_settings(argc, argv);
+    if (::access("/dev/kvm", R_OK | W_OK) != 0) {
+      std::fputs("vespid-worker: /dev/kvm cannot be opened; ask virtine-doctor\n", stderr);
+      return no_kvm_status;
+    }
+    sigset_t ends;
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGTERM);
+    sigaddset(&ends, SIGINT);
+    ::pthread_sigmask(SIG_BLOCK, &ends, nullptr);
+    ::signal(SIGPIPE, SIG_IGN);
+    const nlohmann::json its = part_of(all, "worker");
+    worker made(all, its);
+    watch(made, its);
+    return 0;
+  } catch (const std::exception& why) {
+    std::fprintf(stderr, "vespid-worker: %s\n", why.what());
+    return 1;
+  }
+}
