@@ -63,6 +63,14 @@ void measure_hypercalls(bench::program& program) {
   rows.row("call.hypercall", [&] { bench::check(count(1) == 1, "count(1)"); });
   rows.row("call.syscall", [&] { bench::check(identify(1) == 1, "identify(1)"); });
   program.measure(std::move(rows));
+
+  bench::group counts({.samples = 500});
+  counts.floor("call.hypercalls.floor", [&] { exit(); });
+  for (const int n : {0, 1, 2, 4, 8, 16, 32}) {
+    counts.row("call.hypercalls." + std::to_string(n),
+               [&count, n] { bench::check(count(n) == n, "count(n)"); });
+  }
+  program.measure(std::move(counts));
 }
 
 void measure_spans(bench::program& program) {

@@ -4,6 +4,7 @@
 # SPDX-License-Identifier: MIT
 """usage: check_short.py PROGRAM ROW..."""
 
+import csv
 import json
 import pathlib
 import subprocess
@@ -21,9 +22,9 @@ def check(report, wanted):
     assert not missing, f"rows are missing: {sorted(missing)}"
     for name, row in rows.items():
         assert set(row) == FIELDS, f"{name} has the fields {sorted(row)}"
-        assert row["unit"] in {"us", "KiB"} and row["n"] > 0, row
+        assert row["unit"] in {"us", "KiB", "cycles"} and row["n"] > 0, row
         # Memory may be freed by others meanwhile, time is always spent.
-        assert row["unit"] != "us" or row["min"] > 0, row
+        assert row["unit"] == "KiB" or row["min"] > 0, row
         assert row["min"] <= row["median"] <= row["p99"], row
         if row["floor"] is not None and row["ratio"] is not None:
             assert abs(row["ratio"] - row["median"] / row["floor"]) < 1e-3 * row["ratio"], row
@@ -32,14 +33,31 @@ def check(report, wanted):
         assert report["machine"][key], f"the report does not say {key}"
 
 
+def check_samples(path, report):
+    samples, firsts = {}, {}
+    with path.open(newline="") as file:
+        for line in csv.DictReader(file):
+            into = firsts if line["kind"] == "first" else samples
+            into.setdefault(line["row"], []).append(float(line["value"]))
+    for row in report["rows"]:
+        assert len(firsts[row["name"]]) == 1, f"{row['name']} has no first run"
+        values = samples[row["name"]]
+        assert len(values) == row["n"] and min(values) == row["min"], row
+    assert len(samples) == len(report["rows"]), "the samples are of other rows"
+
+
 def main(program, *wanted):
     with tempfile.TemporaryDirectory() as directory:
         out = pathlib.Path(directory) / "out.json"
-        done = subprocess.run([program, "--short", "--json", str(out)], check=False)
+        samples = pathlib.Path(directory) / "out.csv"
+        done = subprocess.run([program, "--short", "--json", str(out), "--samples", str(samples)],
+                              check=False)
         if done.returncode == SKIPPED:
             return SKIPPED
         assert done.returncode == 0, f"{program} ended with {done.returncode}"
-        check(json.loads(out.read_text()), wanted)
+        report = json.loads(out.read_text())
+        check(report, wanted)
+        check_samples(samples, report)
 
         only = subprocess.run([program, "--short", "--only", wanted[-1], "--json", str(out)],
                               stdout=subprocess.DEVNULL, check=False)

@@ -1,5 +1,5 @@
 // What every benchmark program does alike: measures bodies interleaved in one run, prints a table,
-// writes JSON. Must not know what the bodies do.
+// writes JSON, and all samples as CSV. Must not know what the bodies do.
 // SPDX-License-Identifier: MIT
 #pragma once
 
@@ -58,7 +58,7 @@ struct group_options {
   /// also pays for what the other rows did to the caches; with more, the first two of each burst
   /// are run but not counted.
   std::size_t burst = 20;
-  /// What the rows count, if bodies return it: "KiB" for bodies that return double.
+  /// What the rows count, if bodies return it: "KiB" or "cycles" for bodies that return double.
   const char* unit = "us";
 };
 
@@ -91,7 +91,7 @@ class group {
         return microseconds(body()).count();
       }
     };
-    bodies_.push_back({std::move(name), std::move(sample), {}, floor_, false});
+    bodies_.push_back({std::move(name), std::move(sample), 0, {}, floor_, false});
     return *this;
   }
 
@@ -103,6 +103,7 @@ class group {
   struct measured {
     std::string name;
     std::function<double()> sample;
+    double first = 0;  // The first run of all, which is no sample.
     std::vector<double> samples;
     std::size_t floor;  // Its index, or no_floor.
     bool wanted;
@@ -125,8 +126,11 @@ class program {
         only_ = argv[++i];
       } else if (word == "--json" && i + 1 < argc) {
         json_ = argv[++i];
+      } else if (word == "--samples" && i + 1 < argc) {
+        open_samples(argv[++i]);
       } else {
-        std::fprintf(stderr, "usage: %s [--short] [--only PREFIX] [--json FILE]\n", argv[0]);
+        std::fprintf(stderr, "usage: %s [--short] [--only PREFIX] [--json FILE] [--samples FILE]\n",
+                     argv[0]);
         std::exit(2);
       }
     }
@@ -161,12 +165,20 @@ class program {
       if (bodies[i].floor != group::no_floor) made.floor = medians[bodies[i].floor];
       made.unit = rows.options_.unit;
       print(made);
+      write_samples(bodies[i], made.unit);
       rows_.push_back(std::move(made));
     }
   }
 
   /// Writes the JSON file if one was asked for. Returns the program's exit status.
-  int finish() const {
+  int finish() {
+    if (samples_.is_open()) {
+      samples_.close();
+      if (!samples_) {
+        std::fprintf(stderr, "the samples cannot be written\n");
+        return 1;
+      }
+    }
     if (rows_.empty()) {
       std::fprintf(stderr, "no row's name begins with %s\n", only_.c_str());
       return 2;
@@ -213,7 +225,8 @@ class program {
       if (!each.wanted) continue;
       wanted.push_back(&each);
       each.samples.reserve(samples);
-      for (std::size_t i = 0; i < warm_up; ++i) each.sample();
+      each.first = each.sample();
+      for (std::size_t i = 1; i < warm_up; ++i) each.sample();
     }
     for (std::size_t done = 0, round = 0; done < samples; ++round) {
       const std::size_t count = std::min(burst, samples - done);
@@ -230,16 +243,31 @@ class program {
     }
   }
 
-  static row summary(group::measured& from) {
-    std::sort(from.samples.begin(), from.samples.end());
-    const std::size_t n = from.samples.size();
+  static row summary(const group::measured& from) {
+    std::vector<double> sorted = from.samples;
+    std::sort(sorted.begin(), sorted.end());
+    const std::size_t n = sorted.size();
     const auto rank = static_cast<std::size_t>(std::ceil(0.99 * static_cast<double>(n)));
-    return {from.name,
-            n,
-            from.samples.front(),
-            (from.samples[(n - 1) / 2] + from.samples[n / 2]) / 2,
-            from.samples[rank - 1],
-            0};
+    return {from.name,        n, sorted.front(), (sorted[(n - 1) / 2] + sorted[n / 2]) / 2,
+            sorted[rank - 1], 0};
+  }
+
+  void open_samples(const char* path) {
+    samples_.open(path);
+    samples_ << "row,unit,kind,value\n";
+    if (samples_) return;
+    std::fprintf(stderr, "%s cannot be written\n", path);
+    std::exit(1);
+  }
+
+  // In the order in which they were taken, after the first run.
+  void write_samples(const group::measured& from, const char* unit) {
+    if (!samples_.is_open()) return;
+    const auto write = [&](const char* kind, double value) {
+      samples_ << from.name << ',' << unit << ',' << kind << ',' << number(value) << '\n';
+    };
+    write("first", from.first);
+    for (const double value : from.samples) write("sample", value);
   }
 
   static void print(const row& each) {
@@ -309,6 +337,7 @@ class program {
   bool short_ = false;
   std::string only_;
   std::string json_;
+  std::ofstream samples_;
   std::vector<row> rows_;
 };
 

@@ -1,18 +1,24 @@
 // What an image's size and its initialiser cost: in a warmed call, and in the first one of a
-// machine. Sizes are bytes of data with content that the guest may write (guests/sized).
+// machine. Sizes are bytes of data with content that the guest may write (guests/sized). Images of
+// the sizes of the virtines paper (its Figure 12) are made when the program runs.
 // SPDX-License-Identifier: MIT
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <guests/primes.hpp>
 #include <guests/sized_16KiB.hpp>
 #include <guests/sized_16MiB.hpp>
+#include <virtine/loaded_image.hpp>
 #include <virtine/snapshot_file.hpp>
 #include <virtine/virtine.hpp>
 
+#include "../tests/image_bytes.hpp"
 #include "floor_exit.hpp"
 #include "harness.hpp"
 
@@ -66,6 +72,48 @@ void measure_creation(bench::program& program) {
   program.measure(std::move(rows));
 }
 
+/// Returns an image file that is the largest image with only `size` bytes of its data.
+image_bytes file_of(std::size_t size) {
+  using at = guests::sized_16MiB::at;
+  std::vector<virtine::segment> segments(guests::sized_16MiB::description.segments.begin(),
+                                         guests::sized_16MiB::description.segments.end());
+  for (virtine::segment& each : segments) {
+    if (each.content.size() < large_size) continue;
+    each.content = each.content.substr(0, size);
+    each.memory_size = (size + virtine::x86::page_size - 1) & -virtine::x86::page_size;
+  }
+  virtine::image_description image = guests::sized_16MiB::description;
+  image.segments = segments;
+  return {image, {{at::name, at::signature, at::address, at::imports}}};
+}
+
+void measure_sizes(bench::program& program) {
+  for (std::size_t size = 32; size <= large_size; size *= 2) {
+    auto image = virtine::load_image(std::span<const std::byte>(file_of(size).bytes));
+    bench::check(image.has_value(), "load_image");
+    const auto make = [&] { return image->function<unsigned char(unsigned)>("at").value(); };
+    auto at = make();
+    std::vector<char> from(size, 'x');
+    std::vector<char> to(size);
+
+    // `copy` is what restoring an image by copying all of it costs at least.
+    const std::string name = "image.size." + std::to_string(size);
+    bench::group rows({.samples = 200, .burst = 10});
+    const bench::floor_exit exit;
+    rows.floor(name + ".exit", [&] { exit(); });
+    rows.row(name + ".call", [&] { check_at(at, 5); });
+    rows.row(name + ".copy", [&] {
+      std::memcpy(to.data(), from.data(), size);
+      bench::keep(to);
+    });
+    rows.row(name + ".new", [&] {
+      at.pool().trim(0);
+      check_at(at, 5);
+    });
+    program.measure(std::move(rows));
+  }
+}
+
 void call_prime() {
   virtine::virtine_fn<bool(std::uint32_t), guests::primes> is_prime;
   bench::check(is_prime(262139), "is_prime(262139)");
@@ -105,6 +153,7 @@ int main(int argc, char** argv) {
   bench::program program("image", argc, argv);
   measure_calls(program);
   measure_creation(program);
+  measure_sizes(program);
   measure_initialisers(program);
   return program.finish();
 }

@@ -47,9 +47,31 @@ def measure(build, programs):
             raise Bad("these figures are of a build that is not optimised")
         figures["machine"] = report["machine"]
         kept = {n: r for n, r in figures["rows"].items() if r["program"] != program}
-        figures["rows"] = kept | {
-            row["name"]: {"program": program, **{k: v for k, v in row.items() if k != "name"}}
+        figures["rows"] = kept | rows_of(report)
+    write(figures)
+
+
+def take(folder):
+    """Takes all figures from what an evaluation of a machine left; docs/evaluation.md."""
+    about = json.loads((folder / "machine.json").read_text())
+    if about["quick"] or about["emulated"]:
+        raise Bad(f"{folder}: figures of a quick run, or of an emulated host, say nothing")
+    figures = {"machine": None, "rows": {}}
+    for path in sorted((folder / "data").glob("*.json")):
+        report = json.loads(path.read_text())
+        if report["machine"]["kvm"] != "none":  # Else it is not of a virtine.
+            figures["machine"] = report["machine"]
+            figures["rows"] |= rows_of(report)
+    page(figures)  # Raises Bad if rows are missing.
+    write(figures)
+
+
+def rows_of(report):
+    return {row["name"]: {"program": report["program"], **{k: v for k, v in row.items() if k != "name"}}
             for row in report["rows"]}
+
+
+def write(figures):
     FIGURES.write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n")
 
 
@@ -116,6 +138,8 @@ def readme(figures, path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build", type=pathlib.Path, help="measure with the programs built there")
+    parser.add_argument("--evaluation", type=pathlib.Path,
+                        help="take all figures from this folder of an evaluation")
     parser.add_argument("--check", action="store_true",
                         help="only say whether the documents have the figures of performance.json")
     parser.add_argument("programs", nargs="*", help="what --build measures; all by default")
@@ -127,6 +151,8 @@ def main():
                 path.stem for path in (ROOT / "bench").glob("*.cpp")
                 if (given.build / "bench" / path.stem).exists())
             measure(given.build.resolve(), programs)
+        if given.evaluation:
+            take(given.evaluation)
         figures = json.loads(FIGURES.read_text())
         wanted = {PAGE: page(figures)}
         wanted |= {path: readme(figures, path) for path in READMES}

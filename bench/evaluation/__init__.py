@@ -1,0 +1,2 @@
+# The evaluation: every figure of the virtines paper, of this machine beside its authors' data.
+# SPDX-License-Identifier: MIT
