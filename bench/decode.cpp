@@ -1,0 +1,154 @@
+// What decoding a picture costs: in a virtine, and in a child that may make no system call but for
+// memory, with the same libraries called natively as the floor.
+// SPDX-License-Identifier: MIT
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "codec.hpp"
+#include "decoder.hpp"
+#include "harness.hpp"
+#include "pictures.hpp"
+
+namespace {
+
+using bytes = std::vector<std::byte>;
+
+/// Memory that is shared with a child, for one picture.
+class shared_pixels {
+ public:
+  explicit shared_pixels(std::size_t size) : size_(size) {
+    void* const at = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    bench::check(at != MAP_FAILED, "mmap");
+    at_ = static_cast<std::byte*>(at);
+  }
+  shared_pixels(const shared_pixels&) = delete;
+  shared_pixels& operator=(const shared_pixels&) = delete;
+  ~shared_pixels() { munmap(at_, size_); }
+
+  [[nodiscard]] std::span<std::byte> view() const { return {at_, size_}; }
+
+ private:
+  std::byte* at_ = nullptr;
+  std::size_t size_;
+};
+
+/// Writes rows to memory that is there.
+class shared_sink final : public decoder::sink {
+ public:
+  explicit shared_sink(std::span<std::byte> to) : to_(to) {}
+
+  bool begin(std::uint32_t width, std::uint32_t height) override {
+    return std::size_t{width} * height * 3 <= to_.size();
+  }
+  void rows(std::span<const std::byte> pixels) override {
+    std::memcpy(to_.data() + used_, pixels.data(), pixels.size());
+    used_ += pixels.size();
+  }
+
+ private:
+  std::span<std::byte> to_;
+  std::size_t used_ = 0;
+};
+
+/// Leaves this process nothing but memory and its end.
+bool enter_seccomp() {
+#define ALLOW(number) \
+  BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+  std::array<sock_filter, 15> filter{
+      {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch)),
+       BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0),
+       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)), ALLOW(SYS_brk),
+       ALLOW(SYS_mmap), ALLOW(SYS_munmap), ALLOW(SYS_mremap), ALLOW(SYS_exit_group),
+       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS)}};
+#undef ALLOW
+  const sock_fprog program{static_cast<unsigned short>(filter.size()), filter.data()};
+  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) == 0;
+}
+
+/// Decodes a file in a child of its own.
+bool decode_in_child(const bytes& file, std::span<std::byte> to) {
+  const pid_t child = fork();
+  if (child == 0) {
+    shared_sink sink(to);
+    decoder::words why{};
+    _exit(enter_seccomp() && decoder::decode_into(file, sink, why) == decoder::outcome::decoded
+              ? 0
+              : 1);
+  }
+  int status = 0;
+  return child > 0 && waitpid(child, &status, 0) == child && status == 0;
+}
+
+bytes decode_natively(const bytes& file) {
+  pictures::collector all;
+  decoder::words why{};
+  bench::check(decoder::decode_into(file, all, why) == decoder::outcome::decoded, "native");
+  return std::move(all.pixels);
+}
+
+bytes decode_in_virtine(const bytes& file) {
+  auto done = decoder::decode(file);
+  bench::check(std::holds_alternative<decoder::picture>(done), "virtine");
+  return std::move(std::get<decoder::picture>(done).pixels);
+}
+
+void measure(bench::program& program, const bytes& file, const std::string& name,
+             std::size_t samples) {
+  const bytes expected = decode_natively(file);
+  bench::check(decode_in_virtine(file) == expected, name + ": the virtine's pixels");
+  const auto in_child = [&] {
+    const shared_pixels to(expected.size());
+    bench::check(decode_in_child(file, to.view()), "child");
+    return std::ranges::equal(to.view(), expected);
+  };
+  bench::check(in_child(), name + ": the child's pixels");
+
+  bench::group rows({.samples = samples, .burst = 4});
+  rows.floor("decode." + name + ".native", [&] { bench::keep(decode_natively(file).data()); });
+  rows.row("decode." + name, [&] { bench::keep(decode_in_virtine(file).data()); });
+  rows.row("decode." + name + ".child", [&] {
+    const shared_pixels to(expected.size());
+    bench::check(decode_in_child(file, to.view()), "child");
+    bench::keep(to.view().data());
+  });
+  program.measure(std::move(rows));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  bench::require_kvm();
+  bench::program program("decode", argc, argv);
+  struct size {
+    const char* name;
+    std::uint32_t width, height;
+    std::size_t samples;
+  };
+  constexpr std::array<size, 3> sizes{
+      {{"100K", 400, 250, 400}, {"1M", 1250, 800, 100}, {"10M", 4000, 2500, 20}}};
+  for (const size& each : std::span(sizes).first(program.is_short() ? 2 : 3)) {
+    const std::string name = each.name;
+    measure(program, pictures::png(each.width, each.height, {}), "png." + name, each.samples);
+    measure(program, pictures::jpeg(each.width, each.height, {}), "jpeg." + name, each.samples);
+  }
+  return program.finish();
+}
