@@ -150,13 +150,13 @@ def check_parallel(server):
                 "SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; ")
     server.sql("CREATE TABLE many AS SELECT i AS n FROM generate_series(1, 300) i; "
                "ALTER TABLE many SET (parallel_workers = 2); ANALYZE many;")
-    for call in ("is_cheap(n, n + 1)", "js_double(n) % 7 = 3"):
+    for call in ("is_cheap(n, 3)", "js_double(n) % 7 = 3"):
         query = f"SELECT count(*) FROM many WHERE {call};"
         plan = server.sql(settings + "EXPLAIN " + query)
         assert "Workers Planned: 2" in plan, plan
         for isolation in ("row", "query"):
             isolated = f"SET virtine.isolation = {isolation}; " + query
-            assert server.sql(settings + isolated) == server.sql(isolated)
+            assert server.sql(settings + isolated) == server.sql(isolated) != "0\n"
     said = server.sql(settings + "SET statement_timeout = '300ms'; "
                       "SET force_parallel_mode = on; ALTER FUNCTION spin() PARALLEL SAFE; "
                       "SELECT count(*) FROM many WHERE spin() = n;", check=False)
