@@ -1,5 +1,5 @@
 // What waits on a worker: a queue of each tenant's, served in turn, with bounds on what one tenant
-// and one function run at a time.
+// and one group of its jobs run at a time.
 // Must not know what a job is.
 // SPDX-License-Identifier: MIT
 #pragma once
@@ -16,7 +16,7 @@
 
 namespace vespid {
 
-/// Jobs of type Job by tenant and function. Of one thread at a time.
+/// Jobs of type Job by tenant and group, such as the calls of a function. Of one thread at a time.
 template <class Job>
 class fair_queue {
  public:
@@ -28,18 +28,18 @@ class fair_queue {
   explicit fair_queue(const bounds& its) : bounds_(its) {}
 
   /// Adds a job. Returns it back if its tenant has as many waiting as it may.
-  std::optional<Job> push(const std::string& tenant, const std::string& function,
+  std::optional<Job> push(const std::string& tenant, const std::string& group,
                           std::size_t concurrency, Job job) {
     lane& its = lanes_[tenant];
     if (its.waiting.size() >= bounds_.waiting_of_tenant) return job;
-    its.waiting.push_back({function, concurrency, std::move(job)});
+    its.waiting.push_back({group, concurrency, std::move(job)});
     ++waiting_;
     return std::nullopt;
   }
 
   struct taken {
     std::string tenant;
-    std::string function;
+    std::string group;
     Job job;
   };
   /// Returns the job whose turn it is, which runs until done(); nothing if none may.
@@ -53,14 +53,14 @@ class fair_queue {
       if (its.running >= bounds_.running_of_tenant) continue;
       const auto next =
           std::find_if(its.waiting.begin(), its.waiting.end(), [&](const waiting_job& each) {
-            const auto found = its.running_of.find(each.function);
+            const auto found = its.running_of.find(each.group);
             return found == its.running_of.end() || found->second < each.concurrency;
           });
       if (next == its.waiting.end()) continue;
-      taken out{at->first, std::move(next->function), std::move(next->job)};
+      taken out{at->first, std::move(next->group), std::move(next->job)};
       its.waiting.erase(next);
       ++its.running;
-      ++its.running_of[out.function];
+      ++its.running_of[out.group];
       --waiting_;
       ++running_;
       last_ = out.tenant;
@@ -69,11 +69,11 @@ class fair_queue {
     return std::nullopt;
   }
 
-  void done(const std::string& tenant, const std::string& function) {
+  void done(const std::string& tenant, const std::string& group) {
     const auto at = lanes_.find(tenant);
     --running_;
     --at->second.running;
-    if (const auto of = at->second.running_of.find(function); --of->second == 0) {
+    if (const auto of = at->second.running_of.find(group); --of->second == 0) {
       at->second.running_of.erase(of);
     }
     if (at->second.running == 0 && at->second.waiting.empty()) lanes_.erase(at);
@@ -84,7 +84,7 @@ class fair_queue {
 
  private:
   struct waiting_job {
-    std::string function;
+    std::string group;
     std::size_t concurrency;
     Job job;
   };

@@ -127,7 +127,7 @@ class gateway {
     connection_ = std::make_unique<nats::event_connection>(nats_of(all, "vespid-gateway"),
                                                            epoll_.get(), nats_tag);
     requests_ = std::make_unique<nats::requests>(*connection_);
-    http::limits limits{.body = body_max_};
+    http::limits limits;
     limits.connections = its.value("connections", limits.connections);
     limits.connections_of_address =
         its.value("connections_of_address", limits.connections_of_address);
@@ -136,10 +136,7 @@ class gateway {
     server_ = std::make_unique<http::server>(
         address, its.value("port", std::uint16_t{8080}), limits,
         [this](const exchange& open) { handle(open); },
-        [this](const http::exchange& open) {
-          return open.method == "PUT" && open.path.starts_with("/functions/") ? image_max_
-                                                                              : body_max_;
-        });
+        [this](const http::exchange& open) { return body_limit_of(open); });
     epoll_event event{.events = EPOLLIN, .data = {.u64 = http_tag}};
     ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, server_->epoll(), &event);
     log_event("gateway.ready", {{"address", address}, {"port", server_->port()}});
@@ -201,6 +198,23 @@ class gateway {
     return {std::istreambuf_iterator<char>(file), {}};
   }
 
+  /// Returns the digest of the request's token; empty if it has none.
+  static digest_type token_of(const http::exchange& open) {
+    constexpr std::string_view scheme = "Bearer ";
+    const std::string_view given = open.header("Authorization");
+    return given.starts_with(scheme) ? digest_of(given.substr(scheme.size())) : "";
+  }
+
+  /// Nothing is kept of the body of somebody unknown.
+  std::size_t body_limit_of(const http::exchange& open) const {
+    const digest_type token = token_of(open);
+    const auto who = catalogue_->who(token);
+    const bool is_operator = !operator_.empty() && token == operator_;
+    if (!who && !is_operator) return 0;
+    const bool is_image = who && who->is_owner && open.method == "PUT";
+    return is_image ? image_max_ : body_max_;
+  }
+
   void handle(const exchange& open) {
     const std::string_view path = open->path;
     if (path == "/" && open->method == "GET") {
@@ -209,10 +223,8 @@ class gateway {
                              "default-src 'self' 'unsafe-inline'; frame-ancestors 'none'"}});
     }
     if (path == "/healthz") return open->respond(200, "text/plain", "ok\n");
-    constexpr std::string_view scheme = "Bearer ";
-    const std::string_view given = open->header("Authorization");
-    if (!given.starts_with(scheme)) return refuse(open, 401, "A bearer token is needed");
-    const digest_type token = digest_of(given.substr(scheme.size()));
+    const digest_type token = token_of(*open);
+    if (token.empty()) return refuse(open, 401, "A bearer token is needed");
     if (!operator_.empty() && token == operator_) return handle_operator(open);
     const auto who = catalogue_->who(token);
     if (!who) return refuse(open, 401, "This token is not known");

@@ -26,7 +26,6 @@ namespace vespid::http {
 using header_list = std::vector<std::pair<std::string, std::string>>;
 
 struct limits {
-  std::size_t body = std::size_t{1} << 20;
   std::size_t headers = std::size_t{16} << 10;
   unsigned connections = 2000;
   unsigned connections_of_address = 1000;
@@ -81,6 +80,7 @@ class exchange {
   MHD_Connection* connection_ = nullptr;
   std::unique_ptr<MHD_Response, destroyer> response_;
   unsigned status_ = 0;
+  std::size_t body_max_ = 0;
   bool is_handled_ = false;
   bool is_suspended_ = false;
   bool is_over_ = false;
@@ -95,7 +95,7 @@ class server {
 
   /// Listens on `address`:`port`; port 0 is any that is free.
   server(const std::string& address, std::uint16_t port, const limits& bounds, handler handle,
-         body_limit body = {})
+         body_limit body)
       : limits_(bounds), handle_(std::move(handle)), body_(std::move(body)) {
     sockaddr_in at{};
     at.sin_family = AF_INET;
@@ -181,8 +181,8 @@ class server {
       made.path = url;
       its = {.open = *kept};
       const std::string announced(made.header("Content-Length"));
-      const std::size_t most = body_ ? body_(made) : limits_.body;
-      if (std::strtoull(announced.c_str(), nullptr, 10) > most) {
+      made.body_max_ = body_(made);
+      if (std::strtoull(announced.c_str(), nullptr, 10) > made.body_max_) {
         // Answered before the body has come, so that it need not come.
         made.is_too_large = true;
         return handle(*kept);
@@ -191,8 +191,7 @@ class server {
     }
     exchange& open = **kept;
     if (*size > 0) {
-      const std::size_t most = body_ ? body_(open) : limits_.body;
-      if (open.body.size() + *size > most) {
+      if (open.body.size() + *size > open.body_max_) {
         open.is_too_large = true;
         open.body.clear();
       } else if (!open.is_too_large) {

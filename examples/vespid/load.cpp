@@ -20,7 +20,7 @@
 #include <map>
 #include <mutex>
 #include <nlohmann/json.hpp>
-#include <random>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -87,7 +87,27 @@ class client {
   virtine::os::fd socket_;
 };
 
+/// Returns when requests are due, in seconds: by a list of rates, each for a second, or one rate
+/// for all; none if requests follow answers.
+std::vector<double> times_of(const std::string& rates, double rate, double seconds) {
+  std::vector<double> out;
+  std::vector<double> each_second;
+  if (!rates.empty()) {
+    std::istringstream list(rates);
+    for (std::string one; std::getline(list, one, ',');) each_second.push_back(std::stod(one));
+  } else if (rate > 0) {
+    each_second.assign(static_cast<std::size_t>(seconds), rate);
+  }
+  for (std::size_t i = 0; i < each_second.size(); ++i) {
+    for (double k = 0; k < each_second[i]; ++k) {
+      out.push_back(static_cast<double>(i) + k / each_second[i]);
+    }
+  }
+  return out;
+}
+
 struct results {
+  std::map<std::size_t, std::vector<double>> by_second;  // Of when requests were due.
   std::map<unsigned, std::uint64_t> by_status;
   std::vector<double> microseconds;  // Of answers with status 200.
 };
@@ -114,12 +134,13 @@ int main(int argc, char** argv) {
                               body;
   const auto clients = static_cast<unsigned>(std::atoi(given["--clients"].c_str()));
   const double seconds = std::atof(given["--seconds"].c_str());
-  const double rate = std::atof(given["--rate"].c_str());
+  const std::vector<double> due_at =
+      times_of(given["--rates"], std::atof(given["--rate"].c_str()), seconds);
 
   const auto begun = steady::now();
   const auto end =
       begun + std::chrono::duration_cast<steady::duration>(std::chrono::duration<double>(seconds));
-  std::atomic<std::uint64_t> next = 0;
+  std::atomic<std::size_t> next = 0;
   std::mutex mutex;
   results all;
   std::vector<std::jthread> threads;
@@ -129,24 +150,36 @@ int main(int argc, char** argv) {
       results own;
       for (;;) {
         auto due = steady::now();
-        if (rate > 0) {
+        std::size_t second = 0;
+        if (!due_at.empty()) {
           // The time that counts is from when the request was due, also if no client was free.
+          const std::size_t mine_next = next++;
+          if (mine_next >= due_at.size()) break;
+          second = static_cast<std::size_t>(due_at[mine_next]);
           due = begun + std::chrono::duration_cast<steady::duration>(
-                            std::chrono::duration<double>(static_cast<double>(next++) / rate));
-          if (due < end) std::this_thread::sleep_until(due);
+                            std::chrono::duration<double>(due_at[mine_next]));
+          std::this_thread::sleep_until(due);
+        } else if (due >= end) {
+          break;
         }
-        if (due >= end) break;
         const unsigned status = mine.ask(request);
         ++own.by_status[status];
         if (status == 200) {
-          own.microseconds.push_back(
-              std::chrono::duration<double, std::micro>(steady::now() - due).count());
-        } else if (status == 0) {
+          const double took =
+              std::chrono::duration<double, std::micro>(steady::now() - due).count();
+          own.microseconds.push_back(took);
+          if (!due_at.empty()) own.by_second[second].push_back(took);
+        } else {
+          // Not as long as Retry-After says, and yet no loop that does nothing else.
           std::this_thread::sleep_for(std::chrono::milliseconds(5));
         }
       }
       const std::lock_guard lock(mutex);
       for (const auto& [status, count] : own.by_status) all.by_status[status] += count;
+      for (const auto& [second, times] : own.by_second) {
+        auto& to = all.by_second[second];
+        to.insert(to.end(), times.begin(), times.end());
+      }
       all.microseconds.insert(all.microseconds.end(), own.microseconds.begin(),
                               own.microseconds.end());
     });
@@ -163,6 +196,13 @@ int main(int argc, char** argv) {
                      {"p999_us", quantile(times, 0.999)}};
   for (const auto& [status, count] : all.by_status) {
     out["status"][std::to_string(status)] = count;
+  }
+  for (auto& [second, of] : all.by_second) {
+    std::sort(of.begin(), of.end());
+    out["each_second"].push_back({{"second", second},
+                                  {"ok", of.size()},
+                                  {"p50_us", quantile(of, 0.5)},
+                                  {"p99_us", quantile(of, 0.99)}});
   }
   std::printf("%s\n", out.dump().c_str());
   return times.empty() ? 1 : 0;

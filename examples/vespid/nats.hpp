@@ -96,8 +96,11 @@ inline connection connect(const settings& to) {
 }
 
 inline jetstream jetstream_of(const connection& on) {
+  jsOptions options;
+  check(jsOptions_Init(&options), "JetStream");
+  options.Wait = 2000;  // Milliseconds: a store that is away or full does not hold a call for long.
   jsCtx* out = nullptr;
-  check(natsConnection_JetStream(&out, on.get(), nullptr), "JetStream");
+  check(natsConnection_JetStream(&out, on.get(), &options), "JetStream");
   return jetstream(out);
 }
 

@@ -133,14 +133,17 @@ inline void add_tenant(jsCtx* js, const std::string& name, const retention& of) 
   }
 }
 
-/// Reads the image or script of a function. Nothing if it is not there as it was deployed.
+/// Reads the image or script of a function. Nothing if it is not there as it was deployed. Throws if
+/// the store cannot be reached.
 inline std::optional<std::string> read_image(kvStore* from, std::string_view tenant,
                                              std::string_view name, const deployment& of) {
   std::string out;
   for (std::size_t part = 0; part < parts_of(of.size); ++part) {
     kvEntry* found = nullptr;
     const std::string key = image_key(tenant, name, of.digest, part);
-    if (kvStore_Get(&found, from, key.c_str()) != NATS_OK) return std::nullopt;
+    const natsStatus got = kvStore_Get(&found, from, key.c_str());
+    if (got == NATS_NOT_FOUND) return std::nullopt;
+    nats::check(got, "the store of images");
     const nats::entry kept(found);
     out.append(static_cast<const char*>(kvEntry_Value(found)),
                static_cast<std::size_t>(kvEntry_ValueLen(found)));

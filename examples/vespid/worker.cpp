@@ -99,6 +99,7 @@ struct function_slot {
 
 struct job {
   nats::message message;
+  std::string function;
   steady::time_point deadline;
 };
 
@@ -258,7 +259,7 @@ class worker {
       while (auto next = take()) {
         run(number, engine, *next);
         const std::lock_guard lock(queue_mutex_);
-        queue_.done(next->tenant, next->function);
+        queue_.done(next->tenant, next->group);
       }
     }
     --running_threads_;
@@ -292,8 +293,13 @@ class worker {
     std::optional<job> returned;
     {
       const std::lock_guard lock(queue_mutex_);
-      returned = queue_.push(of, name, its != nullptr ? its->concurrency : 1,
-                             {std::move(message), steady::now() + left});
+      job made{std::move(message), name, steady::now() + left};
+      // Durable calls can wait, and may have to for the store: they leave room for those that
+      // somebody waits for.
+      returned =
+          is_durable(made)
+              ? queue_.push(of, "*", std::max<std::size_t>(1, slots_ / 4), std::move(made))
+              : queue_.push(of, name, its != nullptr ? its->concurrency : 1, std::move(made));
     }
     if (!returned) return;
     ++refused_;
@@ -390,7 +396,7 @@ class worker {
     const std::uint64_t wanted = std::strtoull(given.c_str(), nullptr, 10);
     const auto until = std::min(next.job.deadline, steady::now() + std::chrono::seconds(1));
     for (;;) {
-      auto its = catalogue_->find(next.tenant, next.function);
+      auto its = catalogue_->find(next.tenant, next.job.function);
       if ((its != nullptr && its->revision >= wanted) || steady::now() >= until) return its;
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
@@ -398,10 +404,10 @@ class worker {
 
   outcome call(std::size_t number, script_engine& engine, const fair_queue<job>::taken& next) {
     const auto its = await(next);
-    if (its == nullptr) return failed("no_function", "there is no function " + next.function);
+    if (its == nullptr) return failed("no_function", "there is no function " + next.job.function);
     const auto now = steady::now();
     if (now >= next.job.deadline) return failed("timed_out", "it waited for a slot too long");
-    const auto slot = slot_of(next.tenant + '.' + next.function);
+    const auto slot = slot_of(next.tenant + '.' + next.job.function);
     std::shared_ptr<loaded_function> loaded;
     {
       const std::lock_guard lock(slot->mutex);
@@ -418,7 +424,7 @@ class worker {
                                      " s, as its last calls all failed");
       }
       if (slot->loaded == nullptr) {
-        auto made = load(next.tenant, next.function, *its);
+        auto made = load(next.tenant, next.job.function, *its);
         if (auto* const why = std::get_if<outcome>(&made)) {
           note_failure(*slot, next, *why, "");
           return *why;
@@ -468,7 +474,7 @@ class worker {
     if (why.is_callers_fault || why.code == "script_error") return;
     if (slot.breaker.failed(steady::now())) {
       log_event("function.stopped",
-                {{"tenant", next.tenant}, {"function", next.function}, {"code", why.code}});
+                {{"tenant", next.tenant}, {"function", next.job.function}, {"code", why.code}});
       keep_output(slot, next, "the function is stopped, as its last calls all failed", "");
     }
   }
@@ -485,13 +491,13 @@ class worker {
     nlohmann::json entry{{"time", seconds_now()}};
     if (!output.empty()) entry["output"] = output;
     if (!why.empty()) entry["failure"] = why;
-    connection_->publish(store::printed + next.tenant + '.' + next.function, to_text(entry));
+    connection_->publish(store::printed + next.tenant + '.' + next.job.function, to_text(entry));
   }
 
   void answer_check(const fair_queue<job>::taken& next) {
     const auto json = nlohmann::json::parse(nats::data_of(next.job.message), nullptr, false);
     const auto its = json.get<deployment>();
-    auto loaded = load(next.tenant, next.function, its);
+    auto loaded = load(next.tenant, next.job.function, its);
     if (const auto* const why = std::get_if<outcome>(&loaded)) return answer(next.job, *why);
     const auto& made = *std::get<0>(loaded);
     if (const auto why = made.try_out()) return answer(next.job, *why);
@@ -528,7 +534,7 @@ class worker {
       nlohmann::json head = out.is_ok() ? nlohmann::json::object() : as_json(out);
       head["deliveries"] = deliveries;
       head["finished"] = seconds_now();
-      head["name"] = next.function;
+      head["name"] = next.job.function;
       const std::string record = to_text(head) + '\n' + out.body;
       const auto size = static_cast<int>(record.size());
       // Of two workers that ran the call, the first one's result stays.
@@ -584,16 +590,17 @@ void watch(worker& its, const nlohmann::json& settings) {
   std::optional<http::server> metrics;
   const int port = settings.value("metrics_port", -1);
   if (port >= 0) {
-    metrics.emplace(settings.value("metrics_address", "127.0.0.1"),
-                    static_cast<std::uint16_t>(port),
-                    http::limits{.connections = 64, .connections_of_address = 64},
-                    [&](const std::shared_ptr<http::exchange>& open) {
-                      if (open->path == "/metrics" && open->method == "GET") {
-                        open->respond(200, "text/plain; version=0.0.4", its.metrics());
-                      } else {
-                        open->respond(404, "text/plain", "/metrics is what there is\n");
-                      }
-                    });
+    metrics.emplace(
+        settings.value("metrics_address", "127.0.0.1"), static_cast<std::uint16_t>(port),
+        http::limits{.connections = 64, .connections_of_address = 64},
+        [&](const std::shared_ptr<http::exchange>& open) {
+          if (open->path == "/metrics" && open->method == "GET") {
+            open->respond(200, "text/plain; version=0.0.4", its.metrics());
+          } else {
+            open->respond(404, "text/plain", "/metrics is what there is\n");
+          }
+        },
+        [](const http::exchange&) { return std::size_t{0}; });
     log_event("worker.metrics", {{"port", metrics->port()}});
   }
   const virtine::os::fd epoll(::epoll_create1(EPOLL_CLOEXEC));

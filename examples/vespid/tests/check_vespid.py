@@ -119,7 +119,9 @@ def refused_deployment(gateway, name, **options):
 
 def check_limits(home):
     owner = home.owner()
-    assert refused(owner, "POST", "/call/square", b"x" * 2_000_000)[0] == 413
+    assert refused(owner, "POST", "/call/square", b"x" * 150_000)[0] == 413
+    # Of somebody unknown, no body is read.
+    assert refused(vespid.Gateway(home.url, "guessed"), "PUT", "/functions/square", b"x" * 150_000)[0] == 401
     slow = home.tenant("slow", rate=1)
     assert 429 in [slow.raw("GET", "/functions")[0] for _ in range(8)]
     few = home.tenant("few", concurrency=1)
@@ -294,7 +296,7 @@ def check_seen(home):
 
 def main():
     skip_unless_ready()
-    with Temporary({"gateway": {"request_seconds": 2}, "worker": {"metrics_port": 0},
+    with Temporary({"gateway": {"request_seconds": 2, "body_max": 100_000}, "worker": {"metrics_port": 0},
                     "store": {"redelivery_milliseconds": 3000}}) as home:
         for check in (check_calls, check_tenants, check_limits, check_bad_functions, check_update, check_durable,
                       check_slow_clients, check_seen, check_restarts):
