@@ -428,7 +428,7 @@ TEST_CASE_METHOD(fresh, "a call waits for the machine that is being made for it"
     await_waits(pool, 1);
     making.let_all_pass();
     other.join();
-    CHECK(pool.size() == 0);
+    await([&] { return pool.size() == 0; });
   }
   SECTION("as long as it has time") {
     CHECK(pool.borrow(1ms).error().code == errc::timed_out);

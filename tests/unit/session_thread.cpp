@@ -57,6 +57,7 @@ class processor_of_loop {
     runs_ = true;
   }
   void end() { runs_ = false; }
+  [[nodiscard]] bool runs() const { return runs_; }
   bool move_deadline(std::chrono::steady_clock::time_point until) {
     if (!runs_) return false;
     until_ = until;
@@ -377,7 +378,7 @@ TEST_CASE("a guest that answers and stays is ended after a second, or when its s
   };
   CHECK(is_done_within(3s, [&](served_session& s) {
     if (!stays(s)) return false;
-    while (s.guest.inside != 0) std::this_thread::sleep_for(1ms);
+    while (s.guest.second_runner().runs()) std::this_thread::sleep_for(1ms);
     CHECK(s.call(job::add, 1).error().code == errc::timed_out);
     return true;
   }));
@@ -395,7 +396,7 @@ TEST_CASE("a session's guest that asks for something when nobody has called it i
     served_session s;
     if (!s.hurry() || !s.call(job::answer_and_ask, 1, limit(5s)) || s.served != 0) continue;
     ++seen;
-    while (s.guest.inside != 0) std::this_thread::sleep_for(1ms);
+    while (s.guest.second_runner().runs()) std::this_thread::sleep_for(1ms);
     CHECK(s.served == 0);
     CHECK(s.call(job::add, 1).error().code == errc::hypercall_denied);
   }
