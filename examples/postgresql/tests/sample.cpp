@@ -56,6 +56,9 @@ std::uint64_t repeated(std::string_view text, int times, std::span<char> out) {
   }
   return size;
 }
+double added(double a, double b) {
+  return a + b;
+}
 double sum(std::span<const double> values) {
   double all = 0;
   for (const double each : values) all += each;
@@ -129,6 +132,7 @@ VIRTINE_EXPORT(negated);
 VIRTINE_EXPORT(words);
 VIRTINE_EXPORT(reversed);
 VIRTINE_EXPORT(repeated);
+VIRTINE_EXPORT(added);
 VIRTINE_EXPORT(sum);
 VIRTINE_EXPORT(sorted);
 VIRTINE_EXPORT(powers);

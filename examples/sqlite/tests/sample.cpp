@@ -35,6 +35,20 @@ double median(std::span<const double> values) {
   std::nth_element(sorted.begin(), middle, sorted.end());
   return *middle;
 }
+int words(std::string_view text) {
+  int found = 0;
+  bool inside = false;
+  for (const char c : text) {
+    if (c != ' ' && !inside) ++found;
+    inside = c != ' ';
+  }
+  return found;
+}
+double sum(std::span<const double> values) {
+  double all = 0;
+  for (const double each : values) all += each;
+  return all;
+}
 double weighted(std::span<const double> values, std::span<const std::int64_t> weights) {
   double sum = 0, all = 0;
   for (std::size_t i = 0; i < values.size(); ++i) {
@@ -60,6 +74,8 @@ VIRTINE_EXPORT(half);
 VIRTINE_EXPORT(reversed);
 VIRTINE_EXPORT(first);
 VIRTINE_EXPORT(median);
+VIRTINE_EXPORT(words);
+VIRTINE_EXPORT(sum);
 VIRTINE_EXPORT(weighted);
 VIRTINE_EXPORT(counted);
 VIRTINE_EXPORT(divide);
