@@ -19,7 +19,7 @@ class Machine:
         self.source = name
         self.rows, self.reports, self.missing = {}, {}, {}
         if "machine.json" not in files:
-            raise Failure(f"{name}: it has no machine.json, so it is no evaluation")
+            raise Failure(f"{name}: it has no machine.json; it is no evaluation, or only a part of one")
         try:
             self.about = json.loads(files["machine.json"])
             self.doctor = self.about["doctor"]
@@ -104,7 +104,8 @@ def text_of(content, name):
 
 
 def write(folder):
-    """Writes evaluation.tar of all that is in the folder."""
+    """Writes evaluation.tar of all that is in the folder. machine.json follows the data, so that an
+    archive that was cut off within them is noticed."""
     path = folder / "evaluation.tar"
     new = folder / "evaluation.tar.new"
     with tarfile.open(new, "w") as tar:

@@ -77,11 +77,12 @@ class Pages:
         self.page.add_artist(Line2D([LEFT / PAGE[0], (LEFT + style.WIDTH) / PAGE[0]],
                                     [1 - self.y / PAGE[1]] * 2, color=colour, lw=width))
 
-    def heading(self, block):
+    def heading(self, block, after):
         size = SIZES[block.level]
         lines = wrap(block.text, size * 1.1, style.WIDTH)
         # Not alone at the foot of a page.
-        self.need(len(lines) * leading(size) + 0.2 + (2.2 if block.level == 2 else 0.6))
+        follows = self.drawing_height(after[0], after[1:]) if isinstance(after[0], Drawing) else 0.6
+        self.need(min(len(lines) * leading(size) + 0.5 + follows, PAGE[1] - TOP - BOTTOM))
         self.y += 0.0 if self.y == TOP else 0.22 if block.level == 2 else 0.12
         for line in lines:
             self.put(LEFT, self.y, line, size, weight="bold")
@@ -95,11 +96,18 @@ class Pages:
             self.y += leading(TEXT_SIZE)
         self.y += 0.07
 
+    def drawing_height(self, block, after):
+        """Of the figure, and of the texts right after it, which belong to it."""
+        height = block.figure.height(self.machines, self.reference) + 0.15
+        for each in after:
+            if not isinstance(each, Text):
+                break
+            height += len(wrap(plain(each.parts), TEXT_SIZE, style.WIDTH)) * leading(TEXT_SIZE) + 0.07
+        return min(height, PAGE[1] - TOP - BOTTOM)
+
     def drawing(self, block, after):
         height = block.figure.height(self.machines, self.reference)
-        # With what is said of it.
-        text = sum(len(wrap(plain(each.parts), TEXT_SIZE, style.WIDTH)) for each in after)
-        self.need(min(height + 0.15 + text * leading(TEXT_SIZE), PAGE[1] - TOP - BOTTOM))
+        self.need(self.drawing_height(block, after))
         self.y += 0.12
         # A part of a page is placed by the ratios of a grid only.
         grid = self.page.add_gridspec(
@@ -141,16 +149,11 @@ def write(path, blocks, machines, reference):
         pages = Pages(pdf, machines, reference)
         for i, block in enumerate(blocks):
             if isinstance(block, Heading):
-                pages.heading(block)
+                pages.heading(block, blocks[i + 1:])
             elif isinstance(block, Text):
                 pages.text(block)
             elif isinstance(block, Drawing):
-                after = []
-                for each in blocks[i + 1:]:
-                    if not isinstance(each, Text):
-                        break
-                    after.append(each)
-                pages.drawing(block, after)
+                pages.drawing(block, blocks[i + 1:])
             elif isinstance(block, Table):
                 pages.table(block)
         pages.end()

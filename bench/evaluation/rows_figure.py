@@ -108,8 +108,7 @@ def subtitle(figure, machines):
               if ours and (summary := machine.get(ours))]
     if not counts:
         return ""
-    n = f"{min(counts):,}" if min(counts) == max(counts) else f"{min(counts):,} to {max(counts):,}"
-    return f"n = {n} of each row here. Bars: 25 to 75%; lines: 5 to 95%; number and tick: median; " \
+    return f"n = {style.span(counts)} of each row here. Bars: 25 to 75%; lines: 5 to 95%; number and tick: median; " \
            "dots: samples; x: the first, cold run"
 
 

@@ -43,6 +43,12 @@ def tick(value, _):
     return f"{value:g}"
 
 
+def span(counts):
+    """Returns the least and the greatest of these numbers as a text."""
+    least, most = min(counts), max(counts)
+    return f"{least:,}" if least == most else f"{least:,} to {most:,}"
+
+
 def heading(figure, height, title, subtitle):
     figure.text(0.06 / WIDTH, 1 - 0.06 / height, title, size=9.5, weight="bold", va="top", color=INK)
     figure.text(0.06 / WIDTH, 1 - 0.26 / height, subtitle, size=7, va="top", color="#555555")

@@ -52,7 +52,7 @@ class SweepFigure:
     def draw(self, figure, machines, reference):
         height = self.height(machines, reference)
         counts = [s.n for m in machines for _, ours, _ in self.series() if ours and (s := m.get(ours))]
-        n = f"n = {min(counts):,} to {max(counts):,} of each point here. " if counts else ""
+        n = f"n = {style.span(counts)} of each point here. " if counts else ""
         style.heading(figure, height, self.title, n + "Lines: medians; bands: 5 to 95% of the samples")
         axes = figure.subplots(1, 2, gridspec_kw={
             "left": 0.6 / style.WIDTH, "right": 1 - 0.12 / style.WIDTH, "wspace": 0.22,

@@ -34,11 +34,11 @@ class Damaged(unittest.TestCase):
         self.assertGreater(machine.get("call.floor").p50, 0)
 
     def test_a_sample_that_is_no_number(self):
-        self.csv.write_text(self.csv.read_text().replace("call.square,us,sample,", "call.square,us,sample,x", 1))
+        self.csv.write_text(self.csv.read_text().replace("call.cold,us,sample,", "call.cold,us,sample,x", 1))
         self.refuses("not a sample")
 
     def test_a_sample_that_is_not_finite(self):
-        self.csv.write_text(self.csv.read_text() + "call.square,us,sample,inf\n")
+        self.csv.write_text(self.csv.read_text() + "call.cold,us,sample,inf\n")
         self.refuses("not a sample")
 
     def test_a_line_that_was_cut_off(self):
@@ -84,7 +84,7 @@ class Damaged(unittest.TestCase):
 
     def test_no_machine(self):
         (self.folder / "machine.json").unlink()
-        self.refuses("it is no evaluation")
+        self.refuses("it has no machine.json")
 
     def test_a_damaged_machine(self):
         (self.folder / "machine.json").write_text('{"doctor": 1}')
@@ -97,8 +97,9 @@ class Damaged(unittest.TestCase):
 
     def test_a_half_of_an_archive(self):
         path = archive.write(self.folder)
-        path.write_bytes(path.read_bytes()[:200_000])
-        self.refuses("not an archive of an evaluation", path)
+        whole = path.read_bytes()
+        path.write_bytes(whole[:len(whole) // 2])
+        self.refuses("it is no evaluation, or only a part of one", path)
 
     def test_a_file_that_is_no_archive(self):
         path = self.folder / "a.tar"
