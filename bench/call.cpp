@@ -1,7 +1,11 @@
 // What a call costs: empty, with arguments, with a hypercall, with a system call, on a new machine,
-// and when it fails; each beside the least that KVM itself takes.
+// in a VM of its own or a shared one, and when it fails; each beside the least that KVM itself
+// takes.
 // SPDX-License-Identifier: MIT
 #include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -120,6 +124,55 @@ void measure_creation(bench::program& program) {
   program.measure(std::move(rows));
 }
 
+/// A new machine in a VM that others have machines in, and its first call, beside a VM of its own
+/// by raw ioctls. What is made is kept: to close a VM is not what this is about. `again` makes the
+/// machine in the place of another and so destroys that one, too, of which the floor knows nothing.
+void measure_shared_vm(bench::program& program) {
+  using pool = virtine::pool<guests::empty>;
+  constexpr std::size_t machines_per_vm = 128;
+  const auto called = [](pool& from) {
+    auto lent = from.borrow();
+    bench::check(lent && (*lent)->enter(guests::empty::nothing::address, {}), "nothing()");
+    return *std::move(lent);
+  };
+  const auto timed = [](auto body) {
+    const auto begin = bench::clock::now();
+    body();
+    return bench::microseconds(bench::clock::now() - begin);
+  };
+  pool holder;
+  bench::check(holder.warm_up(1).has_value(), "warm_up()");
+  std::vector<std::unique_ptr<bench::floor_exit>> bare;
+  const virtine::pool_options options{.max = SIZE_MAX, .machines_per_vm = machines_per_vm};
+  auto machines = std::make_unique<pool>(options);
+  std::vector<pool::lease> kept;
+  pool others(options);
+  auto beside = called(others);
+  auto last = std::make_optional(called(others));
+
+  bench::group rows({.burst = 1});
+  rows.floor("cold.shared_vm.floor", [&] {
+    if (bare.size() == machines_per_vm) bare.clear();
+    return timed([&] {
+      bare.push_back(std::make_unique<bench::floor_exit>());
+      (*bare.back())();
+    });
+  });
+  rows.row("cold.shared_vm", [&] {
+    // Another VM, so that each machine has a place and a vCPU that are new.
+    if (kept.size() == machines_per_vm) {
+      kept.clear();
+      machines = std::make_unique<pool>(options);
+    }
+    return timed([&] { kept.push_back(called(*machines)); });
+  });
+  rows.row("cold.shared_vm.again", [&] {
+    last.reset();
+    last.emplace(called(others));
+  });
+  program.measure(std::move(rows));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -129,5 +182,6 @@ int main(int argc, char** argv) {
   measure_hypercalls(program);
   measure_spans(program);
   measure_creation(program);
+  measure_shared_vm(program);
   return program.finish();
 }

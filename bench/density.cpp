@@ -1,6 +1,6 @@
 // What an idle machine costs in memory, all of the system's included: machines of a 16 KiB image
-// in a pool, each of which has served a call, beside the VM that each of them contains, made by
-// raw ioctls with vCPU and memory slots and entered once.
+// in a pool, with VMs of their own or in one, each of which has served a call, beside the VM that
+// each of them contains, made by raw ioctls with vCPU and memory slots and entered once.
 // SPDX-License-Identifier: MIT
 #include <sys/resource.h>
 
@@ -61,8 +61,9 @@ double each_takes(std::size_t count, int most_tries, Make make, Kept& kept) {
   return (before - settled(most_tries)) / static_cast<double>(count);
 }
 
-std::unique_ptr<virtine::pool<image>> warm_pool(std::size_t count) {
-  auto made = std::make_unique<virtine::pool<image>>(virtine::pool_options{.max = count});
+std::unique_ptr<virtine::pool<image>> warm_pool(std::size_t count, std::size_t machines_per_vm) {
+  auto made = std::make_unique<virtine::pool<image>>(
+      virtine::pool_options{.max = count, .machines_per_vm = machines_per_vm});
   bench::check(made->warm_up(count).has_value(), "warm_up()");
   std::vector<virtine::pool<image>::lease> all;
   all.reserve(count);
@@ -94,7 +95,7 @@ int main(int argc, char** argv) {
   // Each sample is a batch of this many; with those for warming up, a thousand and a half of each.
   const std::size_t count = program.is_short() ? 5 : 100;
   const int tries = program.is_short() ? 0 : 50;
-  const std::size_t descriptors = 2 * 3 * 15 * count + 100;
+  const std::size_t descriptors = 3 * 3 * 15 * count + 100;
   rlimit files{};
   bench::check(getrlimit(RLIMIT_NOFILE, &files) == 0, "getrlimit");
   files.rlim_cur = files.rlim_max;
@@ -114,7 +115,28 @@ int main(int argc, char** argv) {
   std::vector<std::unique_ptr<virtine::pool<image>>> idle;
   bench::group rows({.samples = 10, .burst = 1, .unit = "KiB"});
   rows.floor("density.bare", [&] { return each_takes(count, tries, bare_machines, bare); });
-  rows.row("density.idle", [&] { return each_takes(count, tries, warm_pool, idle); });
+  rows.row("density.idle", [&] {
+    return each_takes(
+        count, tries, [](std::size_t n) { return warm_pool(n, 1); }, idle);
+  });
+  rows.row("density.shared_vm", [&] {
+    return each_takes(
+        count, tries, [](std::size_t n) { return warm_pool(n, n); }, idle);
+  });
   program.measure(std::move(rows));
+
+  // As many as a server may want, and more than there are descriptors for with VMs of their own.
+  bare.clear();
+  idle.clear();
+  const std::size_t many = program.is_short() ? 10 : 10'000;
+  std::unique_ptr<virtine::pool<image>> held;
+  bench::group crowd({.samples = 3, .burst = 1, .unit = "KiB"});
+  crowd.row("density.shared_vm.10K", [&] {
+    held.reset();
+    const double before = settled(tries);
+    held = warm_pool(many, count);
+    return (before - settled(tries)) / static_cast<double>(many);
+  });
+  program.measure(std::move(crowd));
   return program.finish();
 }

@@ -23,6 +23,7 @@
 #include <virtine/machine/machine_use.hpp>
 #include <virtine/machine/runner.hpp>
 #include <virtine/machine/system_call.hpp>
+#include <virtine/machine/vm_place.hpp>
 
 /// One stay in the guest: what it does to the machine, and how it ends.
 struct scripted_step {
@@ -64,7 +65,8 @@ class scripted_machine final : public virtine::detail::guest_access {
   }
 
   static virtine::result<std::unique_ptr<scripted_machine>> create(
-      const virtine::image_description& image, const virtine::detail::run_limits& = {}) {
+      const virtine::image_description& image, const virtine::detail::run_limits& = {},
+      const std::shared_ptr<virtine::detail::shared_vms>& = {}) {
     if (when_created) when_created();
     if (throws) throw std::bad_alloc();
     if (refusal) return *refusal;

@@ -31,6 +31,8 @@
 #include <virtine/machine/layout.hpp>
 #include <virtine/machine/machine_use.hpp>
 #include <virtine/machine/runner.hpp>
+#include <virtine/machine/vcpu_reset.hpp>
+#include <virtine/machine/vm_place.hpp>
 #include <virtine/os/error_text.hpp>
 #include <virtine/os/fd.hpp>
 #include <virtine/os/out_of_memory.hpp>
@@ -62,10 +64,18 @@ class bare_machine final : public detail::guest_access {
   }
 
   /// Creates a machine of a bare image, which must outlive it. The machine keeps a copy of what
-  /// every call begins with, so the pages of the image take memory twice.
+  /// every call begins with, so the pages of the image take memory twice. Fails with
+  /// errc::bad_argument if it is to share a VM, which a guest at CPL 0 cannot.
   template <std::same_as<image_description> Image>  // Not of braces, which are options.
-  static result<std::unique_ptr<bare_machine>> create(const Image& image,
-                                                      const detail::run_limits& = {}) {
+  static result<std::unique_ptr<bare_machine>> create(
+      const Image& image, const detail::run_limits& = {},
+      const std::shared_ptr<detail::shared_vms>& vms = {}) {
+    if (vms != nullptr) {
+      return error{.code = errc::bad_argument,
+                   .operation =
+                       "a bare machine has page tables of its own making and cannot share its VM; "
+                       "set pool_options::machines_per_vm to 1"};
+    }
     auto made = create(bare_options{.mode = image.mode, .memory = image.memory_size});
     if (!made) return made;
     (*made)->image_ = &image;
@@ -113,7 +123,7 @@ class bare_machine final : public detail::guest_access {
 
   /// Sets the general registers, RIP and RFLAGS.
   result<void> set_registers(const kvm_regs& regs) {
-    if (auto left = detail::bare_processor::complete_exit(runner_.vcpu()); !left) return left;
+    if (auto left = detail::vcpu_reset::complete_exit(runner_.vcpu()); !left) return left;
     return runner_.vcpu().set_regs(regs);
   }
 
@@ -272,7 +282,7 @@ class bare_machine final : public detail::guest_access {
   /// Takes back everything that a guest can have changed.
   result<void> take_back() {
     // First, because it can write to memory and registers.
-    if (auto left = detail::bare_processor::complete_exit(runner_.vcpu()); !left) return left;
+    if (auto left = detail::vcpu_reset::complete_exit(runner_.vcpu()); !left) return left;
     if (pristine_.size() != 0) copy_pages(memory_.bytes(), pristine_.bytes());
     const auto slot = kvm::slot_of(0, 0, memory_.bytes());
     if (auto done = processor_.forget_translations(vm_, slot); !done) return done;

@@ -18,15 +18,15 @@
 namespace virtine {
 
 /// A pool of machines of type Machine. Each machine costs a VM and a vCPU of the kernel's (about
-/// half a MiB), two descriptors, and the pages that calls have written. A pool has as many machines
-/// as were ever in use at one time. A thread that calls again finds the machine of its last call
-/// without a lock. The destructor waits for calls under way, which end by their own limits; see
-/// abandon_calls().
+/// half a MiB), two descriptors, and the pages that calls have written; less with
+/// pool_options::machines_per_vm. A pool has as many machines as were ever in use at one time. A
+/// thread that calls again finds the machine of its last call without a lock. The destructor waits
+/// for calls under way, which end by their own limits; see abandon_calls().
 ///
 /// In a child of fork the pool begins empty, with threads of its own. It closes the parent's idle
 /// machines when the child first uses it. Machines that were in use keep their descriptors open
 /// until the child ends or executes another program.
-template <detail::machine_like Machine>
+template <detail::pooled_machine Machine>
 class basic_pool {
   using kept = detail::kept_machines<Machine>;
 

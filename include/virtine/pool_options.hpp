@@ -45,6 +45,13 @@ struct pool_options {
   /// A machine that has run this many calls is destroyed, and the pool's own thread makes another.
   /// each() counts a call for each job; together() and a session count one.
   std::uint64_t max_calls = UINT64_MAX;
+  /// How many machines share one VM of KVM's, at most 512. By default each has its own. Machines
+  /// that share one are made in less time and take less memory, but what keeps them apart is then
+  /// their page tables and CPL 3 alone, and no longer the processor's second layer of page tables
+  /// (EPT, NPT) or the memory that KVM knows of: docs/threat-model.md. Fewer share one if they had
+  /// more than 64 GiB together. Calls that are lent memory, and those of bare images, fail with
+  /// errc::bad_argument if this is more than 1.
+  std::size_t machines_per_vm = 1;
   std::size_t workers = 2;  ///< Threads that run calls made with async(); 1 to 1000.
 };
 

@@ -134,7 +134,7 @@ void check_exits(const virtine::image_description& image) {
 
 }  // namespace
 
-TEST_CASE("H40: a bare guest that ruins its machine ruins no other call", "[hostile]") {
+TEST_CASE("H40: a bare guest that ruins its machine ruins no other call", "[hostile][own_vm]") {
   bare_arena a;
   a.expect_good();
   // Whether a processor without tables, paging or long mode comes as far as its `out` depends on
@@ -158,7 +158,8 @@ TEST_CASE("H40: a bare guest that ruins its machine ruins no other call", "[host
   }
 }
 
-TEST_CASE("H41: what a bare guest does wrong is told from what its host does", "[hostile]") {
+TEST_CASE("H41: what a bare guest does wrong is told from what its host does",
+          "[hostile][own_vm]") {
   bare_arena a;
   const auto fault_of = [&](unsigned number) {
     const auto ended = a.run(number);
@@ -192,7 +193,8 @@ TEST_CASE("H41: what a bare guest does wrong is told from what its host does", "
   a.expect_good();
 }
 
-TEST_CASE("H42: a breakpoint that a bare guest sets does not stop the next call", "[hostile]") {
+TEST_CASE("H42: a breakpoint that a bare guest sets does not stop the next call",
+          "[hostile][own_vm]") {
   if (!can_set_breakpoints()) return;
   bare_arena a;
   REQUIRE(a.run(break_next));
@@ -200,7 +202,7 @@ TEST_CASE("H42: a breakpoint that a bare guest sets does not stop the next call"
   for (int round = 0; round < 3; ++round) a.expect_good();
 }
 
-TEST_CASE("H47: the second half of a store is not made by the next run", "[hostile]") {
+TEST_CASE("H47: the second half of a store is not made by the next run", "[hostile][own_vm]") {
   auto made = virtine::bare_machine::create(virtine::bare_options{.memory = 64 * 1024});
   REQUIRE(made);
   virtine::bare_machine& m = **made;
@@ -223,7 +225,7 @@ TEST_CASE("H47: the second half of a store is not made by the next run", "[hosti
   CHECK(std::get<virtine::kvm::io_exit>(*next).port == 0x10);
 }
 
-TEST_CASE("H80: a bare machine keeps no argument of any call", "[hostile][long]") {
+TEST_CASE("H80: a bare machine keeps no argument of any call", "[hostile][long][own_vm]") {
   using virtine::cleaning;
   const virtine::pool_options options =
       GENERATE(virtine::pool_options{.max = 1}, virtine::pool_options{.max = 1, .warm = 1},
@@ -273,7 +275,7 @@ TEST_CASE("H80: a bare machine keeps no argument of any call", "[hostile][long]"
 }
 
 TEST_CASE("H81: the run after a reset begins where the host says, whatever was left half done",
-          "[hostile][long]") {
+          "[hostile][long][own_vm]") {
   SECTION("real16") {
     check_exits(guests::bare_exits16::description);
   }
@@ -285,7 +287,7 @@ TEST_CASE("H81: the run after a reset begins where the host says, whatever was l
   }
 }
 
-TEST_CASE("H82: what a bare guest maps is not mapped for the next", "[hostile]") {
+TEST_CASE("H82: what a bare guest maps is not mapped for the next", "[hostile][own_vm]") {
   using maps = guests::bare_maps;
   // Where KVM shadows page tables it sees the guest write to them, but not the host.
   driven one(maps::description);
@@ -308,7 +310,7 @@ TEST_CASE("H82: what a bare guest maps is not mapped for the next", "[hostile]")
   }
 }
 
-TEST_CASE("H83: a bare guest does not become a host, and reaches no APIC", "[hostile]") {
+TEST_CASE("H83: a bare guest does not become a host, and reaches no APIC", "[hostile][own_vm]") {
   bare_arena a;
   virtine::virtine_fn<unsigned(unsigned), bare_image::virtualise> virtualise(a.pool);
   virtine::virtine_fn<unsigned(unsigned, unsigned), bare_image::msr> msr(a.pool);
@@ -332,7 +334,7 @@ TEST_CASE("H83: a bare guest does not become a host, and reaches no APIC", "[hos
 }
 
 TEST_CASE("H84: KVM's own hypercalls give a bare guest no more than the time, and leave nothing",
-          "[hostile][long]") {
+          "[hostile][long][own_vm]") {
   bare_arena a;
   virtine::virtine_fn<unsigned(unsigned), bare_image::kvm> kvm(a.pool);
   // It writes what time it is where the guest says, and nothing turns it off.

@@ -90,7 +90,7 @@ class unfit : public virtine::detail::guest_access {
 
 }  // namespace
 
-TEST_CASE("H74: what fails before a guest's first instruction is the host's", "[hostile]") {
+TEST_CASE("H74: what fails before a guest's first instruction is the host's", "[hostile][own_vm]") {
   for (const std::uint64_t page : {trampoline, stack}) {
     INFO(std::hex << page);
     {

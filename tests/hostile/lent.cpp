@@ -53,7 +53,7 @@ void expect_fault(const virtine::result<word>& ended, fault_kind kind, access ho
 
 }  // namespace
 
-TEST_CASE("H127: lent memory cannot be written or executed", "[hostile]") {
+TEST_CASE("H127: lent memory cannot be written or executed", "[hostile][own_vm]") {
   arena a;
   const lent_memory memory = filled_with(large_page + page + 8);
   const word at = a.place(memory);
@@ -68,7 +68,7 @@ TEST_CASE("H127: lent memory cannot be written or executed", "[hostile]") {
   CHECK(std::ranges::all_of(memory.bytes(), [](std::byte each) { return each == ret; }));
 }
 
-TEST_CASE("H128: there is nothing before or behind lent memory", "[hostile]") {
+TEST_CASE("H128: there is nothing before or behind lent memory", "[hostile][own_vm]") {
   arena a;
   for (const std::size_t size :
        {std::size_t{8}, page, large_page - page, large_page, large_page + page + 8}) {
@@ -87,7 +87,7 @@ TEST_CASE("H128: there is nothing before or behind lent memory", "[hostile]") {
   }
 }
 
-TEST_CASE("H129: no call finds what only an earlier one was lent", "[hostile]") {
+TEST_CASE("H129: no call finds what only an earlier one was lent", "[hostile][own_vm]") {
   arena a;
   const lent_memory secret = filled_with(large_page + page, std::byte{0x5e});
   const word at = a.place(secret);
@@ -121,7 +121,7 @@ TEST_CASE("H129: no call finds what only an earlier one was lent", "[hostile]") 
   CHECK(std::ranges::all_of(secret.bytes(), [](std::byte b) { return b == std::byte{0x5e}; }));
 }
 
-TEST_CASE("H130: the host writes nothing into lent memory for a guest", "[hostile]") {
+TEST_CASE("H130: the host writes nothing into lent memory for a guest", "[hostile][own_vm]") {
   const auto policy =
       virtine::policy{virtine::allow<filled>([](virtine::guest_buffer<word> into) -> word {
         const std::vector<word> ones(into.size(), 1);

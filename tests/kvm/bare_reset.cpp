@@ -130,7 +130,8 @@ void settle(pool<kernel>& machines) {
 
 }  // namespace
 
-TEST_CASE("no call of a bare image finds anything of another, and neither does KVM", "[reset]") {
+TEST_CASE("no call of a bare image finds anything of another, and neither does KVM",
+          "[reset][own_vm]") {
   const form how = GENERATE(form::call, form::each, form::async);
   const pool_options options = GENERATE(
       pool_options{.max = 1, .workers = 1}, pool_options{.max = 1, .warm = 1, .workers = 1},

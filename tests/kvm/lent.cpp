@@ -81,7 +81,7 @@ std::vector<std::string> windows() {
 
 }  // namespace
 
-TEST_CASE("a guest reads lent memory of any size, all of it", "[kvm]") {
+TEST_CASE("a guest reads lent memory of any size, all of it", "[kvm][own_vm]") {
   virtine_fn<word(lent_bytes), image::size> size;
   virtine_fn<word(lent_words, word), image::element> element;
   for (const std::size_t n : {std::size_t{8}, 4 * kib, 4 * kib + 8, 2 * mib - 8, 2 * mib,
@@ -95,7 +95,7 @@ TEST_CASE("a guest reads lent memory of any size, all of it", "[kvm]") {
   }
 }
 
-TEST_CASE("what the host writes is there in the next call", "[kvm]") {
+TEST_CASE("what the host writes is there in the next call", "[kvm][own_vm]") {
   virtine_fn<word(lent_words, word), image::element> element;
   const lent_memory memory = numbered(64 * kib);
   CHECK(element(memory, 5) == 5);
@@ -104,7 +104,7 @@ TEST_CASE("what the host writes is there in the next call", "[kvm]") {
   CHECK(element.pool().stats().created == 1);
 }
 
-TEST_CASE("a call is lent what it was called with, whatever came before", "[kvm]") {
+TEST_CASE("a call is lent what it was called with, whatever came before", "[kvm][own_vm]") {
   virtine_fn<word(lent_words, lent_words, lent_words, lent_words), image::four> four;
   std::array<lent_memory, 5> all;
   for (word i = 1; i < 5; ++i) all[i] = numbered(i * 4 * kib, i);
@@ -119,13 +119,14 @@ TEST_CASE("a call is lent what it was called with, whatever came before", "[kvm]
   CHECK(four.pool().stats().created == 1);
 }
 
-TEST_CASE("lent memory lives until its last call is over", "[kvm]") {
+TEST_CASE("lent memory lives until its last call is over", "[kvm][own_vm]") {
   virtine_fn<word(lent_words, word), image::element> element;
   auto later = element.async(numbered(64 * kib, 3), 0);
   CHECK(std::move(later).get() == 3);
 }
 
-TEST_CASE("what is taken back is mapped no more, and what is lent only for reading", "[kvm]") {
+TEST_CASE("what is taken back is mapped no more, and what is lent only for reading",
+          "[kvm][own_vm]") {
   pool<image> machines({.max = 1});
   virtine_fn<word(lent_words, word), image::element> element{machines};
   virtine_fn<word(word), image::look_at> look{machines};
@@ -136,7 +137,7 @@ TEST_CASE("what is taken back is mapped no more, and what is lent only for readi
   CHECK(windows().empty());
 }
 
-TEST_CASE("batches are lent memory", "[kvm]") {
+TEST_CASE("batches are lent memory", "[kvm][own_vm]") {
   virtine_fn<word(lent_words, word), image::element> element;
   const lent_memory first = numbered(64 * kib, 100);
   const lent_memory second = numbered(4 * kib, 200);
@@ -149,7 +150,7 @@ TEST_CASE("batches are lent memory", "[kvm]") {
   CHECK(element.pool().stats().created == 1);
 }
 
-TEST_CASE("a file is lent as large as it is, up to 1 GiB", "[kvm]") {
+TEST_CASE("a file is lent as large as it is, up to 1 GiB", "[kvm][own_vm]") {
   virtine_fn<word(lent_words, word), image::element> element;
   const file largest(lent_memory::max_size);
   largest.put(11, 0);
@@ -177,7 +178,7 @@ TEST_CASE("a file is lent as large as it is, up to 1 GiB", "[kvm]") {
   CHECK(sum(by_path) == 16);
 }
 
-TEST_CASE("what cannot be lent is refused before a call", "[kvm]") {
+TEST_CASE("what cannot be lent is refused before a call", "[kvm][own_vm]") {
   const auto refused = [](const result<lent_memory>& made, errc code, int os_error) {
     REQUIRE(!made);
     INFO(to_string(made.error()));
@@ -205,7 +206,7 @@ TEST_CASE("what cannot be lent is refused before a call", "[kvm]") {
   CHECK(lent_memory::allocate(0).value() == lent_memory());
 }
 
-TEST_CASE("only images that end below 4 GiB have a window", "[kvm]") {
+TEST_CASE("only images that end below 4 GiB have a window", "[kvm][own_vm]") {
   static constexpr auto layout_with = [](std::uint64_t arguments) {
     image_description described = image::description;
     described.arguments_size = arguments;
@@ -215,7 +216,8 @@ TEST_CASE("only images that end below 4 GiB have a window", "[kvm]") {
   STATIC_REQUIRE(!detail::lent_window::fits(layout_with(std::uint64_t{1} << 32)));
 }
 
-TEST_CASE("a file that becomes shorter fails the calls that miss it, and no others", "[kvm]") {
+TEST_CASE("a file that becomes shorter fails the calls that miss it, and no others",
+          "[kvm][own_vm]") {
   virtine_fn<word(lent_words, word), image::element> element;
   const file source(64 * kib);
   source.put(9, 60 * kib);
@@ -233,7 +235,7 @@ TEST_CASE("a file that becomes shorter fails the calls that miss it, and no othe
   CHECK(element(lent, 60 * kib / sizeof(word)) == 0);
 }
 
-TEST_CASE("hypercalls can be given lent memory, but no lent file", "[kvm]") {
+TEST_CASE("hypercalls can be given lent memory, but no lent file", "[kvm][own_vm]") {
   const auto policy = virtine::policy{allow<told>([](tainted<std::span<const word>> given) {
     word total = 0;
     for (word each : given.unverified_because("any words will do")) total += each;

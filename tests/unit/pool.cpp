@@ -29,8 +29,8 @@ constexpr image_description image{};
 using pool_type = basic_pool<scripted_machine>;
 constexpr std::uint64_t hypercalls = 1000;  // As many as a call may make.
 
-static_assert(machine_like<scripted_machine> && machine_like<machine>);
-static_assert(machine_like<bare_machine> && !machine_like<int>);
+static_assert(pooled_machine<scripted_machine> && pooled_machine<machine>);
+static_assert(pooled_machine<bare_machine> && !machine_like<int>);
 static_assert(!std::is_copy_constructible_v<pool_type> && !std::is_move_constructible_v<pool_type>);
 static_assert(std::is_move_constructible_v<pool_type::lease>);
 static_assert(!std::is_copy_constructible_v<pool_type::lease>);

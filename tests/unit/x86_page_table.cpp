@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "catch.hpp"
@@ -109,6 +110,22 @@ TEST_CASE("a walk tells the rights of each kind of page", "[x86]") {
   CHECK(rights(0x23000) == "u");
   CHECK(rights(0x27000) == "uw");
   CHECK(rights(0x2bff8) == "sw");
+}
+
+TEST_CASE("tables that were moved map the same to other memory", "[x86]") {
+  auto moved = tables;
+  constexpr std::uint64_t by = 0x1234567000;
+  x86::relocate(moved, by);
+  for (std::uint64_t address = 0; address < 0x400000; address += x86::page_size) {
+    const auto before = x86::walk(tables, tables_at, address);
+    const auto after = x86::walk(moved, tables_at + by, address);
+    REQUIRE(before.has_value() == after.has_value());
+    if (!before) continue;
+    CHECK(after->begin == before->begin + by);
+    CHECK(after->entry == before->entry);
+    CHECK(std::tuple(after->writable, after->executable, after->user) ==
+          std::tuple(before->writable, before->executable, before->user));
+  }
 }
 
 TEST_CASE("a walk is stopped by an entry that leads out of the tables", "[x86]") {

@@ -385,7 +385,7 @@ class debugged_machine final : public virtine::detail::machine, private target {
     // The mapping is private, so what is written there no other machine sees.
     const auto protect = [&](int protection) {
       return first >= last ||
-             memory_.protect(first - virtine::detail::layout::begin, last - first, protection);
+             place_.protect(first - virtine::detail::layout::begin, last - first, protection);
     };
     if (!protect(PROT_READ | PROT_WRITE)) return false;
     std::memcpy(host(address), from.data(), from.size());

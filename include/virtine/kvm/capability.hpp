@@ -22,6 +22,7 @@ enum class capability : int {
   debugregs = KVM_CAP_DEBUGREGS,
   xsave = KVM_CAP_XSAVE,
   xcrs = KVM_CAP_XCRS,
+  max_vcpus = KVM_CAP_MAX_VCPUS,
   sync_regs = KVM_CAP_SYNC_REGS,
   readonly_mem = KVM_CAP_READONLY_MEM,
   immediate_exit = KVM_CAP_IMMEDIATE_EXIT,
@@ -73,6 +74,8 @@ inline constexpr std::array capability_uses{
                    "resetting the debug registers of guests at CPL 0", nullptr},
     capability_use{capability::xcrs, "KVM_CAP_XCRS", false, 0,
                    "letting guests use AVX; missing on processors without XSAVE", nullptr},
+    capability_use{capability::max_vcpus, "KVM_CAP_MAX_VCPUS", false, 0,
+                   "machines that share a VM; they are as many as it allows", nullptr},
     capability_use{capability::x86_msr_filter, "KVM_CAP_X86_MSR_FILTER", false, 0,
                    "closing MSRs to guests at CPL 0", nullptr},
 };

@@ -59,6 +59,12 @@ class vm {
     return drop_value(call(file_.get(), requests::set_user_memory_region, region));
   }
 
+  /// Sets how many pages KVM uses at most to shadow guests' page tables. Its default is 64, or 2 %
+  /// of the pages in slots if that is more.
+  result<void> set_nr_mmu_pages(std::size_t pages) {
+    return drop_value(call(file_.get(), requests::set_nr_mmu_pages, pages));
+  }
+
   /// Reserves three pages of guest-physical memory for KVM, below 4 GiB and in no slot. Guests in
   /// real mode need it on Intel processors without unrestricted guest mode (api.rst, 4.36).
   result<void> set_tss_addr(std::uint32_t address) {

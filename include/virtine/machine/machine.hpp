@@ -17,8 +17,6 @@
 
 #include <virtine/guest_memory.hpp>
 #include <virtine/kvm/exit.hpp>
-#include <virtine/kvm/system.hpp>
-#include <virtine/kvm/vm.hpp>
 #include <virtine/lent.hpp>
 #include <virtine/machine/failed_entry.hpp>
 #include <virtine/machine/fault_report.hpp>
@@ -31,6 +29,7 @@
 #include <virtine/machine/runner.hpp>
 #include <virtine/machine/snapshot.hpp>
 #include <virtine/machine/system_call.hpp>
+#include <virtine/machine/vm_place.hpp>
 #include <virtine/machine/write_set.hpp>
 #include <virtine/os/out_of_memory.hpp>
 #include <virtine/os/probe.hpp>
@@ -45,21 +44,27 @@ namespace virtine::detail {
 class machine : public guest_access {
  public:
   /// Creates a machine of `image`, which must outlive it. About ten system calls, and those that
-  /// make the image's snapshot (shared_snapshot) if no machine holds it, which `limits` bound.
+  /// make the image's snapshot (shared_snapshot) if no machine holds it, which `limits` bound. It
+  /// has a VM of its own, or a place in one of `vms`, which are for machines of `image`.
   static result<std::unique_ptr<machine>> create(const image_description& image,
-                                                 const run_limits& limits = {}) {
+                                                 const run_limits& limits = {},
+                                                 const std::shared_ptr<shared_vms>& vms = {}) {
     auto from = shared_snapshot<machine>(image, limits);
     if (!from) return from.error();
-    return create(*std::move(from));
+    return create(*std::move(from), vms);
   }
 
   /// Creates a machine, or what is made of one, whose calls begin as `from` has it.
   template <std::derived_from<machine> Machine = machine>
-  static result<std::unique_ptr<Machine>> create(std::shared_ptr<const snapshot> from) {
-    return os::or_out_of_memory([&] { return make<Machine>(std::move(from)); });
+  static result<std::unique_ptr<Machine>> create(std::shared_ptr<const snapshot> from,
+                                                 const std::shared_ptr<shared_vms>& vms = {}) {
+    return os::or_out_of_memory([&] { return make<Machine>(std::move(from), vms); });
   }
 
-  ~machine() override { VIRTINE_PROBE(machine__destroyed, this, &from_->image()); }
+  ~machine() override {
+    VIRTINE_PROBE(machine__destroyed, this, &from_->image());
+    if (place_.is_shared() && !guest_runner().guard()->forked()) leave_place();
+  }
   machine(const machine&) = delete;
   machine& operator=(const machine&) = delete;
 
@@ -75,7 +80,7 @@ class machine : public guest_access {
     result<void> lent;
     if (window_ == nullptr && memory.empty()) return lent;
     if (window_ == nullptr) lent = make_window();
-    if (lent) lent = window_->lend(vm_, memory);
+    if (lent) lent = window_->lend(place_.vm(), memory);
     if (!lent) poisoned_ = true;
     return lent;
   }
@@ -85,7 +90,7 @@ class machine : public guest_access {
     if (poisoned_) [[unlikely]]
       return error{.code = errc::machine_failure, .operation = "a call that failed poisoned it"};
     if (window_ != nullptr) [[unlikely]] {
-      auto emptied = window_->begin_call(vm_);
+      auto emptied = window_->begin_call(place_.vm());
       poisoned_ = !emptied;
       if (!emptied) return emptied.error();
     }
@@ -103,7 +108,7 @@ class machine : public guest_access {
       regs.rip = x86::trampoline_entry(cpu_.wipe);
       regs.rflags = x86::initial_rflags;
       regs.r15 = entry_mark();
-      arrival_ = use_.calls() > 1 ? arrival::placed : arrival::first;
+      arrival_ = use_.calls() > 1 || place_.is_used() ? arrival::placed : arrival::first;
       vcpu().mark_dirty(KVM_SYNC_X86_REGS);
     }
     return run();
@@ -159,7 +164,7 @@ class machine : public guest_access {
   result<void> take_second() {
     if (!second_) {
       return os::or_out_of_memory([&]() -> result<void> {
-        auto vcpu = make_vcpu(vm_, 1, cpu_);
+        auto vcpu = place_.take_vcpu(1, cpu_);
         if (!vcpu) return vcpu.error();
         second_.emplace(*std::move(vcpu), first_.run.guard(), shared_part());
         start(*second_);
@@ -254,41 +259,37 @@ class machine : public guest_access {
   static constexpr std::uint64_t rflags_tf = 1U << 8;
   static constexpr std::uint64_t max_ahead = 32;  // Pages.
 
-  machine(std::shared_ptr<const snapshot> from, const guest_cpu& cpu, os::mapping memory,
-          kvm::vm vm, kvm::vcpu vcpu, std::shared_ptr<watchdog> guard)
+  machine(std::shared_ptr<const snapshot> from, const guest_cpu& cpu, vm_place place,
+          kvm::vcpu vcpu, std::shared_ptr<watchdog> guard)
       : from_(std::move(from)),
         where_(from_->layout()),
         cpu_(cpu),
-        memory_(std::move(memory)),
-        vm_(std::move(vm)),
+        place_(std::move(place)),
+        memory_(place_.memory()),
         first_(std::move(vcpu), std::move(guard), shared_part()),
         write_set_(where_) {
     for (std::uint64_t page : snapshot::hot_pages(where_)) write_set_.add(page, pristine(page));
     sregs_ = cpu_.special_registers(x86::cpu_mode::user64);
-    sregs_.cr3 = where_.tables;
+    sregs_.cr3 = tables_address();
     sregs_.gdt = {.base = x86::gdt_address, .limit = x86::gdt_limit, .padding = {}};
     sregs_.idt = {.base = x86::idt_address, .limit = x86::idt_limit, .padding = {}};
     start(first_);
   }
 
   template <class Machine>
-  static result<std::unique_ptr<Machine>> make(std::shared_ptr<const snapshot> from) {
+  static result<std::unique_ptr<Machine>> make(std::shared_ptr<const snapshot> from,
+                                               const std::shared_ptr<shared_vms>& vms) {
     auto guard = watchdog::shared();
     if (!guard) return guard.error();
-    auto system = kvm::system::shared();
-    if (!system) return system.error();
     auto cpu = guest_cpu::shared();
     if (!cpu) return cpu.error();
     if (from->image().thread_pointer != 0 && !(*cpu)->wrfsbase) return guest_cpu::no_wrfsbase();
-    auto memory = from->map_private();
-    if (!memory) return memory.error();
-    auto vm = (*system)->create_vm();
-    if (!vm) return vm.error();
-    auto vcpu = make_vcpu(*vm, 0, **cpu);
+    auto place = vms != nullptr ? vms->take(*from) : vm_place::alone(*from);
+    if (!place) return place.error();
+    auto vcpu = place->take_vcpu(0, **cpu);
     if (!vcpu) return vcpu.error();
-    std::unique_ptr<Machine> made(new Machine(std::move(from), **cpu, *std::move(memory),
-                                              *std::move(vm), *std::move(vcpu), *std::move(guard)));
-    if (auto given = made->give_memory(); !given) return given.error();
+    std::unique_ptr<Machine> made(new Machine(std::move(from), **cpu, *std::move(place),
+                                              *std::move(vcpu), *std::move(guard)));
     made->take_learned();
     VIRTINE_PROBE(machine__created, made.get(), &made->from_->image());
     return made;
@@ -301,15 +302,6 @@ class machine : public guest_access {
     runner run;
     bool at_trampoline = false;  ///< Whether the guest stopped at the trampoline's own `out`.
   };
-
-  static result<kvm::vcpu> make_vcpu(kvm::vm& vm, std::uint32_t number, const guest_cpu& cpu) {
-    auto system = kvm::system::shared();
-    if (!system) return system.error();
-    auto vcpu = vm.create_vcpu(number, (*system)->vcpu_mmap_size());
-    if (!vcpu) return vcpu;
-    if (auto set = cpu.set_up(*vcpu); !set) return set.error();
-    return vcpu;
-  }
 
   /// Gives a new processor what all calls on it begin with.
   void start(processor& made) {
@@ -326,20 +318,18 @@ class machine : public guest_access {
   [[nodiscard]] kvm::vcpu& vcpu() { return guest_runner().vcpu(); }
   [[nodiscard]] const kvm::vcpu& vcpu() const { return guest_runner().vcpu(); }
 
-  result<void> give_memory() {
-    const auto slot = [&](std::uint32_t number, std::uint64_t begin, std::uint64_t end,
-                          std::uint32_t flags) {
-      // memory_ outlives vm_, so the range stays mapped while the slot exists.
-      return vm_.set_user_memory_region(
-          kvm::slot_of(number, begin, bytes(begin, end - begin), flags));
+  /// Gives the place its vCPUs back, for the next machine there.
+  void leave_place() {
+    const auto leave = [&](std::uint32_t number, runner& its) {
+      if (its.running()) static_cast<void>(its.end());
+      place_.keep_vcpu(number, std::move(its.vcpu()));
     };
-    auto shared = slot(0, layout::begin, where_.shared_end, KVM_MEM_READONLY);
-    if (!shared) return shared;
-    return slot(1, where_.shared_end, where_.end, 0);
+    leave(0, first_.run);
+    if (second_) leave(1, second_->run);
   }
 
   [[nodiscard]] std::byte* host(std::uint64_t address) const {
-    return memory_.bytes().data() + (address - layout::begin);
+    return memory_.data() + (address - layout::begin);
   }
   [[nodiscard]] const std::byte* pristine(std::uint64_t address) const {
     return from_->pristine().data() + (address - layout::begin);
@@ -350,6 +340,8 @@ class machine : public guest_access {
   [[nodiscard]] std::span<std::byte> tables() const {
     return bytes(where_.tables, where_.end - where_.tables);
   }
+  /// Returns where the processor finds them.
+  [[nodiscard]] std::uint64_t tables_address() const { return where_.tables + place_.origin(); }
 
   /// What the guest itself can read: not the descriptor tables, trap stack or page tables.
   [[nodiscard]] guest_memory user_memory() const {
@@ -361,11 +353,11 @@ class machine : public guest_access {
   /// only if it is in the write set. Otherwise a call could leave something in a page that no
   /// restore would clean. Returns false if the guest may not write the page.
   bool add_to_write_set(std::uint64_t page) {
-    const auto entry = x86::walk(tables(), where_.tables, page);
+    const auto entry = x86::walk(tables(), tables_address(), page);
     if (!entry || !where_.is_writable(page)) return false;
     if (entry->writable) return true;
     write_set_.add(page, pristine(page));
-    return x86::make_writable(tables(), where_.tables, page);
+    return x86::make_writable(tables(), tables_address(), page);
   }
 
   /// Makes writable what its siblings wrote in their first calls: a trap for each costs more than
@@ -376,7 +368,7 @@ class machine : public guest_access {
     std::uint64_t end = 0;
     // KVM maps neighbours in one fault where the host has them already.
     const auto populate = [&] {
-      if (end - begin >= worthwhile) memory_.populate(begin - layout::begin, end - begin);
+      if (end - begin >= worthwhile) place_.populate(begin - layout::begin, end - begin);
     };
     for (const std::uint64_t page : from_->learned().pages()) {
       if (!add_to_write_set(page)) continue;
@@ -481,7 +473,13 @@ class machine : public guest_access {
       return error{.code = errc::bad_argument,
                    .operation = "an image that ends beyond 4 GiB cannot be lent memory"};
     }
-    auto made = lent_window::create(vm_, tables(), where_.tables);
+    if (place_.is_shared()) {
+      return error{.code = errc::bad_argument,
+                   .operation =
+                       "a machine that shares its VM cannot be lent memory; set "
+                       "pool_options::machines_per_vm to 1"};
+    }
+    auto made = lent_window::create(place_.vm(), tables(), where_.tables);
     if (!made) return made.error();
     window_ = *std::move(made);
     return {};
@@ -527,6 +525,7 @@ class machine : public guest_access {
       // a code segment or protection keys, that even the trampoline trips over.
       if (arrival_ != arrival::over && x86::in_trampoline(taken.frame.rip)) {
         why.code = cause_of(arrival_, is_marked(vcpu().synced_regs().r15));
+        if (why.code == not_entered && use_.calls() == 1) place_.report_remains();
       }
       return why;
     }
@@ -549,9 +548,9 @@ class machine : public guest_access {
   const layout& where_;
   const guest_cpu& cpu_;
   kvm_sregs sregs_{};
-  os::mapping memory_;                   // Before vm_: it must be mapped as long as the VM exists,
-  std::unique_ptr<lent_window> window_;  // and so must this, which is made when it is needed.
-  kvm::vm vm_;
+  std::unique_ptr<lent_window> window_;  // Made when it is needed; before the place, whose VM it
+  vm_place place_;                       // must outlive.
+  std::span<std::byte> memory_;          // That of the place.
   processor first_;
   std::optional<processor> second_;
   processor* processor_ = &first_;  // On which calls run.

@@ -85,11 +85,16 @@ class snapshot {
   [[nodiscard]] result<os::mapping> map_private() const {
     auto memory = os::mapping::of(file_, layout_.end - layout::begin, os::sharing::private_);
     if (!memory) return memory.error();
-    // Without this a host bug, or KVM acting on a guest's behalf, could give one machine its own
-    // version of the code.
-    auto fixed = memory->protect(0, layout_.shared_end - layout::begin, PROT_READ);
-    if (!fixed) return fixed.error();
+    if (auto fixed = fix_shared_part(*memory, 0); !fixed) return fixed.error();
     return memory;
+  }
+
+  /// The same over what `memory` has from `offset` on.
+  result<void> map_private_over(os::mapping& memory, std::size_t offset) const {
+    auto put = memory.map_over(offset, layout_.end - layout::begin, file_, PROT_READ | PROT_WRITE,
+                               os::sharing::private_);
+    if (!put) return put;
+    return fix_shared_part(memory, offset);
   }
 
  private:
@@ -101,6 +106,12 @@ class snapshot {
         initialised_(std::move(initialised)),
         file_(std::move(file)),
         pristine_(std::move(pristine)) {}
+
+  /// Without this a host bug, or KVM acting on a guest's behalf, could give one machine its own
+  /// version of the code.
+  result<void> fix_shared_part(os::mapping& memory, std::size_t offset) const {
+    return memory.protect(offset, layout_.shared_end - layout::begin, PROT_READ);
+  }
 
   static result<void> fill(const image_description& image, const detail::layout& where,
                            const initialised_data& data, const os::fd& file) {

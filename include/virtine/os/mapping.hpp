@@ -81,9 +81,11 @@ class mapping {
   }
 
   /// Maps the first `length` bytes of a file over those from `offset` of the mapping, both
-  /// multiples of the page size, with `protection` (PROT_*); writes go to the file.
-  result<void> map_over(std::size_t offset, std::size_t length, const fd& file, int protection) {
-    return put_over(offset, length, protection, MAP_SHARED, file.get());
+  /// multiples of the page size, with `protection` (PROT_*). A private mapping is not reserved.
+  result<void> map_over(std::size_t offset, std::size_t length, const fd& file, int protection,
+                        sharing how = sharing::shared) {
+    const int reserve = how == sharing::private_ ? MAP_NORESERVE : 0;
+    return put_over(offset, length, protection, static_cast<int>(how) | reserve, file.get());
   }
 
   /// Has `length` bytes from `offset` of the mapping be as reserve() gives them.

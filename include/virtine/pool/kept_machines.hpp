@@ -19,6 +19,7 @@
 
 #include <virtine/image.hpp>
 #include <virtine/machine/deadline.hpp>
+#include <virtine/machine/vm_place.hpp>
 #include <virtine/os/out_of_memory.hpp>
 #include <virtine/os/workers.hpp>
 #include <virtine/pool/creation_budget.hpp>
@@ -31,7 +32,7 @@
 namespace virtine::detail {
 
 /// What a basic_pool has in one process; see there. To be held by an os::per_process.
-template <machine_like Machine>
+template <pooled_machine Machine>
 class kept_machines {
  public:
   kept_machines(const image_description& image, const pool_options& options)
@@ -68,6 +69,7 @@ class kept_machines {
     if (is_whole && inherited.mutex_.try_lock()) {
       inherited.idle_.clear();
       inherited.dirty_.clear();
+      shared_vms::leave_behind(inherited.vms_);
     }
     // Nothing else is destroyed: threads that are gone may wait in it.
     new (place) kept_machines(image, options);
@@ -115,6 +117,7 @@ class kept_machines {
 
   void configure(const pool_options& options) {
     std::lock_guard lock(mutex_);
+    if (options.machines_per_vm != options_.machines_per_vm) vms_.reset();
     options_ = options;
     write_set_max_.store(options.write_set_max, std::memory_order_relaxed);
     max_calls_.store(options.max_calls, std::memory_order_relaxed);
@@ -310,7 +313,7 @@ class kept_machines {
     }
     std::shared_ptr<const void> shared;
     auto made = os::or_out_of_memory([&] {
-      auto created = Machine::create(image_, limits);
+      auto created = Machine::create(image_, limits, vms());
       if (created) shared = (*created)->shared_state();
       return created;
     });
@@ -322,6 +325,15 @@ class kept_machines {
     machine = *std::move(made);
     static_cast<void>(schedule_maintenance());  // From now on there is something to forget.
     return waited;
+  }
+
+  /// Returns where new machines are to have their places; null if each has a VM of its own.
+  std::shared_ptr<shared_vms> vms() {
+    const std::lock_guard lock(mutex_);
+    if (options_.machines_per_vm > 1 && vms_ == nullptr) {
+      vms_ = std::make_shared<shared_vms>(options_.machines_per_vm);
+    }
+    return vms_;
   }
 
   /// Waits until one more machine may be made, and counts it, if that has not been done.
@@ -581,6 +593,7 @@ class kept_machines {
   // What all machines share, kept while there happens to be no machine. Guarded by mutex_, as are
   // all below but the threads.
   std::shared_ptr<const void> shared_state_;
+  std::shared_ptr<shared_vms> vms_;  // Once there are any.
   std::vector<std::unique_ptr<Machine>> idle_;
   std::vector<used_machine> dirty_;  // To be wiped by the pool's own thread.
   std::size_t count_ = 0;  // Machines that exist or are being made, but for temporary ones.

@@ -18,6 +18,7 @@
 #include <virtine/machine/machine_use.hpp>
 #include <virtine/machine/runner.hpp>
 #include <virtine/machine/system_call.hpp>
+#include <virtine/machine/vm_place.hpp>
 #include <virtine/result.hpp>
 
 namespace virtine {
@@ -28,9 +29,8 @@ namespace virtine::detail {
 
 /// What a pool and a call need of a machine. Tests run both on one that plays a script.
 template <class M>
-concept machine_like = requires(M& machine, const image_description& image, std::size_t used,
-                                std::uint64_t function, const run_limits& limits) {
-  { M::create(image, limits) } -> std::same_as<result<std::unique_ptr<M>>>;
+concept machine_like = requires(M& machine, std::size_t used, std::uint64_t function,
+                                const run_limits& limits) {
   { machine.arguments() } -> std::same_as<std::span<std::byte>>;
   { machine.arguments_address() } -> std::same_as<guest_address>;
   { machine.enter(function, limits) } -> std::same_as<result<guest_exit>>;
@@ -45,6 +45,14 @@ concept machine_like = requires(M& machine, const image_description& image, std:
   machine.outgrown();
   machine.restore(used);
   requires std::derived_from<M, guest_access>;
+};
+
+/// A machine that pools make, each in a VM of its own or in one of those that they share.
+template <class M>
+concept pooled_machine = machine_like<M> &&
+    requires(const image_description& image, const run_limits& limits,
+             const std::shared_ptr<shared_vms>& vms) {
+  { M::create(image, limits, vms) } -> std::same_as<result<std::unique_ptr<M>>>;
 };
 
 /// A machine whose guests can stop for system calls; bare ones have no port for that.

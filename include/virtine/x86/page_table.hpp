@@ -182,6 +182,16 @@ constexpr page_tables build_page_tables(std::span<std::byte> tables, std::uint64
   return {page_table_error::none, at, used};
 }
 
+/// Has `tables`, built for a guest whose physical addresses are the virtual ones, refer to physical
+/// addresses that are greater by `by`, the tables' own included.
+constexpr void relocate(std::span<std::byte> tables, std::uint64_t by) {
+  if (by == 0) return;
+  for (std::size_t entry = 0; entry < tables.size(); entry += sizeof(std::uint64_t)) {
+    const auto value = load<std::uint64_t>(tables, entry);
+    if ((value & pte_present) != 0) store(tables, entry, value + by);
+  }
+}
+
 /// Looks `address` up as the processor does, in tables whose first page is the PML4 and is at
 /// guest address `at`. Returns nothing if the address is not mapped, or if an entry points out of
 /// the span.
