@@ -126,10 +126,14 @@ class program {
         only_ = argv[++i];
       } else if (word == "--json" && i + 1 < argc) {
         json_ = argv[++i];
+      } else if (word == "--limit" && i + 1 < argc) {
+        limit_ = std::chrono::seconds(std::atoi(argv[++i]));
       } else if (word == "--samples" && i + 1 < argc) {
         open_samples(argv[++i]);
       } else {
-        std::fprintf(stderr, "usage: %s [--short] [--only PREFIX] [--json FILE] [--samples FILE]\n",
+        std::fprintf(stderr,
+                     "usage: %s [--short] [--only PREFIX] [--limit SECONDS] [--json FILE] "
+                     "[--samples FILE]\n",
                      argv[0]);
         std::exit(2);
       }
@@ -218,8 +222,12 @@ class program {
     [[nodiscard]] double ratio() const { return floor > 0 ? median / floor : 0; }
   };
 
-  static void sample(std::vector<group::measured>& bodies, std::size_t samples, std::size_t burst) {
+  // After --limit no more samples are taken, if there are ten of each row: on a busy machine fewer
+  // are better than none.
+  void sample(std::vector<group::measured>& bodies, std::size_t samples, std::size_t burst) const {
     constexpr std::size_t warm_up = 5;
+    constexpr std::size_t least = 10;
+    const auto begin = clock::now();
     std::vector<group::measured*> wanted;
     for (group::measured& each : bodies) {
       if (!each.wanted) continue;
@@ -240,6 +248,7 @@ class program {
         for (std::size_t i = 0; i < count; ++i) each.samples.push_back(each.sample());
       }
       done += count;
+      if (limit_.count() > 0 && done >= least && clock::now() - begin > limit_) break;
     }
   }
 
@@ -336,6 +345,7 @@ class program {
   std::string name_;
   bool short_ = false;
   std::string only_;
+  std::chrono::seconds limit_{0};  // For each group; 0: none.
   std::string json_;
   std::ofstream samples_;
   std::vector<row> rows_;

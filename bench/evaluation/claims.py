@@ -83,7 +83,7 @@ def boot(m):
 
 
 def modes(m):
-    if m.one("modes.long64 / modes.user64") > 10:
+    if m.one("modes.long64 / modes.user64") > 4:
         raise Unknowable("this KVM interprets bare modes ({{modes.long64}} us in long mode at CPL 0, "
                          "{{modes.user64}} us in an ordinary guest), so they say nothing of the processor")
     holds = m.one("modes.real16") < m.one("modes.long64") and \

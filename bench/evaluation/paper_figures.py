@@ -85,7 +85,7 @@ BOOT = RowsFigure(
 def say_modes(m):
     yield ("fib(20) takes {{modes.real16}} us in real mode, {{modes.protected32}} in protected mode, "
            "{{modes.long64}} in long mode at CPL 0, and {{modes.user64}} as an ordinary guest.")
-    if m.one("modes.long64 / modes.user64") > 10:
+    if m.one("modes.long64 / modes.user64") > 4:
         yield ("This KVM does not run bare modes on the processor but interprets them, so the first "
                "three say nothing of the processor.")
     yield ("Of the authors' machines real mode is between {{min @*:fig3:fib16 / @*:fig3:fib64}} and "
