@@ -10,31 +10,31 @@
 #define VIRTINE_H
 
 #if defined(VIRTINE_RUN_NATIVELY_WITHOUT_ISOLATION)
-#define VIRTINE_MARK(text)
+#define VIRTINE_ANNOTATE(text)
 #elif !defined(__VCC__)
 #error "virtine: this file has functions for virtual machines; compile it with vcc (CC=vcc). No other \
 compiler makes them. To debug without isolation, define VIRTINE_RUN_NATIVELY_WITHOUT_ISOLATION."
 #elif __VCC__ == 2 /* The compiler beneath looks for what it warns of. */
-#define VIRTINE_MARK(text)
+#define VIRTINE_ANNOTATE(text)
 #else
-#define VIRTINE_MARK(text) __attribute__((annotate(text)))
+#define VIRTINE_ANNOTATE(text) __attribute__((annotate(text)))
 #endif
-#define VIRTINE_MARK_LIST(before, ...) VIRTINE_MARK(before #__VA_ARGS__)
+#define VIRTINE_MARK_LIST(before, ...) VIRTINE_ANNOTATE(before #__VA_ARGS__)
 
 /* Before a definition: its calls run in a virtual machine, which may ask nothing of the program. */
-#define virtine VIRTINE_MARK("virtine:")
+#define virtine VIRTINE_ANNOTATE("virtine:")
 /* The same, with grants and limits: virtine_config(output, clock, entropy, timeout=60s). */
 #define virtine_config(...) VIRTINE_MARK_LIST("virtine:", __VA_ARGS__)
 /* The same, and it may do whatever the program may, with every file of it: this is no boundary. */
-#define virtine_permissive VIRTINE_MARK("virtine:permissive")
+#define virtine_permissive VIRTINE_ANNOTATE("virtine:permissive")
 
 /* On a parameter: it points to so many elements (bytes, if it is void *). For interfaces that have
  * the pointer before its length: long sum(const int *v virtine_size(n), int n). */
 #define virtine_size(...) VIRTINE_MARK_LIST("virtine_size:", __VA_ARGS__)
 /* On a const char * that is a text with a zero byte at its end, where vcc asks for that. */
-#define virtine_string VIRTINE_MARK("virtine_string")
+#define virtine_string VIRTINE_ANNOTATE("virtine_string")
 /* On a variable: each call of a marked function has its own, with the value it was declared with. */
-#define virtine_private VIRTINE_MARK("virtine_private")
+#define virtine_private VIRTINE_ANNOTATE("virtine_private")
 
 /* What went wrong with a call. */
 typedef struct virtine_failure {
