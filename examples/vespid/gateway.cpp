@@ -127,6 +127,10 @@ class gateway {
     connection_ = std::make_unique<nats::event_connection>(nats_of(all, "vespid-gateway"),
                                                            epoll_.get(), nats_tag);
     requests_ = std::make_unique<nats::requests>(*connection_);
+    // A server whose disk is full no longer reads from who writes to its store. Calls go on.
+    store_connection_ = std::make_unique<nats::event_connection>(
+        nats_of(all, "vespid-gateway-writes"), epoll_.get(), store_tag);
+    store_ = std::make_unique<nats::requests>(*store_connection_);
     http::limits limits;
     limits.connections = its.value("connections", limits.connections);
     limits.connections_of_address =
@@ -154,7 +158,7 @@ class gateway {
     auto swept = steady::now();
     for (;;) {
       int patience = 1000;
-      for (const int each : {server_->patience(), requests_->patience()}) {
+      for (const int each : {server_->patience(), requests_->patience(), store_->patience()}) {
         if (each >= 0 && each < patience) patience = each;
       }
       std::array<epoll_event, 8> events{};
@@ -165,8 +169,13 @@ class gateway {
           connection_->read();
           connection_->rearm();
         }
+        if (events[static_cast<std::size_t>(i)].data.u64 == store_tag) {
+          store_connection_->read();
+          store_connection_->rearm();
+        }
       }
       requests_->run();
+      store_->run();
       server_->run();
       if (steady::now() - swept > std::chrono::seconds(1)) {
         swept = steady::now();
@@ -176,7 +185,7 @@ class gateway {
   }
 
  private:
-  static constexpr std::uint64_t nats_tag = 1, http_tag = 2, signal_tag = 3;
+  static constexpr std::uint64_t nats_tag = 1, http_tag = 2, signal_tag = 3, store_tag = 4;
 
   static store::retention retention_of(const nlohmann::json& all) {
     store::retention out;
@@ -369,17 +378,17 @@ class gateway {
 
   void enqueue(const exchange& open, const identity& who, const std::string& name,
                std::uint64_t revision, const std::string& id) {
-    requests_->ask(store::queued + who.tenant + '.' + name, open->body,
-                   {{"Nats-Msg-Id", id}, {"Vespid-Revision", std::to_string(revision)}},
-                   store_patience, [this, open, who, id](const nats::message& reply) {
-                     const auto answer = parsed(reply);
-                     if (!answer.contains("seq")) return refuse_store(open, answer);
-                     // That it is accepted, for whoever asks before it is done. Not over a result.
-                     requests_->ask(store::subject_of(store::results, who.tenant + '.' + id), "",
-                                    {{"Nats-Expected-Last-Subject-Sequence", "0"}}, store_patience,
-                                    [open, id, is_repeated = answer.value("duplicate", false)](
-                                        const nats::message&) { accepted(open, id, is_repeated); });
-                   });
+    store_->ask(store::queued + who.tenant + '.' + name, open->body,
+                {{"Nats-Msg-Id", id}, {"Vespid-Revision", std::to_string(revision)}},
+                store_patience, [this, open, who, id](const nats::message& reply) {
+                  const auto answer = parsed(reply);
+                  if (!answer.contains("seq")) return refuse_store(open, answer);
+                  // That it is accepted, for whoever asks before it is done. Not over a result.
+                  store_->ask(store::subject_of(store::results, who.tenant + '.' + id), "",
+                              {{"Nats-Expected-Last-Subject-Sequence", "0"}}, store_patience,
+                              [open, id, is_repeated = answer.value("duplicate", false)](
+                                  const nats::message&) { accepted(open, id, is_repeated); });
+                });
   }
 
   void result(const exchange& open, const identity& who, const std::string& id) {
@@ -466,16 +475,16 @@ class gateway {
                    std::size_t part) {
     if (part == store::parts_of(its.size)) return check(open, who, name, its, before);
     const std::string key = store::image_key(who.tenant, name, its.digest, part);
-    requests_->ask(store::subject_of(store::images, key),
-                   std::string_view(open->body).substr(part * store::part_size, store::part_size),
-                   {}, store_patience, [=, this](const nats::message& reply) {
-                     const auto answer = parsed(reply);
-                     if (!answer.contains("seq")) {
-                       drop_parts(who, name, its, before);
-                       return refuse_store(open, answer);
-                     }
-                     write_parts(open, who, name, its, before, part + 1);
-                   });
+    store_->ask(store::subject_of(store::images, key),
+                std::string_view(open->body).substr(part * store::part_size, store::part_size), {},
+                store_patience, [=, this](const nats::message& reply) {
+                  const auto answer = parsed(reply);
+                  if (!answer.contains("seq")) {
+                    drop_parts(who, name, its, before);
+                    return refuse_store(open, answer);
+                  }
+                  write_parts(open, who, name, its, before, part + 1);
+                });
   }
 
   /// Has a worker load it, before anyone can call it.
@@ -503,31 +512,31 @@ class gateway {
   void write_record(const exchange& open, const identity& who, const std::string& name,
                     const deployment& its, const std::shared_ptr<const deployment>& before,
                     const nlohmann::json& checked) {
-    requests_->ask(store::subject_of(store::records, store::function_key(who.tenant, name)),
-                   to_text(checked), {}, store_patience, [=, this](const nats::message& reply) {
-                     const auto answer = parsed(reply);
-                     if (!answer.contains("seq")) {
-                       drop_parts(who, name, its, before);
-                       return refuse_store(open, answer);
-                     }
-                     if (before != nullptr && before->digest != its.digest) {
-                       drop_image(who, name, *before);
-                     }
-                     log_event("function.deployed", {{"tenant", who.tenant},
-                                                     {"function", name},
-                                                     {"digest", its.digest},
-                                                     {"revision", answer["seq"]}});
-                     nlohmann::json out = checked;
-                     out["name"] = name;
-                     out["revision"] = answer["seq"];
-                     await(
-                         open, 201, out,
-                         [this, who, name, revision = answer["seq"].get<std::uint64_t>()] {
-                           const auto found = catalogue_->find(who.tenant, name);
-                           return found != nullptr && found->revision >= revision;
-                         },
-                         steady::now() + std::chrono::seconds(2));
-                   });
+    store_->ask(store::subject_of(store::records, store::function_key(who.tenant, name)),
+                to_text(checked), {}, store_patience, [=, this](const nats::message& reply) {
+                  const auto answer = parsed(reply);
+                  if (!answer.contains("seq")) {
+                    drop_parts(who, name, its, before);
+                    return refuse_store(open, answer);
+                  }
+                  if (before != nullptr && before->digest != its.digest) {
+                    drop_image(who, name, *before);
+                  }
+                  log_event("function.deployed", {{"tenant", who.tenant},
+                                                  {"function", name},
+                                                  {"digest", its.digest},
+                                                  {"revision", answer["seq"]}});
+                  nlohmann::json out = checked;
+                  out["name"] = name;
+                  out["revision"] = answer["seq"];
+                  await(
+                      open, 201, out,
+                      [this, who, name, revision = answer["seq"].get<std::uint64_t>()] {
+                        const auto found = catalogue_->find(who.tenant, name);
+                        return found != nullptr && found->revision >= revision;
+                      },
+                      steady::now() + std::chrono::seconds(2));
+                });
   }
 
   /// Answers when this gateway has learnt of what was written itself, so that who asked can use it.
@@ -568,20 +577,20 @@ class gateway {
   }
   void read_logs(const exchange& open, const std::string& subject, std::uint64_t from,
                  const std::shared_ptr<nlohmann::json>& out) {
-    requests_->ask(std::string("$JS.API.STREAM.MSG.GET.") + store::logs,
-                   to_text({{"seq", from}, {"next_by_subj", subject}}), {}, store_patience,
-                   [=, this](const nats::message& reply) {
-                     if (reply == nullptr) return refuse(open, 503, "The store cannot be reached");
-                     const auto answer = parsed(reply);
-                     if (!answer.contains("message") || out->size() >= 100) {
-                       return answer_json(open, 200, *out);
-                     }
-                     const auto& message = answer["message"];
-                     auto entry = nlohmann::json::parse(decode_base64(message.value("data", "")),
-                                                        nullptr, false);
-                     out->push_back(std::move(entry));
-                     read_logs(open, subject, message.value("seq", from) + 1, out);
-                   });
+    store_->ask(std::string("$JS.API.STREAM.MSG.GET.") + store::logs,
+                to_text({{"seq", from}, {"next_by_subj", subject}}), {}, store_patience,
+                [=, this](const nats::message& reply) {
+                  if (reply == nullptr) return refuse(open, 503, "The store cannot be reached");
+                  const auto answer = parsed(reply);
+                  if (!answer.contains("message") || out->size() >= 100) {
+                    return answer_json(open, 200, *out);
+                  }
+                  const auto& message = answer["message"];
+                  auto entry = nlohmann::json::parse(decode_base64(message.value("data", "")),
+                                                     nullptr, false);
+                  out->push_back(std::move(entry));
+                  read_logs(open, subject, message.value("seq", from) + 1, out);
+                });
   }
 
   // The operator.
@@ -603,7 +612,7 @@ class gateway {
       made.caller = digest_of(caller);
       // Rarely done, so it may block.
       store::add_tenant(jetstream_.get(), name, retention_);
-      requests_->ask(
+      store_->ask(
           store::subject_of(store::records, "tenant." + name), to_text(made), {}, store_patience,
           [this, open, name, owner, caller](const nats::message& reply) {
             const auto answer = parsed(reply);
@@ -664,25 +673,25 @@ class gateway {
   /// Reads the last value of a key: whether the store answered, and the value if there is one.
   void read_last(const char* bucket, const std::string& key,
                  std::function<void(bool, std::optional<std::string>)> done) {
-    requests_->ask(std::string("$JS.API.STREAM.MSG.GET.KV_") + bucket,
-                   to_text({{"last_by_subj", store::subject_of(bucket, key)}}), {}, store_patience,
-                   [done = std::move(done)](const nats::message& reply) {
-                     const auto answer = parsed(reply);
-                     if (answer.contains("message")) {
-                       return done(true, decode_base64(answer["message"].value("data", "")));
-                     }
-                     const bool is_missing =
-                         answer.contains("error") && answer["error"].value("code", 0) == 404;
-                     done(is_missing, std::nullopt);
-                   });
+    store_->ask(std::string("$JS.API.STREAM.MSG.GET.KV_") + bucket,
+                to_text({{"last_by_subj", store::subject_of(bucket, key)}}), {}, store_patience,
+                [done = std::move(done)](const nats::message& reply) {
+                  const auto answer = parsed(reply);
+                  if (answer.contains("message")) {
+                    return done(true, decode_base64(answer["message"].value("data", "")));
+                  }
+                  const bool is_missing =
+                      answer.contains("error") && answer["error"].value("code", 0) == 404;
+                  done(is_missing, std::nullopt);
+                });
   }
 
   void purge(const char* bucket, const std::string& key, std::function<void(bool)> done) {
-    requests_->ask(store::subject_of(bucket, key), "",
-                   {{"KV-Operation", "PURGE"}, {"Nats-Rollup", "sub"}}, store_patience,
-                   [done = std::move(done)](const nats::message& reply) {
-                     done(parsed(reply).contains("seq"));
-                   });
+    store_->ask(store::subject_of(bucket, key), "",
+                {{"KV-Operation", "PURGE"}, {"Nats-Rollup", "sub"}}, store_patience,
+                [done = std::move(done)](const nats::message& reply) {
+                  done(parsed(reply).contains("seq"));
+                });
   }
 
   store::retention retention_;
@@ -694,7 +703,9 @@ class gateway {
   std::unique_ptr<catalogue> catalogue_;
   virtine::os::fd epoll_;
   std::unique_ptr<nats::event_connection> connection_;
-  std::unique_ptr<nats::requests> requests_;
+  std::unique_ptr<nats::requests> requests_;  // Of workers.
+  std::unique_ptr<nats::event_connection> store_connection_;
+  std::unique_ptr<nats::requests> store_;
   std::unordered_map<std::string, tenant_use> uses_;
   std::map<std::string, function_counts> counts_;
   std::unique_ptr<http::server> server_;

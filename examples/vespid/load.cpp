@@ -40,6 +40,14 @@ class client {
 
   /// Returns the status of the answer; 0 if there was none.
   unsigned ask(const std::string& request) {
+    const bool is_kept = socket_.get() >= 0;
+    const unsigned status = ask_once(request);
+    // A server may have closed a connection that nobody used.
+    return status == 0 && is_kept ? ask_once(request) : status;
+  }
+
+ private:
+  unsigned ask_once(const std::string& request) {
     if (socket_.get() < 0 && !connect()) return 0;
     if (::send(socket_.get(), request.data(), request.size(), MSG_NOSIGNAL) !=
         static_cast<ssize_t>(request.size())) {
@@ -61,7 +69,6 @@ class client {
     return static_cast<unsigned>(std::strtoul(got_.c_str() + 9, nullptr, 10));
   }
 
- private:
   bool connect() {
     addrinfo hints{};
     hints.ai_socktype = SOCK_STREAM;

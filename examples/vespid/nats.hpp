@@ -96,11 +96,11 @@ inline connection connect(const settings& to) {
 }
 
 inline jetstream jetstream_of(const connection& on) {
-  jsOptions options;
-  check(jsOptions_Init(&options), "JetStream");
-  options.Wait = 2000;  // Milliseconds: a store that is away or full does not hold a call for long.
+  jsOptions limits;
+  check(jsOptions_Init(&limits), "JetStream");
+  limits.Wait = 2000;  // Milliseconds: a store that is away or full does not hold a call for long.
   jsCtx* out = nullptr;
-  check(natsConnection_JetStream(&out, on.get(), &options), "JetStream");
+  check(natsConnection_JetStream(&out, on.get(), &limits), "JetStream");
   return jetstream(out);
 }
 

@@ -133,8 +133,8 @@ inline void add_tenant(jsCtx* js, const std::string& name, const retention& of) 
   }
 }
 
-/// Reads the image or script of a function. Nothing if it is not there as it was deployed. Throws if
-/// the store cannot be reached.
+/// Reads the image or script of a function. Nothing if it is not there as it was deployed. Throws
+/// if the store cannot be reached.
 inline std::optional<std::string> read_image(kvStore* from, std::string_view tenant,
                                              std::string_view name, const deployment& of) {
   std::string out;

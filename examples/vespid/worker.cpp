@@ -127,6 +127,9 @@ class worker {
     ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wake_.get(), &event);
     connection_ = std::make_unique<nats::event_connection>(nats_of(all, "vespid-worker"),
                                                            epoll_.get(), nats_tag);
+    // A server whose disk is full no longer reads from who writes to its store. Calls go on.
+    log_connection_ = std::make_unique<nats::event_connection>(nats_of(all, "vespid-worker-log"),
+                                                               epoll_.get(), log_tag);
     subscriptions_.push_back(
         connection_->subscribe(std::string(store::calls) + ">", store::workers));
     subscriptions_.push_back(
@@ -234,7 +237,8 @@ class worker {
   }
 
  private:
-  static constexpr std::uint64_t nats_tag = 1, wake_tag = 2;
+  static constexpr int log_backlog_max = 1 << 20;
+  static constexpr std::uint64_t nats_tag = 1, wake_tag = 2, log_tag = 3;
 
   void wake() {
     const std::uint64_t one = 1;
@@ -252,6 +256,10 @@ class worker {
       epoll_event event{};
       const int got = ::epoll_wait(epoll_.get(), &event, 1, 1000);
       if (got == 1 && event.data.u64 == nats_tag) take_in();
+      if (got == 1 && event.data.u64 == log_tag) {
+        log_connection_->read();
+        log_connection_->rearm();
+      }
       if (got == 1 && event.data.u64 == wake_tag) {
         std::uint64_t count = 0;
         static_cast<void>(::read(wake_.get(), &count, sizeof count));
@@ -487,11 +495,14 @@ class worker {
       slot.log_second = now;
       slot.logged = 0;
     }
-    if (++slot.logged > 20) return;
+    if (++slot.logged > 20 || natsConnection_Buffered(log_connection_->get()) > log_backlog_max) {
+      return;
+    }
     nlohmann::json entry{{"time", seconds_now()}};
     if (!output.empty()) entry["output"] = output;
     if (!why.empty()) entry["failure"] = why;
-    connection_->publish(store::printed + next.tenant + '.' + next.job.function, to_text(entry));
+    log_connection_->publish(store::printed + next.tenant + '.' + next.job.function,
+                             to_text(entry));
   }
 
   void answer_check(const fair_queue<job>::taken& next) {
@@ -521,39 +532,49 @@ class worker {
                               : 1;
   }
 
+  /// What the store has of a durable call: nothing, that it is accepted, or its result.
+  struct kept_result {
+    std::uint64_t revision = 0;
+    bool is_done = false;
+  };
+  kept_result read_result(const std::string& key) {
+    kvEntry* found = nullptr;
+    if (kvStore_Get(&found, results_.get(), key.c_str()) != NATS_OK) return {};
+    const nats::entry kept(found);
+    return {kvEntry_Revision(found), kvEntry_ValueLen(found) > 0};
+  }
+  /// Writes the result if nothing was written since `before`.
+  bool write_result(const std::string& key, const std::string& record, const kept_result& before) {
+    const auto size = static_cast<int>(record.size());
+    return (before.revision != 0 ? kvStore_Update(nullptr, results_.get(), key.c_str(),
+                                                  record.data(), size, before.revision)
+                                 : kvStore_Create(nullptr, results_.get(), key.c_str(),
+                                                  record.data(), size)) == NATS_OK;
+  }
+
   void run_durable(std::size_t number, script_engine& engine, const fair_queue<job>::taken& next) {
     const std::string id(nats::header_of(next.job.message, "Nats-Msg-Id"));
     const std::string key = next.tenant + '.' + id;
-    kvEntry* found = nullptr;
-    kvStore_Get(&found, results_.get(), key.c_str());
-    const nats::entry before(found);
-    const unsigned deliveries = deliveries_of(next.job);
-    // Empty: accepted, not done.
-    if (before == nullptr || kvEntry_ValueLen(found) == 0) {
+    kept_result before = read_result(key);
+    if (!before.is_done) {
       const outcome out = call(number, engine, next);
       nlohmann::json head = out.is_ok() ? nlohmann::json::object() : as_json(out);
-      head["deliveries"] = deliveries;
+      head["deliveries"] = deliveries_of(next.job);
       head["finished"] = seconds_now();
       head["name"] = next.job.function;
       const std::string record = to_text(head) + '\n' + out.body;
-      const auto size = static_cast<int>(record.size());
-      // Of two workers that ran the call, the first one's result stays.
-      const natsStatus kept =
-          before != nullptr
-              ? kvStore_Update(nullptr, results_.get(), key.c_str(), record.data(), size,
-                               kvEntry_Revision(found))
-              : kvStore_Create(nullptr, results_.get(), key.c_str(), record.data(), size);
-      if (kept != NATS_OK) {
-        kvEntry* now = nullptr;
-        const bool is_done =
-            kvStore_Get(&now, results_.get(), key.c_str()) == NATS_OK && kvEntry_ValueLen(now) > 0;
-        const nats::entry other(now);
-        if (!is_done) {  // The store is full or away: NATS gives the call out again.
-          log_event("result.not_kept", {{"id", id}, {"why", natsStatus_GetText(kept)}});
-          connection_->publish(natsMsg_GetReply(next.job.message.get()),
-                               R"(-NAK {"delay": 1000000000})");
-          return;
-        }
+      // Of two workers that ran the call, the first one's result stays. The gateway may write that
+      // the call is accepted meanwhile, which is no result.
+      bool is_kept = write_result(key, record, before);
+      for (int i = 0; i < 2 && !is_kept; ++i) {
+        before = read_result(key);
+        is_kept = before.is_done || write_result(key, record, before);
+      }
+      if (!is_kept) {  // The store is full or away: NATS gives the call out again.
+        log_event("result.not_kept", {{"id", id}});
+        connection_->publish(natsMsg_GetReply(next.job.message.get()),
+                             R"(-NAK {"delay": 1000000000})");
+        return;
       }
     }
     connection_->publish(natsMsg_GetReply(next.job.message.get()), "+ACK");
@@ -569,6 +590,7 @@ class worker {
   virtine::os::fd epoll_, wake_;
   std::mutex intake_;
   std::unique_ptr<nats::event_connection> connection_;
+  std::unique_ptr<nats::event_connection> log_connection_;
   std::vector<nats::subscription> subscriptions_;
   std::mutex queue_mutex_;
   fair_queue<job> queue_;
