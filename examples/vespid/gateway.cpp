@@ -382,7 +382,7 @@ class gateway {
                 {{"Nats-Msg-Id", id}, {"Vespid-Revision", std::to_string(revision)}},
                 store_patience, [this, open, who, id](const nats::message& reply) {
                   const auto answer = parsed(reply);
-                  if (!answer.contains("seq")) return refuse_store(open, answer);
+                  if (!is_stored(answer)) return refuse_store(open, answer);
                   // That it is accepted, for whoever asks before it is done. Not over a result.
                   store_->ask(store::subject_of(store::results, who.tenant + '.' + id), "",
                               {{"Nats-Expected-Last-Subject-Sequence", "0"}}, store_patience,
@@ -479,7 +479,7 @@ class gateway {
                 std::string_view(open->body).substr(part * store::part_size, store::part_size), {},
                 store_patience, [=, this](const nats::message& reply) {
                   const auto answer = parsed(reply);
-                  if (!answer.contains("seq")) {
+                  if (!is_stored(answer)) {
                     drop_parts(who, name, its, before);
                     return refuse_store(open, answer);
                   }
@@ -515,7 +515,7 @@ class gateway {
     store_->ask(store::subject_of(store::records, store::function_key(who.tenant, name)),
                 to_text(checked), {}, store_patience, [=, this](const nats::message& reply) {
                   const auto answer = parsed(reply);
-                  if (!answer.contains("seq")) {
+                  if (!is_stored(answer)) {
                     drop_parts(who, name, its, before);
                     return refuse_store(open, answer);
                   }
@@ -616,7 +616,7 @@ class gateway {
           store::subject_of(store::records, "tenant." + name), to_text(made), {}, store_patience,
           [this, open, name, owner, caller](const nats::message& reply) {
             const auto answer = parsed(reply);
-            if (!answer.contains("seq")) return refuse_store(open, answer);
+            if (!is_stored(answer)) return refuse_store(open, answer);
             log_event("tenant.made", {{"tenant", name}});
             await(
                 open, 201, {{"tenant", name}, {"owner", owner}, {"caller", caller}},
@@ -663,6 +663,11 @@ class gateway {
     return out.is_object() ? out : nlohmann::json::object();
   }
 
+  /// Says whether the store has taken what was published. A refusal has a number, too: 0.
+  static bool is_stored(const nlohmann::json& answer) {
+    return !answer.contains("error") && answer.value("seq", std::uint64_t{0}) > 0;
+  }
+
   static void refuse_store(const exchange& open, const nlohmann::json& answer) {
     const bool is_told = answer.contains("error");
     refuse(open, 503, is_told ? "The store does not take it" : "The store cannot be reached",
@@ -687,11 +692,10 @@ class gateway {
   }
 
   void purge(const char* bucket, const std::string& key, std::function<void(bool)> done) {
-    store_->ask(store::subject_of(bucket, key), "",
-                {{"KV-Operation", "PURGE"}, {"Nats-Rollup", "sub"}}, store_patience,
-                [done = std::move(done)](const nats::message& reply) {
-                  done(parsed(reply).contains("seq"));
-                });
+    store_->ask(
+        store::subject_of(bucket, key), "", {{"KV-Operation", "PURGE"}, {"Nats-Rollup", "sub"}},
+        store_patience,
+        [done = std::move(done)](const nats::message& reply) { done(is_stored(parsed(reply))); });
   }
 
   store::retention retention_;
