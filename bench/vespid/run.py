@@ -12,6 +12,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -206,6 +207,8 @@ def main():
     parser.add_argument("--short", action="store_true")
     given = parser.parse_args()
     skip_unless_ready()
+    # So that what `with` began ends, whatever ends this.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     IMAGE = pathlib.Path(given.functions).read_bytes()
     out = {}
     for name in given.only:
