@@ -18,6 +18,7 @@
 #include <string_view>
 #include <system_error>
 #include <thread>
+#include <type_traits>
 #include <tuple>
 #include <vector>
 
@@ -71,13 +72,17 @@ machine_ptr make(const image_description& image, const std::shared_ptr<shared_vm
   return machine::create(image, {}, where).value();
 }
 
-// Calls Entry and restores nothing.
-template <class Sig, class Entry, class... A>
-auto leave(machine& guest, A... arguments) {
-  const marshaller<Sig> marshalled(arguments...);
+// Calls Entry and restores nothing. The marshaller refers to arguments of the function's own types.
+template <class Entry, class R, class... A>
+R leave_as(machine& guest, std::type_identity<R(A...)>, std::type_identity_t<A>... arguments) {
+  const marshaller<R(A...)> marshalled(arguments...);
   REQUIRE(marshalled.write(guest.arguments(), guest.arguments_address()));
   REQUIRE(guest.enter(Entry::address, {}));
   return marshalled.read(guest.arguments()).value();
+}
+template <class Sig, class Entry, class... A>
+auto leave(machine& guest, A... arguments) {
+  return leave_as<Entry>(guest, std::type_identity<Sig>{}, arguments...);
 }
 
 std::uint64_t squared(machine& guest, int n) {
