@@ -77,4 +77,4 @@ int main() {
 // loaded: 65521 is prime, 65523 is not prime
 // lookups before this call: 0
 // two keys are different
-// snapshot_refused: the snapshot file is truncated
+// snapshot_refused: ...: the snapshot file is truncated
