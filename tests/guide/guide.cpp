@@ -333,6 +333,9 @@ virtine::policy policy{
 
 TEST_CASE("grants that come from configuration", "[guide]") {
   namespace posix = virtine::posix;
+  const own_folder here;
+  fs::create_directory("files");
+  std::ofstream("files/word") << "word";
   const std::string folder = "files";
   const std::string out = ".";
   const virtine::os::fd opened(::open("files/word", O_RDONLY | O_CLOEXEC));
