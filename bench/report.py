@@ -30,10 +30,7 @@ class Bad(Exception):
     """The documents and the figures do not go together."""
 
 
-def measure(build, programs):
-    figures = {"machine": None, "rows": {}}
-    if FIGURES.exists():
-        figures = json.loads(FIGURES.read_text())
+def measure(figures, build, programs):
     for program in programs:
         with tempfile.TemporaryDirectory() as directory:
             out = pathlib.Path(directory) / "out.json"
@@ -48,7 +45,6 @@ def measure(build, programs):
         figures["machine"] = report["machine"]
         kept = {n: r for n, r in figures["rows"].items() if r["program"] != program}
         figures["rows"] = kept | rows_of(report)
-    write(figures)
 
 
 def take(folder):
@@ -62,17 +58,12 @@ def take(folder):
         if report["machine"]["kvm"] != "none":  # Else it is not of a virtine.
             figures["machine"] = report["machine"]
             figures["rows"] |= rows_of(report)
-    page(figures)  # Raises Bad if rows are missing.
-    write(figures)
+    return figures
 
 
 def rows_of(report):
     return {row["name"]: {"program": report["program"], **{k: v for k, v in row.items() if k != "name"}}
             for row in report["rows"]}
-
-
-def write(figures):
-    FIGURES.write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n")
 
 
 def number(value):
@@ -139,21 +130,23 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build", type=pathlib.Path, help="measure with the programs built there")
     parser.add_argument("--evaluation", type=pathlib.Path,
-                        help="take all figures from this folder of an evaluation")
+                        help="take the figures from this folder of an evaluation; --build adds others")
     parser.add_argument("--check", action="store_true",
                         help="only say whether the documents have the figures of performance.json")
     parser.add_argument("programs", nargs="*", help="what --build measures; all by default")
     given = parser.parse_args()
     try:
+        figures = {"machine": None, "rows": {}}
+        if given.evaluation:
+            figures = take(given.evaluation)
+        elif FIGURES.exists():
+            figures = json.loads(FIGURES.read_text())
         if given.build:
             # Some are built only where what they measure can be had.
             programs = given.programs or sorted(
                 path.stem for path in (ROOT / "bench").glob("*.cpp")
                 if (given.build / "bench" / path.stem).exists())
-            measure(given.build.resolve(), programs)
-        if given.evaluation:
-            take(given.evaluation)
-        figures = json.loads(FIGURES.read_text())
+            measure(figures, given.build.resolve(), programs)
         wanted = {PAGE: page(figures)}
         wanted |= {path: readme(figures, path) for path in READMES}
         if given.check:
@@ -164,6 +157,7 @@ def main():
                           f"{FIGURES.name} and {TEMPLATE.name}; run it")
             print(f"{len(figures['rows'])} figures agree")
             return 0
+        FIGURES.write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n")
         for path, text in wanted.items():
             path.write_text(text)
     except Bad as why:
