@@ -36,7 +36,7 @@ def place_of(root, target):
     if (root / target).is_dir():
         readme = target / "README.md"
         return readme if (root / readme).is_file() else target / "index.md"
-    return target if target.suffix == ".md" else target.with_name(target.name + ".md")
+    return target if target.suffix in (".md", ".pdf") else target.with_name(target.name + ".md")
 
 
 def text_of(root, target):
@@ -63,6 +63,10 @@ def write_pages(root, folder, first):
         place = place_of(root, target)
         if place.suffix == ".html":
             continue
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        if place.suffix == ".pdf":
+            shutil.copy(root / target, folder / place)
+            continue
         text = text_of(root, target)
         if target.suffix == ".md":
             def moved(found, page=root / target, place=place):
@@ -77,7 +81,6 @@ def write_pages(root, folder, first):
             text = links.replace(text, moved)
         # Lists may follow a line of text, as on GitHub.
         text = re.sub(r"(?m)^(?![-*|>#\s`]|\d+\.)(.+)\n(?=- )", r"\1\n\n", text)
-        (folder / place).parent.mkdir(parents=True, exist_ok=True)
         (folder / place).write_text(text, encoding="utf-8")
 
 
