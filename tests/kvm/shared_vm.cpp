@@ -18,8 +18,8 @@
 #include <string_view>
 #include <system_error>
 #include <thread>
-#include <type_traits>
 #include <tuple>
+#include <type_traits>
 #include <vector>
 
 #include <guests/jobs.hpp>
