@@ -305,7 +305,7 @@ TEST_CASE("reset takes back every state that CPL 0 can change", "[bare]") {
   }
 }
 
-TEST_CASE("functions of bare images, with and without boot code", "[bare]") {
+TEST_CASE("functions of bare images, with and without boot code", "[bare][own_vm]") {
   SECTION("real16") {
     check_fib<guests::fib16>();
   }
@@ -323,7 +323,7 @@ TEST_CASE("functions of bare images, with and without boot code", "[bare]") {
   }
 }
 
-TEST_CASE("a bare guest's fault ends its call and no other", "[bare]") {
+TEST_CASE("a bare guest's fault ends its call and no other", "[bare][own_vm]") {
   pool<faults32> machines({.max = 1});
   virtine_fn<int(int), faults32::fault_on_zero> fault_on_zero(machines);
   for (int i = 1; i < 4; ++i) {
@@ -337,7 +337,7 @@ TEST_CASE("a bare guest's fault ends its call and no other", "[bare]") {
   CHECK(fault_on_zero(41) == 42);
 }
 
-TEST_CASE("a bare guest reaches no MSR, port or memory but its own", "[bare][long]") {
+TEST_CASE("a bare guest reaches no MSR, port or memory but its own", "[bare][long][own_vm]") {
   pool<faults32> machines;
   virtine_fn<int(int), faults32::write_msr> write_msr(machines);
   virtine_fn<int(int), faults32::read_msr> read_msr(machines);
@@ -380,7 +380,7 @@ TEST_CASE("a bare guest reaches no MSR, port or memory but its own", "[bare][lon
   CHECK(good(2) == 3);
 }
 
-TEST_CASE("a bare guest that never ends is stopped", "[bare]") {
+TEST_CASE("a bare guest that never ends is stopped", "[bare][own_vm]") {
   pool<faults32> machines({.max = 1});
   virtine_fn<int(int), faults32::loop_for_ever> loop(machines);
   virtine_fn<int(int), faults32::fault_on_zero> good(machines);

@@ -299,7 +299,7 @@ TEST_CASE("a handler that changes the jobs of its batch does not lead the host a
   CHECK(failed.error().job == 1u);
 }
 
-TEST_CASE("bare images have each, one machine for all", "[batch]") {
+TEST_CASE("bare images have each, one machine for all", "[batch][own_vm]") {
   virtine_fn<int(int), guests::fib32> fib;
   const auto replies = fib.each(std::array{1, 2, 10});
   CHECK(replies[0].value() == 1);

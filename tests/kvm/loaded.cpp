@@ -244,7 +244,7 @@ TEST_CASE("a child of fork calls functions of an image that its parent has loade
   CHECK(fib(11) == 89);
 }
 
-TEST_CASE("bare images are loaded, too", "[loaded]") {
+TEST_CASE("bare images are loaded, too", "[loaded][own_vm]") {
   const image_bytes file = file_of<guests::fib32::only_entry>();
   CHECK(std::string(load_image(std::span<const std::byte>(file.bytes)).error().operation) ==
         "the image is for bare machines: load it by load_bare_image()");

@@ -220,7 +220,7 @@ TEST_CASE("functions marked in a file of the host run in machines", "[single_sou
   CHECK(inner::half(4) == 8);
 }
 
-TEST_CASE("a marked function is lent memory", "[single_source]") {
+TEST_CASE("a marked function is lent memory", "[single_source][own_vm]") {
   const auto memory = virtine::lent_memory::allocate(3 * sizeof(int)).value();
   std::ranges::copy(std::array{9, 1, 5}, memory.elements<int>().begin());
   const auto lends = virtine::lending<int(virtine::lent<const int>)>(middle);
