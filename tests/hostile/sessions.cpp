@@ -64,15 +64,17 @@ struct residence {
       ++number;
       return call(s, "hypercall", 7, where.arguments, {.timeout = 10s}).has_value();
     };
-    for (word in_a_row = 4; in_a_row <= 256; in_a_row *= 2) {
+    const auto has_come = [&] { return handler.load() != std::this_thread::get_id(); };
+    for (word in_a_row = 4; in_a_row <= 4096; in_a_row *= 2) {
       for (word i = 0; i < in_a_row; ++i) {
         if (!asks()) return 0;
+        if (has_come()) return number;
       }
       // If there is one core only, that thread can have it now, and this one again before it
       // sleeps.
       std::this_thread::sleep_for(in_a_row * 8us);
       if (!asks()) return 0;
-      if (handler.load() != std::this_thread::get_id()) return number;
+      if (has_come()) return number;
     }
     return 0;
   }
@@ -300,10 +302,11 @@ TEST_CASE("H59: what the host checks of a reply is what the caller gets, while t
     std::array<bool, 4096> all{};
     // As hurry(), but no hypercall tells whether it has worked.
     for (int i = 0; i < in_a_row; ++i) REQUIRE(s.try_call(all, 0));
-    std::this_thread::sleep_for(in_a_row * 8us);
+    // With a core of its own the thread waits inside now, and would sleep if no call came.
+    if (is_emulated()) std::this_thread::sleep_for(in_a_row * 8us);
     const auto ended = s.with({.timeout = 200ms}).try_call(all, 1);
     if (!ended && ended.error().code == errc::timed_out) {  // Run by the caller.
-      in_a_row = std::min(2 * in_a_row, 256);
+      in_a_row = std::min(2 * in_a_row, 4096);
       continue;
     }
     ++seen;
