@@ -19,7 +19,6 @@
 #include <system_error>
 #include <thread>
 #include <tuple>
-#include <type_traits>
 #include <vector>
 
 #include <guests/jobs.hpp>
@@ -72,19 +71,6 @@ machine_ptr make(const image_description& image, const std::shared_ptr<shared_vm
   return machine::create(image, {}, where).value();
 }
 
-// Calls Entry and restores nothing. The marshaller refers to arguments of the function's own types.
-template <class Entry, class R, class... A>
-R leave_as(machine& guest, std::type_identity<R(A...)>, std::type_identity_t<A>... arguments) {
-  const marshaller<R(A...)> marshalled(arguments...);
-  REQUIRE(marshalled.write(guest.arguments(), guest.arguments_address()));
-  REQUIRE(guest.enter(Entry::address, {}));
-  return marshalled.read(guest.arguments()).value();
-}
-template <class Sig, class Entry, class... A>
-auto leave(machine& guest, A... arguments) {
-  return leave_as<Entry>(guest, std::type_identity<Sig>{}, arguments...);
-}
-
 std::uint64_t squared(machine& guest, int n) {
   return static_cast<std::uint64_t>(by_hand::call<int(int), square::only_entry>(guest, n).value());
 }
@@ -131,15 +117,15 @@ TEST_CASE("machines of one VM have memory of their own", "[shared_vm]") {
   for (int i = 0; i < 16; ++i) all.push_back(make(pages::description, where));
   using overwrite = std::uint64_t(std::uint64_t);
   for (std::uint64_t i = 0; i < all.size(); ++i) {
-    CHECK(leave<overwrite, pages::overwrite_initialised>(*all[i], i) == i);
+    CHECK(by_hand::leave<overwrite, pages::overwrite_initialised>(*all[i], i).value() == i);
   }
   for (std::uint64_t i = 0; i < all.size(); ++i) {
-    CHECK(leave<std::uint64_t(), pages::sum_initialised>(*all[i]) == 512 * i);
+    CHECK(by_hand::leave<std::uint64_t(), pages::sum_initialised>(*all[i]).value() == 512 * i);
   }
   // A restore is of one machine, too.
   for (std::uint64_t i = 0; i < all.size(); i += 2) all[i]->restore(0);
   for (std::uint64_t i = 0; i < all.size(); ++i) {
-    CHECK(leave<std::uint64_t(), pages::sum_initialised>(*all[i]) ==
+    CHECK(by_hand::leave<std::uint64_t(), pages::sum_initialised>(*all[i]).value() ==
           (i % 2 == 0 ? 0x600 : 512 * i));
   }
 }
@@ -167,8 +153,9 @@ TEST_CASE("a machine finds nothing in the place of one that failed", "[shared_vm
     auto failing = make(pages::description, where);
     // All pages that it can write have been written, and are writable in its tables.
     using scribble = std::uint64_t(std::uint64_t, std::uint32_t, std::uint32_t, std::uint32_t);
-    CHECK(leave<scribble, pages::scribble>(*failing, 7U, 0U, 300U, 1U) == 0);
-    CHECK(leave<std::uint64_t(std::uint64_t), pages::overwrite_initialised>(*failing, 9U) == 9);
+    CHECK(by_hand::leave<scribble, pages::scribble>(*failing, 7U, 0U, 300U, 1U).value() == 0);
+    CHECK(by_hand::leave<std::uint64_t(std::uint64_t), pages::overwrite_initialised>(*failing, 9U)
+              .value() == 9);
     const std::size_t written = failing->write_set().size();
     CHECK(failing->enter(0x1000, {}).error().code == errc::guest_fault);
     failing.reset();
@@ -208,7 +195,7 @@ TEST_CASE("the vCPU that a machine has left is to KVM as a new one", "[shared_vm
     CHECK(vcpu_state::differences_of(called(), fresh) == "");
   };
   in_its_place("a call");
-  static_cast<void>(leave<soil, registers::soil>(*used, 0U, arguments, stack));
+  static_cast<void>(by_hand::leave<soil, registers::soil>(*used, 0U, arguments, stack).value());
   in_its_place("registers of a guest's own");
   CHECK(used->enter(0x1000, {}).error().code == errc::guest_fault);
   in_its_place("a fault");
