@@ -148,10 +148,7 @@ class gateway {
 
   /// Serves until a signal asks the program to end.
   void run() {
-    sigset_t ends;
-    sigemptyset(&ends);
-    sigaddset(&ends, SIGTERM);
-    sigaddset(&ends, SIGINT);
+    const ::sigset_t ends = ending_signals();
     const virtine::os::fd signals(::signalfd(-1, &ends, SFD_CLOEXEC));
     epoll_event event{.events = EPOLLIN, .data = {.u64 = signal_tag}};
     ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, signals.get(), &event);
@@ -720,12 +717,7 @@ class gateway {
 int main(int argc, char** argv) {
   try {
     const nlohmann::json all = read_settings(argc, argv);
-    sigset_t ends;
-    sigemptyset(&ends);
-    sigaddset(&ends, SIGTERM);
-    sigaddset(&ends, SIGINT);
-    ::pthread_sigmask(SIG_BLOCK, &ends, nullptr);
-    ::signal(SIGPIPE, SIG_IGN);
+    set_up_signals();
     gateway(all, part_of(all, "gateway")).run();
     log_event("gateway.ended");
     return 0;

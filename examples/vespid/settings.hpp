@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <signal.h>
+
 #include <cstdio>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -12,6 +14,23 @@
 #include "nats.hpp"
 
 namespace vespid {
+
+/// The signals that ask a program to end.
+inline ::sigset_t ending_signals() {
+  ::sigset_t ends;
+  ::sigemptyset(&ends);
+  ::sigaddset(&ends, SIGTERM);
+  ::sigaddset(&ends, SIGINT);
+  return ends;
+}
+
+/// Leaves those to be read by signalfd(), and a broken pipe to who writes to it. Before there are
+/// other threads.
+inline void set_up_signals() {
+  const ::sigset_t ends = ending_signals();
+  ::pthread_sigmask(SIG_BLOCK, &ends, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+}
 
 /// Reads `--config FILE`, and `--set NAME=VALUE` that change what is in it; "a.b" is b in a. A
 /// VALUE is JSON, or else a text. Throws what is wrong.

@@ -604,10 +604,7 @@ class worker {
 
 /// Serves /metrics until a signal asks the program to end.
 void watch(worker& its, const nlohmann::json& settings) {
-  sigset_t ends;
-  sigemptyset(&ends);
-  sigaddset(&ends, SIGTERM);
-  sigaddset(&ends, SIGINT);
+  const ::sigset_t ends = ending_signals();
   const virtine::os::fd signals(::signalfd(-1, &ends, SFD_CLOEXEC));
   std::optional<http::server> metrics;
   const int port = settings.value("metrics_port", -1);
@@ -650,12 +647,7 @@ int main(int argc, char** argv) {
       std::fputs("vespid-worker: /dev/kvm cannot be opened; ask virtine-doctor\n", stderr);
       return no_kvm_status;
     }
-    sigset_t ends;
-    sigemptyset(&ends);
-    sigaddset(&ends, SIGTERM);
-    sigaddset(&ends, SIGINT);
-    ::pthread_sigmask(SIG_BLOCK, &ends, nullptr);
-    ::signal(SIGPIPE, SIG_IGN);
+    set_up_signals();
     const nlohmann::json its = part_of(all, "worker");
     worker made(all, its);
     watch(made, its);
