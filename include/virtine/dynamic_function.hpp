@@ -22,6 +22,32 @@ namespace virtine {
 template <class Machine>
 class basic_loaded_image;
 
+namespace detail {
+
+/// The calls of what takes a span of values, and of the same with the values themselves.
+template <class Self, class Callee>
+class called_with_values : public callable<Self, Callee, value, std::span<value>> {
+  using base = callable<Self, Callee, value, std::span<value>>;
+
+ public:
+#ifdef __cpp_exceptions
+  using base::operator();
+  /// The same with these arguments. Outputs reach elements that they refer to, and nothing else.
+  value operator()(std::initializer_list<value> arguments) const {
+    return try_call(arguments).value();
+  }
+#endif
+
+  using base::try_call;
+  /// The same with these arguments. Outputs reach elements that they refer to, and nothing else.
+  [[nodiscard]] result<value> try_call(std::initializer_list<value> arguments) const {
+    std::vector<value> copied(arguments);
+    return base::try_call(copied);
+  }
+};
+
+}  // namespace detail
+
 /// A function of a loaded image, called with values that are checked against its signature. Made by
 /// basic_loaded_image::dynamic(). It is otherwise as virtine::function: it shares its pool and its
 /// policy with its copies, and any number of threads may call.
@@ -45,30 +71,14 @@ class basic_loaded_image;
 /// Example: `auto total = plugin.dynamic("total"); auto sum =
 /// total->try_call({std::span(numbers)});`
 class dynamic_function
-    : public detail::callable<dynamic_function, detail::async_callee<value, std::span<value>>,
-                              value, std::span<value>> {
+    : public detail::called_with_values<dynamic_function,
+                                        detail::async_callee<value, std::span<value>>> {
   using callee = detail::async_callee<value, std::span<value>>;
-  using base = detail::callable<dynamic_function, callee, value, std::span<value>>;
 
  public:
   dynamic_function(const dynamic_function&) = default;
   dynamic_function& operator=(const dynamic_function&) = default;
   ~dynamic_function() = default;
-
-#ifdef __cpp_exceptions
-  using base::operator();
-  /// The same with these arguments. Outputs reach elements that they refer to, and nothing else.
-  value operator()(std::initializer_list<value> arguments) const {
-    return try_call(arguments).value();
-  }
-#endif
-
-  using base::try_call;
-  /// The same with these arguments. Outputs reach elements that they refer to, and nothing else.
-  [[nodiscard]] result<value> try_call(std::initializer_list<value> arguments) const {
-    std::vector<value> copied(arguments);
-    return base::try_call(copied);
-  }
 
   /// Returns this function with other limits for each call.
   [[nodiscard]] dynamic_function with(call_options options) const {
@@ -79,9 +89,7 @@ class dynamic_function
 
   /// Returns the function's signature, as docs/guest-abi.md has it. The text lives as long as the
   /// image or a function of it.
-  [[nodiscard]] std::string_view signature() const {
-    return signature_;
-  }
+  [[nodiscard]] std::string_view signature() const { return signature_; }
 
   // Of dynamic_session.
   [[nodiscard]] std::shared_ptr<detail::callee<value, std::span<value>>> open_session() const {
@@ -89,12 +97,8 @@ class dynamic_function
   }
 
   // Of callable.
-  [[nodiscard]] const std::shared_ptr<callee>& target() const {
-    return target_;
-  }
-  [[nodiscard]] const call_options& options() const {
-    return options_;
-  }
+  [[nodiscard]] const std::shared_ptr<callee>& target() const { return target_; }
+  [[nodiscard]] const call_options& options() const { return options_; }
 
  private:
   template <class Machine>

@@ -2,14 +2,11 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <initializer_list>
 #include <memory>
 #include <span>
-#include <vector>
 
 #include <virtine/call/callable.hpp>
 #include <virtine/dynamic_function.hpp>
-#include <virtine/result.hpp>
 #include <virtine/value.hpp>
 
 namespace virtine {
@@ -19,10 +16,8 @@ namespace virtine {
 ///
 /// Example: `dynamic_session counting(*plugin.dynamic("count")); counting({1}); counting({2});`
 class dynamic_session
-    : public detail::callable<dynamic_session, detail::callee<value, std::span<value>>, value,
-                              std::span<value>> {
+    : public detail::called_with_values<dynamic_session, detail::callee<value, std::span<value>>> {
   using callee = detail::callee<value, std::span<value>>;
-  using base = detail::callable<dynamic_session, callee, value, std::span<value>>;
 
  public:
   /// Opens a session on a machine of the function's pool, with its policy. If that fails, each call
@@ -34,28 +29,9 @@ class dynamic_session
   dynamic_session& operator=(const dynamic_session&) = delete;
   ~dynamic_session() = default;
 
-#ifdef __cpp_exceptions
-  using base::operator();
-  /// The same with these arguments. Outputs reach elements that they refer to, and nothing else.
-  value operator()(std::initializer_list<value> arguments) const {
-    return try_call(arguments).value();
-  }
-#endif
-
-  using base::try_call;
-  /// The same with these arguments. Outputs reach elements that they refer to, and nothing else.
-  [[nodiscard]] result<value> try_call(std::initializer_list<value> arguments) const {
-    std::vector<value> copied(arguments);
-    return base::try_call(copied);
-  }
-
   // Of callable.
-  [[nodiscard]] const std::shared_ptr<callee>& target() const {
-    return target_;
-  }
-  [[nodiscard]] static const call_options& options() {
-    return detail::default_options;
-  }
+  [[nodiscard]] const std::shared_ptr<callee>& target() const { return target_; }
+  [[nodiscard]] static const call_options& options() { return detail::default_options; }
 
  private:
   std::shared_ptr<callee> target_;
