@@ -236,6 +236,8 @@ TEST_CASE("a function that shares a pool need not outlive its pending calls", "[
   CHECK(later->get() == 144);
 }
 
+#ifndef __SANITIZE_THREAD__  // Which lets no child of fork have threads.
+
 TEST_CASE("a child of fork calls functions of an image that its parent has loaded", "[loaded]") {
   const loaded_image math = load<guests::math::fib>();
   auto fib = math.function<int(int)>("fib").value();
@@ -243,6 +245,8 @@ TEST_CASE("a child of fork calls functions of an image that its parent has loade
   CHECK(in_child([&] { return fib.try_call(10).value_or(0); }) == 55);
   CHECK(fib(11) == 89);
 }
+
+#endif
 
 TEST_CASE("bare images are loaded, too", "[loaded][own_vm]") {
   const image_bytes file = file_of<guests::fib32::only_entry>();
