@@ -199,6 +199,39 @@ TEST_CASE_METHOD(fresh, "a lent machine can be replaced in its place", "[pool]")
   CHECK(pool.borrow());
 }
 
+TEST_CASE_METHOD(fresh, "a call that a machine does not enter is made on a new one, once",
+                 "[pool]") {
+  pool_type pool(image, {.max = 1});
+  auto lent = pool.borrow();
+  REQUIRE(lent);
+  std::vector<errc> ends;
+  const auto make = [&] {
+    std::size_t calls = 0;
+    return on_machine(*lent, {}, [&](scripted_machine&) -> result<std::size_t> {
+      const std::size_t call = calls++;
+      if (call < ends.size()) return error{.code = ends[call]};
+      return calls;
+    });
+  };
+
+  CHECK(make().value() == 1);
+  CHECK(scripted_machine::created == 1);
+  ends = {errc::guest_fault};  // Of this call's own function.
+  CHECK(make().error().code == errc::guest_fault);
+  CHECK(scripted_machine::created == 1);
+  ends = {not_entered};
+  CHECK(make().value() == 2);
+  CHECK(scripted_machine::created == 2);
+  ends = {not_entered, errc::guest_fault};
+  CHECK(make().error().code == errc::guest_fault);
+  CHECK(scripted_machine::created == 3);
+
+  ends = {not_entered};
+  scripted_machine::refusal = error{.code = errc::os_error, .detail = 5};
+  CHECK(make().error().detail == 5);
+  CHECK(pool.size() == 0);
+}
+
 TEST_CASE_METHOD(fresh, "threads share a pool without losing machines", "[pool]") {
   pool_type pool(image, {.max = 3, .when_exhausted = when_exhausted::fail});
   std::atomic<int> lent = 0;
