@@ -21,6 +21,7 @@
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
+#include "utils/typcache.h"
 
 #include "guest_call.h"
 #include "routine.h"
@@ -315,13 +316,34 @@ static Datum from_json(Scratch *scratch, Jsonb *json, bool *is_null) {
   return heap_getattr(&tuple, 1, scratch->row, is_null);
 }
 
+// The query may have begun before the type of its rows was altered.
+static void check_columns(TupleDesc expected, const SqlType *as) {
+  const TupleDesc now = as->row != NULL ? as->row : lookup_rowtype_tupdesc_copy(getBaseType(as->type), -1);
+  bool is_same = expected->natts == now->natts;
+  int i;
+
+  for (i = 0; is_same && i < now->natts; ++i) {
+    const Form_pg_attribute a = TupleDescAttr(expected, i), b = TupleDescAttr(now, i);
+
+    is_same = a->atttypid == b->atttypid && a->attisdropped == b->attisdropped;
+  }
+  if (!is_same) {
+    ereport(ERROR,
+            errcode(ERRCODE_DATATYPE_MISMATCH),
+            errmsg("the query expects other columns than the function has"));
+  }
+}
+
 static Datum give_set(FunctionCallInfo fcinfo, Scratch *scratch, Jsonb *all, const SqlType *as) {
-  const bool is_row = as->row != NULL || get_typtype(as->type) == TYPTYPE_COMPOSITE;
+  // A domain of a composite type is one in the set, too.
+  const bool is_row =
+      as->row != NULL || get_typtype(getBaseType(as->type)) == TYPTYPE_COMPOSITE;
   ReturnSetInfo *const set = (ReturnSetInfo *) fcinfo->resultinfo;
   MemoryContext each_row, before;
   uint32 i;
 
   InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+  if (is_row) check_columns(set->setDesc, as);
   each_row = AllocSetContextCreate(CurrentMemoryContext, "virtine_js row", ALLOCSET_SMALL_SIZES);
   before = MemoryContextSwitchTo(each_row);
   for (i = 0; i < JB_ROOT_COUNT(all); ++i) {

@@ -49,8 +49,21 @@ static bool is_current(FunctionVersion *version) {
   return now.xmin == version->xmin && ItemPointerEquals(&now.place, &version->place);
 }
 
+static bool are_types_current(const Routine *routine) {
+  int i;
+
+  if (routine->arguments == NULL) return true;
+  for (i = 0; i < routine->argument_count; ++i) {
+    if (!virtine_is_current(&routine->arguments[i])) return false;
+  }
+  return virtine_is_current(&routine->result);
+}
+
 static bool is_up_to_date(Routine *routine) {
   const uint64 as_of = changes;
+
+  // Of a type that was altered, the old columns' bytes are none of the new ones', nor pointers.
+  if (!are_types_current(routine)) return false;
 
   // An image that was loaded when more was allowed is loaded again.
   if (routine->max_memory > virtine_limits_of_images().max_memory) return false;

@@ -91,9 +91,11 @@ SqlType virtine_sql_type(Oid type, TupleDesc row, bool is_result) {
       }
       if (base == RECORDOID && row != NULL) return row_type(base, row, is_result);
       if (get_typtype(base) == TYPTYPE_COMPOSITE) {
+        const uint64 version = assign_record_type_identifier(base, -1);
         TupleDesc found = lookup_rowtype_tupdesc(base, -1);
 
         out = row_type(base, found, is_result);
+        out.version = version;
         ReleaseTupleDesc(found);
         break;
       }
@@ -108,6 +110,11 @@ SqlType virtine_sql_type(Oid type, TupleDesc row, bool is_result) {
     out.type = type;
   }
   return out;
+}
+
+bool virtine_is_current(const SqlType *sql) {
+  return sql->version == 0 ||
+         assign_record_type_identifier(getBaseType(sql->type), -1) == sql->version;
 }
 
 static bool same_number(const SqlType *sql, const GuestType *guest) {
@@ -246,7 +253,7 @@ static virtine_value row_to_guest(Datum datum, const SqlType *sql, const GuestTy
   bool *nulls = palloc(sql->count * sizeof(bool));
   int i;
 
-  // A type can be altered after the function was made; its next use finds the new one.
+  // The row may be older than a change of its type.
   if (HeapTupleHeaderGetNatts(header) > sql->count) {
     ereport(ERROR,
             errcode(ERRCODE_DATATYPE_MISMATCH),
@@ -394,6 +401,10 @@ Datum virtine_from_elements(const char *bytes, Size size, const SqlType *sql) {
   return PointerGetDatum(cstring_to_text_with_len(bytes, (int) size));
 }
 
+void virtine_check_domain(Datum datum, bool is_null, const SqlType *sql) {
+  if (sql->is_domain) domain_check(datum, is_null, sql->type, NULL, NULL);
+}
+
 void virtine_from_element(const char *bytes, const SqlType *sql, Datum *values, bool *nulls) {
   if (sql->kind == SQL_ROW) {
     uint32 places[MaxTupleAttributeNumber], size, alignment;
@@ -403,10 +414,12 @@ void virtine_from_element(const char *bytes, const SqlType *sql, Datum *values, 
     for (i = 0; i < sql->count; ++i) {
       values[i] = read_column(bytes + places[i], &sql->columns[i]);
       nulls[i] = false;
+      virtine_check_domain(values[i], false, &sql->columns[i]);
     }
   } else {
     values[0] = read_column(bytes, sql);
     nulls[0] = false;
+    virtine_check_domain(values[0], false, sql);
   }
 }
 
@@ -456,6 +469,6 @@ Datum virtine_from_guest(const virtine_value *value, const SqlType *sql, const G
   *is_null = value->kind == VIRTINE_NONE && sql->kind != SQL_VOID;
   if (guest->kind == GUEST_OPTIONAL) guest = &guest->parts[0];
   if (!*is_null) out = unchecked_from_guest(value, sql, guest);
-  if (sql->is_domain) domain_check(out, *is_null, sql->type, NULL, NULL);
+  virtine_check_domain(out, *is_null, sql);
   return out;
 }

@@ -28,6 +28,7 @@ typedef struct SqlType {
   int16 size;         // of a number
   bool is_domain;     // of results: the domain's constraints are checked
   TupleDesc row;      // of a row
+  uint64 version;     // of a composite type: another one once that was altered
   int count;          // of its columns; of an array, 1
   struct SqlType *columns;
 } SqlType;
@@ -35,6 +36,9 @@ typedef struct SqlType {
 // Tells what a type is, into the current memory context; an error if it is one that guests are not
 // given. `row` is the shape of a row whose type is RECORD.
 extern SqlType virtine_sql_type(Oid type, TupleDesc row, bool is_result);
+
+// Returns whether a type is what virtine_sql_type() found: a composite type can be altered.
+extern bool virtine_is_current(const SqlType *sql);
 
 // Checks that values of `sql` can become values of `guest`, or for a result the other way round; an
 // error that names `what` if not. `can_be_null` demands a place for NULL.
@@ -50,9 +54,12 @@ extern virtine_value virtine_to_guest(Datum datum, bool is_null, const SqlType *
 // Returns the datum of a result.
 extern Datum virtine_from_guest(const virtine_value *value, const SqlType *sql,
                                 const GuestType *guest, bool *is_null);
+// Checks a result whose type is a domain.
+extern void virtine_check_domain(Datum datum, bool is_null, const SqlType *sql);
 // Returns the text, bytea or array of so many bytes of elements.
 extern Datum virtine_from_elements(const char *bytes, Size size, const SqlType *sql);
-// Sets the columns of a row of a set, or the one value of it, from the bytes of an element.
+// Sets the columns of a row of a set, or the one value of it, from the bytes of an element, and
+// checks those that are of domains.
 extern void virtine_from_element(const char *bytes, const SqlType *sql, Datum *values, bool *nulls);
 
 #endif

@@ -175,18 +175,36 @@ static Datum give_set(FunctionCallInfo fcinfo, const char *bytes, Size size,
   const int columns = routine->result.kind == SQL_ROW ? routine->result.count : 1;
   Datum *const values = palloc(columns * sizeof(Datum));
   bool *const nulls = palloc(columns * sizeof(bool));
+  MemoryContext each_row, before;
   Size at;
+  int i;
 
   InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-  if (set->setDesc->natts != columns) {
-    ereport(ERROR,
-            errcode(ERRCODE_DATATYPE_MISMATCH),
-            errmsg("the query expects other columns than the function has"));
+  // The query may have begun before the type was altered.
+  for (i = 0; i < columns; ++i) {
+    const SqlType *const column =
+        routine->result.kind == SQL_ROW ? &routine->result.columns[i] : &routine->result;
+
+    if (set->setDesc->natts != columns ||
+        TupleDescAttr(set->setDesc, i)->atttypid != column->type) {
+      ereport(ERROR,
+              errcode(ERRCODE_DATATYPE_MISMATCH),
+              errmsg("the query expects other columns than the function has"));
+    }
   }
+  each_row = AllocSetContextCreate(CurrentMemoryContext, "virtine row", ALLOCSET_SMALL_SIZES);
+  before = MemoryContextSwitchTo(each_row);
   for (at = 0; at < size; at += routine->element_size) {
     virtine_from_element(bytes + at, &routine->result, values, nulls);
+    if (routine->result.kind == SQL_ROW && routine->result.is_domain) {
+      const HeapTuple row = heap_form_tuple(routine->result.row, values, nulls);
+
+      virtine_check_domain(HeapTupleGetDatum(row), false, &routine->result);
+    }
     tuplestore_putvalues(set->setResult, set->setDesc, values, nulls);
+    MemoryContextReset(each_row);
   }
+  MemoryContextSwitchTo(before);
   return (Datum) 0;
 }
 
@@ -203,9 +221,12 @@ Datum virtine_call_handler(PG_FUNCTION_ARGS) {
   if (routine->writes_result) {
     Size size;
     char *const bytes = call_writer(caller, values, &size);
+    Datum result;
 
     if (routine->is_set) return give_set(fcinfo, bytes, size, routine);
-    return virtine_from_elements(bytes, size, &routine->result);
+    result = virtine_from_elements(bytes, size, &routine->result);
+    virtine_check_domain(result, false, &routine->result);
+    return result;
   } else {
     const virtine_value result =
         virtine_make_call(routine->function, &caller->session, routine->name, values,

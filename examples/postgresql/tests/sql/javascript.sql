@@ -69,3 +69,21 @@ DO $$ BEGIN
     BEGIN PERFORM js_throws(); EXCEPTION WHEN OTHERS THEN RAISE NOTICE '%', SQLERRM; END;
   END LOOP;
 END $$;
+
+-- Sets of a domain of rows, and of a type that is altered while the query runs.
+CREATE TYPE js_row AS (a text, b int);
+CREATE DOMAIN js_row_domain AS js_row CHECK ((VALUE).b > 0);
+CREATE FUNCTION js_rows(int) RETURNS SETOF js_row_domain LANGUAGE virtine_js
+  AS 'return [{a: "one", b: 1}, {a: "two", b: $1}]';
+SELECT * FROM js_rows(2);
+SELECT js_rows(2);
+SELECT js_rows(0);
+CREATE TYPE js_altered AS (a text);
+CREATE FUNCTION js_altered_rows(int) RETURNS SETOF js_altered LANGUAGE virtine_js
+  AS 'return [{a: $1}]';
+CREATE FUNCTION alter_js(int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN
+  ALTER TYPE js_altered ALTER ATTRIBUTE a TYPE int;
+  RETURN $1;
+END $$;
+SELECT r.* FROM generate_series(70000000, 70000001) i, js_altered_rows(alter_js(i)) r;
+SELECT * FROM js_altered_rows(1);

@@ -64,3 +64,46 @@ CREATE FUNCTION add_up(int8, int4) RETURNS int8 LANGUAGE sql AS 'SELECT total(0:
 CREATE AGGREGATE added(int4) (SFUNC = add_up, STYPE = int8, INITCOND = '0');
 SELECT added(i) FROM generate_series(1, 100) i;
 SELECT added(i) OVER (ORDER BY i) FROM generate_series(1, 3) i;
+
+-- Domains hold for what is written, for the rows of sets, and for the columns of structs.
+CREATE DOMAIN odd AS int8 CHECK (VALUE % 2 = 1);
+CREATE DOMAIN short AS text CHECK (length(VALUE) < 5);
+CREATE DOMAIN small AS int CHECK (VALUE < 2);
+CREATE DOMAIN origin AS point2 CHECK ((VALUE).x = 0);
+CREATE TYPE small_point AS (x small, y float8, flag bool);
+CREATE FUNCTION odd_squares(int) RETURNS SETOF odd LANGUAGE virtine STRICT
+  AS 'shop.sample squares';
+CREATE FUNCTION short_repeated(text, int) RETURNS short LANGUAGE virtine STRICT
+  AS 'shop.sample repeated';
+CREATE FUNCTION small_line(int) RETURNS SETOF small_point LANGUAGE virtine STRICT
+  AS 'shop.sample line';
+CREATE FUNCTION small_moved(small_point, int) RETURNS small_point LANGUAGE virtine STRICT
+  AS 'shop.sample moved';
+CREATE FUNCTION origin_line(int) RETURNS SETOF origin LANGUAGE virtine STRICT
+  AS 'shop.sample line';
+SELECT odd_squares(2);
+SELECT short_repeated('ab', 2);
+SELECT short_repeated('ab', 3);
+SELECT * FROM small_line(2);
+SELECT * FROM small_line(3);
+SELECT small_moved((1, 1, true), 1);
+SELECT * FROM origin_line(1);
+SELECT * FROM origin_line(2);
+
+-- A type that is altered: what was of the old one is not taken for what is of the new one.
+CREATE TYPE altered AS (x int, y float8, flag bool);
+CREATE FUNCTION altered_line(int) RETURNS SETOF altered LANGUAGE virtine STRICT
+  AS 'shop.sample line';
+CREATE FUNCTION altered_moved(altered, int) RETURNS altered LANGUAGE virtine STRICT
+  AS 'shop.sample moved';
+CREATE FUNCTION alter_it(int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN
+  ALTER TYPE altered ALTER ATTRIBUTE x TYPE int;
+  RETURN $1;
+END $$;
+SELECT altered_moved((1, 2, true), 1), altered_line(1);
+ALTER TYPE altered ALTER ATTRIBUTE x TYPE text;
+SELECT * FROM altered_line(2);
+SELECT altered_moved(('one', 2, true), 1);
+SELECT line.* FROM generate_series(1, 2) i, altered_line(alter_it(i)) line;
+ALTER TYPE altered ALTER ATTRIBUTE x TYPE int;
+SELECT * FROM altered_line(2);
