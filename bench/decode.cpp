@@ -1,5 +1,7 @@
 // What decoding a picture costs: in a virtine, and in a child that may make no system call but for
-// memory, with the same libraries called natively as the floor.
+// memory, with the same libraries called natively as the floor. As decode-wasm2c also as
+// WebAssembly that wasm2c has made C of: in an instance that is kept, and in a new one for each
+// picture, which is the isolation of a virtine.
 // SPDX-License-Identifier: MIT
 #include <linux/audit.h>
 #include <linux/filter.h>
@@ -15,6 +17,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <span>
 #include <string>
 #include <utility>
@@ -25,6 +28,9 @@
 #include "decoder.hpp"
 #include "harness.hpp"
 #include "pictures.hpp"
+#ifdef DECODE_WASM2C
+#include "decode/sandbox.hpp"
+#endif
 
 namespace {
 
@@ -111,6 +117,26 @@ bytes decode_in_virtine(const bytes& file) {
   return std::move(std::get<decoder::picture>(done).pixels);
 }
 
+#ifdef DECODE_WASM2C
+bytes decode_in_wasm(wasm::sandbox& in, const bytes& file) {
+  pictures::collector all;
+  bench::check(in.decode(file, all) == decoder::outcome::decoded, "wasm2c");
+  return std::move(all.pixels);
+}
+
+void add_wasm_rows(bench::group& rows, const bytes& file, const std::string& name,
+                   const bytes& expected) {
+  auto kept = std::make_shared<wasm::sandbox>();
+  bench::check(decode_in_wasm(*kept, file) == expected, name + ": the WebAssembly's pixels");
+  rows.row("decode." + name + ".wasm2c",
+           [kept, &file] { bench::keep(decode_in_wasm(*kept, file).data()); });
+  rows.row("decode." + name + ".wasm2c.new", [&] {
+    wasm::sandbox once;
+    bench::keep(decode_in_wasm(once, file).data());
+  });
+}
+#endif
+
 void measure(bench::program& program, const bytes& file, const std::string& name,
              std::size_t samples) {
   const bytes expected = decode_natively(file);
@@ -130,6 +156,9 @@ void measure(bench::program& program, const bytes& file, const std::string& name
     bench::check(decode_in_child(file, to.view()), "child");
     bench::keep(to.view().data());
   });
+#ifdef DECODE_WASM2C
+  add_wasm_rows(rows, file, name, expected);
+#endif
   program.measure(std::move(rows));
 }
 

@@ -2,7 +2,10 @@
 # Runs decode-safely on good, damaged and hostile pictures, and compares with the same libraries run
 # natively. Must not know how pictures are decoded.
 # SPDX-License-Identifier: MIT
-"""usage: check_decoder.py DECODE_SAFELY SAMPLES [MUTATIONS]"""
+"""usage: check_decoder.py DECODE_SAFELY SAMPLES [MUTATIONS [FOLDER]]
+
+With FOLDER the pictures in it are tried, too: a suite of good and broken ones.
+"""
 
 import pathlib
 import struct
@@ -136,7 +139,14 @@ def check_mutated(checker, names, count):
     assert good < count / 2
 
 
-def main(program, samples, mutations="70"):
+def check_suite(checker, suite):
+    names = [path for path in sorted(suite.rglob("*")) if path.suffix in (".png", ".jpg")]
+    assert names, f"there are no pictures in {suite}"
+    good = sum(checker.same_as_native(path) for path in names)
+    print(f"{len(names)} pictures in {suite}, of which {good} are whole")
+
+
+def main(program, samples, mutations="70", suite=None):
     with tempfile.TemporaryDirectory() as folder:
         checker = Checker(program, samples, pathlib.Path(folder))
         names = check_good(checker)
@@ -144,6 +154,8 @@ def main(program, samples, mutations="70"):
         check_hostile(checker)
         check_truncated(checker, names)
         check_mutated(checker, names, int(mutations))
+        if suite is not None:
+            check_suite(checker, pathlib.Path(suite))
     return 0
 
 

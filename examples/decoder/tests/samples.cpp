@@ -13,6 +13,8 @@
 #include <string_view>
 #include <vector>
 
+#include <zlib.h>
+
 #include "codec.hpp"
 #include "pictures.hpp"
 
@@ -59,6 +61,26 @@ int decode_natively(const std::string& from, const std::string& to) {
   return 0;
 }
 
+// Gives each chunk of a PNG file the checksum of what it holds, so that damage gets beyond it.
+void repair_checksums(bytes& file) {
+  const auto big_endian = [&](std::size_t at) {
+    std::uint32_t value = 0;
+    for (std::size_t i = at; i < at + 4; ++i) value = value << 8 | std::uint32_t(file[i]);
+    return value;
+  };
+  // Size and kind stand before what a chunk holds, the checksum behind it.
+  constexpr std::size_t head = 8, tail = 4;
+  std::size_t at = 8;
+  if (file.size() < at || file[0] != std::byte{0x89}) return;
+  while (file.size() - at >= head + tail && big_endian(at) <= file.size() - at - head - tail) {
+    const std::uint32_t size = big_endian(at);
+    const auto* const from = reinterpret_cast<const Bytef*>(file.data() + at + 4);
+    const auto sum = static_cast<std::uint32_t>(crc32(0, from, size + 4));
+    at += head + size;
+    for (int shift = 24; shift >= 0; shift -= 8) file[at++] = static_cast<std::byte>(sum >> shift);
+  }
+}
+
 // As fuzzers do: bits flipped, bytes replaced by extreme ones, pieces cut out, doubled, or moved.
 void mutate(unsigned seed, const std::string& from, const std::string& to) {
   std::mt19937 random(seed);
@@ -92,6 +114,7 @@ void mutate(unsigned seed, const std::string& from, const std::string& to) {
         file.resize(at);
     }
   }
+  if (seed % 2 == 0) repair_checksums(file);
   write(to, "", file);
 }
 
