@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <optional>
 #include <span>
@@ -20,6 +19,8 @@
 #include <virtine/value/shape.hpp>
 
 #include "../../guests/run/json.hpp"
+#include "input.hpp"
+#include "plain_guest.hpp"
 
 namespace {
 
@@ -29,12 +30,8 @@ using virtine::detail::call_shape;
 using virtine::detail::shape;
 using bytes = std::vector<std::byte>;
 
-constexpr virtine::guest_address frame_address{0x40000};
+constexpr virtine::guest_address frame_address{plain_guest::base};
 constexpr std::size_t max_frame = 1 << 14;
-
-void require(bool holds) {
-  if (!holds) std::abort();
-}
 
 /// Returns what a text is as JSON, which is written as something that is read as the same.
 std::optional<value> read_json(std::string_view text) {
@@ -92,26 +89,6 @@ void call(const call_shape& types, std::vector<value> arguments, std::span<const
   for (const value& each : arguments) json::append(printed, each);
 }
 
-/// A guest's memory, of which `frame_address` is the begin.
-class memory final : public virtine::detail::guest_access {
- public:
-  explicit memory(std::span<const std::byte> content) : bytes_(content.begin(), content.end()) {}
-
-  virtine::result<std::span<const std::byte>> read(virtine::guest_address address,
-                                                   std::uint64_t length) override {
-    const auto found = virtine::guest_memory(frame_address, bytes_).view(address, length);
-    if (!found) return found.error();
-    return std::span<const std::byte>(*found);
-  }
-  virtine::result<void> write(virtine::guest_address address,
-                              std::span<const std::byte> from) override {
-    return virtine::guest_memory(frame_address, bytes_).write(address, from);
-  }
-
- private:
-  bytes bytes_;
-};
-
 /// Serves a hypercall of this signature, whose frame is `left`.
 void serve(std::string_view signature, std::span<const std::byte> left) {
   const virtine::detail::value_hypercall served(7, std::string(signature),
@@ -121,7 +98,7 @@ void serve(std::string_view signature, std::span<const std::byte> left) {
                                                     json::append(printed, each);
                                                   return given.empty() ? value() : given[0];
                                                 });
-  memory guest(left);
+  plain_guest guest(left);
   const auto done = served.serve(guest, frame_address);
   // The answer need not be of the result's type.
   require(done || done.error().code == errc::hypercall_rejected ||
@@ -131,15 +108,9 @@ void serve(std::string_view signature, std::span<const std::byte> left) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  // Sound: char may alias any object.
-  std::string_view rest(reinterpret_cast<const char*>(data), size);
-  const auto line = [&] {
-    const std::string_view out = rest.substr(0, rest.find('\n'));
-    rest.remove_prefix(std::min(out.size() + 1, rest.size()));
-    return out;
-  };
-  const std::string_view signature = line();
-  const auto arguments = read_json(line());
+  fuzz_input input(data, size);
+  const std::string_view signature = input.take_line();
+  const auto arguments = read_json(input.take_line());
   const auto types = virtine::detail::read_signature(signature);
   require(types || virtine::signature_as_cpp(signature) == signature);
   if (!types || virtine::detail::has_long_double(types->result) ||
@@ -150,8 +121,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   require(!virtine::signature_as_cpp(signature).empty());
   if (types->size > max_frame) return 0;
   const auto list = arguments ? arguments->as<std::span<const value>>() : std::nullopt;
-  const auto left = std::as_bytes(std::span(rest));
-  if (list) call(*types, {list->begin(), list->end()}, left);
-  serve(signature, left);
+  if (list) call(*types, {list->begin(), list->end()}, input.rest());
+  serve(signature, input.rest());
   return 0;
 }

@@ -1,0 +1,126 @@
+// Fuzzes what a debugger may say to a guest that stands still. An input is lines: each is sent as a
+// packet, or as it is where it begins with an exclamation mark.
+// SPDX-License-Identifier: MIT
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <virtine/gdb/packet.hpp>
+#include <virtine/gdb/registers.hpp>
+#include <virtine/gdb/server.hpp>
+
+#include "input.hpp"
+
+namespace {
+
+using namespace virtine;
+using gdb::detail::message;
+using gdb::detail::order;
+
+/// A guest that has memory from 0x1000 to 0x1040.
+class guest final : public gdb::detail::target {
+ public:
+  gdb::detail::register_file& registers() override { return registers_; }
+  std::vector<std::byte> peek(std::uint64_t address, std::size_t most) override {
+    require(most <= gdb::detail::max_packet / 2);
+    if (address < begin || address - begin >= memory_.size()) return {};
+    const auto from = std::span(memory_).subspan(address - begin);
+    return {from.begin(), from.begin() + static_cast<std::ptrdiff_t>(std::min(most, from.size()))};
+  }
+  bool poke(std::uint64_t address, std::span<const std::byte> from) override {
+    require(from.size() <= gdb::detail::max_packet);
+    if (address < begin || address - begin > memory_.size() ||
+        from.size() > memory_.size() - (address - begin)) {
+      return false;
+    }
+    std::copy(from.begin(), from.end(),
+              memory_.begin() + static_cast<std::ptrdiff_t>(address - begin));
+    return true;
+  }
+  bool set_breakpoint(std::uint64_t address, bool) override { return address % 2 == 0; }
+
+ private:
+  static constexpr std::uint64_t begin = 0x1000;
+  std::array<std::byte, 0x40> memory_{};
+  gdb::detail::register_file registers_;
+};
+
+std::vector<std::string> read_all(gdb::detail::packet_reader& reader) {
+  std::vector<std::string> out;
+  while (auto come = reader.next()) {
+    require(come->text.size() <= gdb::detail::max_packet);
+    if (come->what == message::kind::too_long) break;  // It stays so.
+    out.push_back(std::to_string(static_cast<int>(come->what)) + come->text);
+  }
+  return out;
+}
+
+/// Reads the stream at once and byte by byte: it holds the same.
+void check_reader(std::string_view stream) {
+  gdb::detail::packet_reader whole, pieces;
+  whole.feed(stream);
+  const auto at_once = read_all(whole);
+  std::vector<std::string> one_by_one;
+  for (const char c : stream) {
+    pieces.feed({&c, 1});
+    for (auto& each : read_all(pieces)) one_by_one.push_back(std::move(each));
+  }
+  require(at_once == one_by_one);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  // As much as its answers fit into a socket that nobody reads meanwhile.
+  fuzz_input input(data, std::min<std::size_t>(size, 1024));
+  std::string stream;
+  for (int lines = 0; lines < 48 && !input.empty(); ++lines) {
+    const std::string_view line = input.take_line();
+    stream += line.starts_with('!') ? std::string(line.substr(1)) : gdb::detail::to_packet(line);
+  }
+  check_reader(stream);
+
+  std::array<int, 2> ends{};
+  require(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) == 0);
+  os::fd ours(ends[0]);
+  const os::fd theirs(ends[1]);
+  require(::send(theirs.get(), stream.data(), stream.size(), MSG_NOSIGNAL) ==
+          static_cast<ssize_t>(stream.size()));
+  require(::shutdown(theirs.get(), SHUT_WR) == 0);
+  {
+    gdb::detail::server server{gdb::detail::connection(std::move(ours))};
+    guest stopped;
+    const detail::run_limits limits{.until = detail::monotonic::now() + std::chrono::seconds(10)};
+    bool gone = false;
+    for (int stops = 0; stops < 64 && !gone; ++stops) {
+      const auto wants = server.wants_stop(limits);
+      const auto ordered = server.serve(
+          stopped, {.breakpoint = stops % 2 == 0, .said = stops % 3 == 0 ? "why" : ""}, limits);
+      require(ordered || ordered.error().code == errc::cancelled);
+      gone = !ordered || *ordered == order::detach || *ordered == order::kill;
+    }
+    require(gone);
+    const error why{.code = errc::guest_fault};
+    server.tell_end(size % 2 == 0 ? nullptr : &why, limits);
+  }
+  gdb::detail::packet_reader answers;
+  std::array<char, 4096> bytes{};
+  for (ssize_t count = 0; (count = ::recv(theirs.get(), bytes.data(), bytes.size(), 0)) > 0;) {
+    answers.feed({bytes.data(), static_cast<std::size_t>(count)});
+    while (const auto come = answers.next()) {
+      require(come->what == message::kind::packet || come->what == message::kind::again);
+    }
+  }
+  return 0;
+}

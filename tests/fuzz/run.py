@@ -1,0 +1,168 @@
+#!/usr/bin/env python3
+# Fuzzes: builds the targets with clang++, runs each so many times, and says what came of it.
+# Needs no build directory of the project's. Findings are files, which replay programs take, too.
+# SPDX-License-Identifier: MIT
+"""Run the fuzz targets, and print their executions, seconds, coverage and findings."""
+
+import argparse
+import concurrent.futures
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+INCLUDE = "include/virtine/"
+GUESTS = ROOT / "guests"
+
+# Each target, and the files whose lines its coverage counts: what reads an input.
+TARGETS = {
+    "gdb": ["gdb/connection.hpp", "gdb/packet.hpp", "gdb/server.hpp"],
+    "hypercalls": ["allow.hpp", "abi/object_bytes.hpp", "guest_memory.hpp"],
+    "loader": ["loader/image_file.hpp", "loader/file_bytes.hpp"],
+    "mailboxes": ["machine/session_thread.hpp", "call/batch.hpp", "call/marshal.hpp"],
+    "posix": ["posix/descriptor_calls.hpp", "posix/host_files.hpp", "posix/no_wait.hpp",
+              "posix/path_calls.hpp", "posix/paths.hpp", "posix/request.hpp", "posix/rights.hpp",
+              "posix/system_calls.hpp"],
+    "replies": ["call/marshal.hpp", "abi/object_bytes.hpp", "abi/composite.hpp"],
+    "snapshots": ["snapshot_file.hpp", "machine/snapshot.hpp"],
+    "values": ["value/shape.hpp", "value/codec.hpp", "call/value_marshal.hpp",
+               "/guests/run/json.hpp"],
+}
+COMMON = ["clang++", "-std=c++20", "-g", "-pthread", "-I", str(ROOT / "include")]
+FUZZED = ["-O1", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"]
+COVERED = ["-O0", "-fprofile-instr-generate", "-fcoverage-mapping", str(HERE / "replay.cpp")]
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("targets", nargs="*", metavar="TARGET", default=sorted(TARGETS),
+                        help="default: all of " + ", ".join(sorted(TARGETS)))
+    parser.add_argument("--executions", type=int, default=100_000, help="of each target")
+    parser.add_argument("--seconds", type=int, default=0, help="of each target, at most")
+    parser.add_argument("--jobs", type=int, default=1, help="targets at a time")
+    parser.add_argument("--missing", action="store_true", help="list the lines that none reached")
+    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build" / "fuzz",
+                        help="a folder for programs, inputs and findings")
+    options = parser.parse_args()
+    unknown = set(options.targets) - set(TARGETS)
+    if unknown:
+        parser.error(f"there is no target {', '.join(sorted(unknown))}")
+    return options
+
+
+def compile_target(name, build):
+    """Makes the target's two programs, unless they are newer than all that they may be made of."""
+    sources = [*HERE.glob("*.?pp"), *(ROOT / "include").rglob("*.hpp"), *GUESTS.rglob("*.hpp")]
+    newest = max(each.stat().st_mtime for each in sources)
+    for kind, flags in (("fuzz", FUZZED), ("cover", COVERED)):
+        program = build / f"{name}-{kind}"
+        if not program.exists() or program.stat().st_mtime < newest:
+            subprocess.run([*COMMON, *flags, HERE / f"{name}.cpp", "-o", program], check=True)
+
+
+def fill_corpus(name, corpus):
+    """Puts the target's seeds into the folder of its inputs."""
+    corpus.mkdir(parents=True, exist_ok=True)
+    for seed in (HERE / name).glob("*") if (HERE / name).is_dir() else []:
+        (corpus / seed.name).write_bytes(seed.read_bytes())
+    lines = (HERE / f"{name}.hex").read_text() if (HERE / f"{name}.hex").is_file() else ""
+    for number, line in enumerate(lines.splitlines()):
+        if line and not line.startswith("#"):
+            (corpus / f"seed-{number}").write_bytes(bytes.fromhex(line))
+    if name == "loader":
+        subprocess.run([sys.executable, GUESTS / "virtine-cc", GUESTS / "math" / "math.cpp",
+                        "-o", corpus / "math.virtine"], check=True)
+
+
+def fuzz(name, options):
+    """Returns how many executions there were, how long they took, and what they found."""
+    build, corpus = options.build, options.build / "corpus" / name
+    findings = build / "findings"
+    findings.mkdir(exist_ok=True)
+    fill_corpus(name, corpus)
+    before = set(findings.glob(f"{name}-*"))
+    begin = time.monotonic()
+    log = build / f"{name}.log"
+    with log.open("wb") as out:
+        subprocess.run([build / f"{name}-fuzz", f"-runs={options.executions}",
+                        f"-max_total_time={options.seconds}", "-print_final_stats=1",
+                        "-timeout=60", "-rss_limit_mb=2048", f"-artifact_prefix={findings}/{name}-",
+                        corpus],
+                       stdout=out, stderr=subprocess.STDOUT, check=False)
+    seconds = time.monotonic() - begin
+    text = log.read_text(errors="replace")
+    executed = re.search(r"stat::number_of_executed_units: (\d+)", text)
+    found = sorted(set(findings.glob(f"{name}-*")) - before)
+    if not executed and not found:
+        sys.exit(f"{name} did not run; see {log}")
+    return int(executed[1]) if executed else 0, seconds, found
+
+
+def covered_lines(name, build):
+    """Runs all inputs that were kept; returns for each file its lines and those that none reached."""
+    program, profile = build / f"{name}-cover", build / f"{name}.profile"
+    inputs = sorted((build / "corpus" / name).iterdir())
+    raw = build / f"{name}.raw"
+    subprocess.run([program, "--as-they-are", *inputs], check=True, stdout=subprocess.DEVNULL,
+                   env={**os.environ, "LLVM_PROFILE_FILE": str(raw)})
+    subprocess.run(["llvm-profdata", "merge", "-sparse", raw, "-o", profile], check=True)
+    files = [ROOT / (each[1:] if each.startswith("/") else INCLUDE + each)
+             for each in TARGETS[name]]
+    exported = subprocess.run(["llvm-cov", "export", "-format=lcov", program,
+                               f"-instr-profile={profile}", *files],
+                              check=True, stdout=subprocess.PIPE, encoding="utf-8").stdout
+    out, lines = {}, {}
+    for line in exported.splitlines():
+        if line.startswith("SF:"):
+            lines = out.setdefault(pathlib.Path(line[3:]).relative_to(ROOT), {})
+        elif line.startswith("DA:"):
+            number, count = line[3:].split(",")[:2]
+            lines[int(number)] = max(lines.get(int(number), 0), int(count))
+    return {file: (len(its), sorted(n for n, count in its.items() if count == 0))
+            for file, its in out.items()}
+
+
+def run(name, options):
+    compile_target(name, options.build)
+    executed, seconds, found = fuzz(name, options)
+    return executed, seconds, found, covered_lines(name, options.build)
+
+
+def ranges(numbers):
+    out = []
+    for number in numbers:
+        if out and out[-1][1] == number - 1:
+            out[-1][1] = number
+        else:
+            out.append([number, number])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in out)
+
+
+def main():
+    options = parse()
+    options.build = options.build.absolute()
+    options.build.mkdir(parents=True, exist_ok=True)
+    failed = False
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        done = pool.map(lambda name: (name, *run(name, options)), options.targets)
+        print(f"{'target':12} {'executions':>11} {'seconds':>8} {'lines':>11} {'reached':>8} findings")
+        for name, executed, seconds, found, files in done:
+            lines = sum(count for count, _ in files.values())
+            missed = sum(len(numbers) for _, numbers in files.values())
+            print(f"{name:12} {executed:11} {seconds:8.0f} {lines - missed:5}/{lines:<5} "
+                  f"{100 * (lines - missed) / lines:6.1f} % {len(found)}", flush=True)
+            for each in found:
+                print(f"  {each}")
+            for file, (_, numbers) in files.items():
+                if options.missing and numbers:
+                    print(f"  not reached: {file}: {ranges(numbers)}")
+            failed = failed or bool(found)
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
