@@ -9,6 +9,21 @@ import pathlib
 import statistics
 
 
+def row_of(name, samples, floor=None, unit="us"):
+    """Returns the row of these samples; `floor` is the median of another row, if there is one."""
+    ordered = sorted(samples)
+    median = statistics.median(ordered)
+    return {"name": name, "unit": unit, "n": len(ordered), "min": ordered[0], "median": median,
+            "p99": ordered[math.ceil(0.99 * len(ordered)) - 1], "floor": floor,
+            "ratio": median / floor if floor else None}
+
+
+def lines_of(name, first, samples, unit="us"):
+    """Returns the lines of a row in a file of samples: the first run, then all others."""
+    values = [("first", first), *(("sample", value) for value in samples)]
+    return "".join(f"{name},{unit},{kind},{value:.6g}\n" for kind, value in values)
+
+
 class Measured:
     """Rows of samples in microseconds, each with a floor: another row."""
 
@@ -23,12 +38,7 @@ class Measured:
 
     def rows(self):
         for name, samples in self.samples.items():
-            samples.sort()
-            median = statistics.median(samples)
-            floor = statistics.median(self.samples[self.floors[name]])
-            yield {"name": name, "unit": "us", "n": len(samples), "min": samples[0],
-                   "median": median, "p99": samples[math.ceil(0.99 * len(samples)) - 1],
-                   "floor": floor, "ratio": median / floor}
+            yield row_of(name, samples, statistics.median(self.samples[self.floors[name]]))
 
     def report(self, json_path=None):
         print(f"{'name':36} {'n':>5} {'min us':>10} {'median us':>10} {'p99 us':>10}"

@@ -32,7 +32,10 @@ if (way === 'one') {
     request.on('end', () => {
       const done = text => response.end(text);
       if (way === 'pool') return give(body, done);
-      const child = execFile(process.execPath, [__filename, '0', 'one', workload], (why, out) => done(out));
+      const child = execFile(process.execPath, [__filename, '0', 'one', workload], (why, out) => {
+        if (why) response.statusCode = 500;
+        done(out);
+      });
       child.stdin.end(body);
     });
   }).listen(Number(port), '127.0.0.1', () => console.log('ready'));

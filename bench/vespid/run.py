@@ -9,54 +9,15 @@ The programs are in the folders of $VESPID_PROGRAMS: build/examples/vespid:build
 
 import argparse
 import json
-import os
 import pathlib
-import shutil
-import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT / "examples" / "vespid" / "tests"))
-from installation import Temporary, skip_unless_ready, vespid  # noqa: E402
-
-BASE64 = (ROOT / "examples" / "js" / "workload.js").read_bytes()
-IMAGE = b""
-BODIES = {"square": b"[7]", "fib": b"[20]", "base64": json.dumps("x" * 512).encode()}
-# A tenant that may do as it likes: what is measured is not its limits.
-FREE = {"rate": 1e9, "concurrency": 10000}
-
-
-class Bench(Temporary):
-    def __enter__(self):
-        super().__enter__()
-        self.gateway = self.tenant("bench", **FREE)
-        for name in ("square", "fib"):
-            self.deploy(name)
-        vespid.deploy(self.gateway, "base64", "script", BASE64, {"concurrency": 1000})
-        return self
-
-    def deploy(self, name, entry=None):
-        vespid.deploy(self.gateway, name, "image", IMAGE, {"entry": entry or name, "concurrency": 1000})
-
-    def environment(self):
-        return {**os.environ, "VESPID_TOKEN": self.gateway.token, "VESPID_PORT": str(self.port),
-                "VESPID_NATS": json.loads(self.config.read_text())["nats"]["url"]}
-
-    def load(self, name, *options):
-        return load(self.port, f"/call/{name}", BODIES[name], *options, env=self.environment())
-
-
-def load(port, path, body, *options, env=None):
-    with tempfile.NamedTemporaryFile() as file:
-        file.write(body)
-        file.flush()
-        command = [vespid.find_program("vespid-load"), "--port", str(port), "--path", path, "--body", file.name]
-        out = subprocess.run([*command, *map(str, options)], capture_output=True, text=True, check=False, env=env)
-    return json.loads(out.stdout)
+sys.dont_write_bytecode = True
+import waves as double_wave  # noqa: E402
+from subject import BODIES, Subject, end_orderly, skip_unless_ready, vespid  # noqa: E402
 
 
 def table(head, rows):
@@ -70,11 +31,10 @@ def milliseconds(microseconds):
     return f"{microseconds / 1e3:.2f}"
 
 
-def latency(short):
+def latency(image, short):
     """One request at a time, beside request and reply over NATS, in turn."""
-    with Bench() as home, tempfile.NamedTemporaryFile() as out:
-        command = [vespid.find_program("vespid-latency"), "--json", out.name] + (["--short"] if short else [])
-        subprocess.run(command, check=True, env=home.environment(), stdout=subprocess.DEVNULL)
+    with Subject(image) as home, tempfile.NamedTemporaryFile() as out:
+        home.latency("--json", out.name, *["--short"] * short)
         rows = json.loads(pathlib.Path(out.name).read_text())["rows"]
     table(["row", "calls", "median us", "p99 us", "floor us", "ratio"],
           [(f"`{each['name']}`", each["n"], f"{each['median']:.1f}", f"{each['p99']:.1f}",
@@ -83,10 +43,10 @@ def latency(short):
     return rows
 
 
-def rising(short):
+def rising(image, short):
     """More and more clients that each wait for their answer."""
     rows = []
-    with Bench() as home:
+    with Subject(image) as home:
         for name in BODIES:
             home.load(name, "--clients", 8, "--seconds", 0.5)
             for clients in (1, 2, 4, 8, 16, 32, 64):
@@ -106,10 +66,10 @@ def resident(pid):
     raise AssertionError(pid)
 
 
-def many(short):
+def many(image, short):
     """Functions that nobody calls, then the first call of each on a worker that knows none."""
     count = 50 if short else 1000
-    with Bench() as home:
+    with Subject(image) as home:
         home.kill("worker", 15)
         home.start_worker()
         before = resident(home.programs["worker"][0].pid)
@@ -144,9 +104,9 @@ def many(short):
     return out
 
 
-def workers(short):
+def workers(image, short):
     rows = []
-    with Bench() as home:
+    with Subject(image) as home:
         running = 1
         for count in (1, 2, 4):
             for i in range(running, count):
@@ -162,44 +122,23 @@ def workers(short):
     return rows
 
 
-def waves(short):
-    """The paper's double wave of base64 in JavaScript, on Vespid and on processes, in turn."""
-    top = 60
-    wave = [2, 5, 10, 20, 40, top, top, 40, 20, 10, 5, 2]
-    rates = ",".join(str(each) for each in (wave[:4] if short else wave + wave))
-    rows = []
-    node = shutil.which("node")
-    with Bench() as home:
-        home.load("base64", "--clients", 1, "--seconds", 0.2)
-        ways = [("Vespid", home.port, "/call/base64", None)]
-        others = []
-        try:
-            for way in ("process", "pool") if node else ():
-                port = vespid.free_port()
-                child = subprocess.Popen([node, str(ROOT / "bench/vespid/baseline.js"), str(port), way,
-                                          str(ROOT / "examples/js/workload.js")], stdout=subprocess.PIPE)
-                others.append(child)
-                child.stdout.readline()
-                name = "a node process for each request" if way == "process" else "a pool of node processes"
-                ways.append((name, port, "/", None))
-            for name, port, path, _ in ways:
-                got = load(port, path, BODIES["base64"], "--rates", rates, "--clients", 128, env=home.environment())
-                rows.append({"way": name, "rates": rates, **got})
-        finally:
-            for child in others:
-                child.terminate()
-                child.wait()
-    table(["double wave, up to %d per second" % top, "answers", "p50 ms", "p99 ms", "worst second's p50 ms"],
-          [(each["way"], each["ok"], milliseconds(each["p50_us"]), milliseconds(each["p99_us"]),
-            milliseconds(max(second["p50_us"] for second in each["each_second"]))) for each in rows])
-    return rows
+def waves(image, short):
+    """The double wave of the paper's Figure 15, on Vespid and on processes of node."""
+    rates = double_wave.FEW if short else double_wave.RATES
+    with Subject(image) as home:
+        measured = double_wave.measure(home, rates)
+    table([f"double wave, up to {max(rates)} per second", "answers", "failed", "p50 ms", "p99 ms",
+           "worst second's p50 ms"],
+          [(each.way, each.report["ok"], each.failed, milliseconds(each.report["p50_us"]),
+            milliseconds(each.report["p99_us"]), milliseconds(max(map(statistics.median, each.by_second.values()))))
+           for each in measured])
+    return [{"way": each.way, "rates": rates, "each_second": each.by_second, **each.report} for each in measured]
 
 
 PARTS = {"latency": latency, "rising": rising, "many": many, "workers": workers, "waves": waves}
 
 
 def main():
-    global IMAGE
     parser = argparse.ArgumentParser(usage=__doc__.removeprefix("usage: "))
     parser.add_argument("functions")
     parser.add_argument("--json")
@@ -207,15 +146,15 @@ def main():
     parser.add_argument("--short", action="store_true")
     given = parser.parse_args()
     skip_unless_ready()
-    # So that what `with` began ends, whatever ends this.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    IMAGE = pathlib.Path(given.functions).read_bytes()
+    end_orderly()
+    image = pathlib.Path(given.functions).read_bytes()
     out = {}
     for name in given.only:
         print(f"## {name}\n")
-        out[name] = PARTS[name](given.short)
+        out[name] = PARTS[name](image, given.short)
     if given.json:
         pathlib.Path(given.json).write_text(json.dumps(out, indent=1))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,7 @@
 // vespid-load: calls a function through a gateway, by clients that each wait for their answer or at
 // a rate that does not wait for answers, and prints counts and latencies as a line of JSON.
 // Run: VESPID_TOKEN=... vespid-load --port 8080 --path /call/fib --body FILE --clients 4 --seconds
-// 5
+// 5; with --samples FILE all latencies are written there.
 // SPDX-License-Identifier: MIT
 #include <arpa/inet.h>
 #include <netdb.h>
@@ -114,10 +114,23 @@ std::vector<double> times_of(const std::string& rates, double rate, double secon
 }
 
 struct results {
-  std::map<std::size_t, std::vector<double>> by_second;  // Of when requests were due.
+  // Latencies of answers with status 200 by the second in which their requests were due; all of the
+  // first one where requests follow answers.
+  std::map<std::size_t, std::vector<double>> by_second;
   std::map<unsigned, std::uint64_t> by_status;
-  std::vector<double> microseconds;  // Of answers with status 200.
 };
+
+/// Writes a line for each answer with status 200: the second in which its request was due, and its
+/// latency. Returns whether all could be written.
+bool write_samples(const std::string& path, const results& from) {
+  std::ofstream out(path);
+  out << "second,us\n";
+  for (const auto& [second, times] : from.by_second) {
+    for (const double each : times) out << second << ',' << each << '\n';
+  }
+  out.close();
+  return static_cast<bool>(out);
+}
 
 double quantile(std::vector<double>& sorted, double part) {
   if (sorted.empty()) return 0;
@@ -174,8 +187,7 @@ int main(int argc, char** argv) {
         if (status == 200) {
           const double took =
               std::chrono::duration<double, std::micro>(steady::now() - due).count();
-          own.microseconds.push_back(took);
-          if (!due_at.empty()) own.by_second[second].push_back(took);
+          own.by_second[second].push_back(took);
         } else {
           // Not as long as Retry-After says, and yet no loop that does nothing else.
           std::this_thread::sleep_for(std::chrono::milliseconds(5));
@@ -187,13 +199,16 @@ int main(int argc, char** argv) {
         auto& to = all.by_second[second];
         to.insert(to.end(), times.begin(), times.end());
       }
-      all.microseconds.insert(all.microseconds.end(), own.microseconds.begin(),
-                              own.microseconds.end());
     });
   }
   threads.clear();
   const double took = std::chrono::duration<double>(steady::now() - begun).count();
-  auto& times = all.microseconds;
+  if (given.contains("--samples") && !write_samples(given["--samples"], all)) {
+    std::fprintf(stderr, "%s cannot be written\n", given["--samples"].c_str());
+    return 1;
+  }
+  std::vector<double> times;
+  for (const auto& [second, of] : all.by_second) times.insert(times.end(), of.begin(), of.end());
   std::sort(times.begin(), times.end());
   nlohmann::json out{{"seconds", took},
                      {"ok", times.size()},
@@ -203,13 +218,6 @@ int main(int argc, char** argv) {
                      {"p999_us", quantile(times, 0.999)}};
   for (const auto& [status, count] : all.by_status) {
     out["status"][std::to_string(status)] = count;
-  }
-  for (auto& [second, of] : all.by_second) {
-    std::sort(of.begin(), of.end());
-    out["each_second"].push_back({{"second", second},
-                                  {"ok", of.size()},
-                                  {"p50_us", quantile(of, 0.5)},
-                                  {"p99_us", quantile(of, 0.99)}});
   }
   std::printf("%s\n", out.dump().c_str());
   return times.empty() ? 1 : 0;
