@@ -24,7 +24,3 @@ class AbsentFigure:
 
     def say(self, _):
         return []
-
-
-SERVERLESS = AbsentFigure("fig15", "Figure 15. Serverless functions under bursts of load",
-                          "not measured here: needs Vespid")

@@ -57,10 +57,15 @@ class Machine:
         return next(iter(self.reports.values()))["machine"]
 
     @property
+    def emulated(self):
+        """How this host is emulated; empty if it is not."""
+        return self.about.get("emulated", "")
+
+    @property
     def title(self):
         short = self.where["cpu"].replace("(R)", "").replace("(TM)", "").replace(" CPU", "")
         kind = {"kvm_pvm": "software KVM"}.get(self.where["kvm"], self.where["kvm"])
-        emulated = ", emulated" if self.about.get("emulated") else ""
+        emulated = ", emulated" if self.emulated else ""
         return f"{' '.join(short.split())} ({kind}{emulated})"
 
     def get(self, row):

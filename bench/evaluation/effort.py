@@ -1,10 +1,12 @@
 # What it takes to isolate the applications: their lines that a build without isolation would not
-# have, beside all lines that it has.
+# have, beside all lines that it has. As a program it writes what the benchmark programs write.
 # SPDX-License-Identifier: MIT
 
+import argparse
+import json
+import pathlib
 import re
-
-from evaluation.failure import Failure
+import sys
 
 # Application: files that isolation adds; files that work natively, too; and what is taken as it is.
 APPLICATIONS = {
@@ -30,18 +32,24 @@ def code_lines(text):
     return sum(1 for line in text.splitlines() if re.sub(r"//.*", "", line).strip())
 
 
+def paths(root, names):
+    """Returns the files of these names, without those of packages that are not installed here."""
+    return [root / "examples" / name for name in names if not name.startswith("/") or pathlib.Path(name).exists()]
+
+
+def sources(root):
+    """Returns all files that are counted."""
+    return [root / MARKED, *(path for groups in APPLICATIONS.values() for names in groups
+                             for path in paths(root, names) if path.exists())]
+
+
 def count(root):
     """Returns {row: lines}, read from the sources."""
     def lines(names):
-        total = 0
-        for name in names:
-            path = root / "examples" / name
+        for path in paths(root, names):
             if not path.exists():
-                if name.startswith("/"):
-                    continue  # A package that is not installed here.
-                raise Failure(f"{path} is missing; effort.py names what the applications consist of")
-            total += code_lines(path.read_text(errors="replace"))
-        return total
+                sys.exit(f"{path} is missing; effort.py names what the applications consist of")
+        return sum(code_lines(path.read_text(errors="replace")) for path in paths(root, names))
 
     marked = (root / MARKED).read_text()
     # The function is the native one but for the keyword.
@@ -51,3 +59,23 @@ def count(root):
         rows[f"effort.{name}.added"] = lines(added)
         rows[f"effort.{name}.native"] = lines(shared)
     return rows
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    for option in ("--json", "--samples"):
+        parser.add_argument(option, type=pathlib.Path, required=True)
+    parser.add_argument("--commit", required=True)
+    given, _ = parser.parse_known_args()  # Counting has no limit of time, and no short form.
+    counted = count(pathlib.Path(__file__).resolve().parents[2])
+    where = {"cpu": "any", "kernel": "any", "kvm": "none", "compiler": "none", "commit": given.commit,
+             "optimised": True}
+    rows = [{"name": name, "unit": "lines", "n": 1, "min": value, "median": value, "p99": value,
+             "floor": None, "ratio": None} for name, value in counted.items()]
+    given.json.write_text(json.dumps({"program": "effort", "machine": where, "rows": rows}))
+    lines = [f"{name},lines,sample,{value}" for name, value in counted.items()]
+    given.samples.write_text("\n".join(["row,unit,kind,value", *lines]) + "\n")
+
+
+if __name__ == "__main__":
+    main()

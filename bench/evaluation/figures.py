@@ -6,13 +6,13 @@ import csv
 from matplotlib.figure import Figure
 
 from evaluation import style
-from evaluation.absent_figure import SERVERLESS, AbsentFigure
+from evaluation.absent_figure import AbsentFigure
 from evaluation.beyond_figures import BEYOND_FIGURES
 from evaluation.numbers import Missing, Numbers
 from evaluation.paper_figures import PAPER_FIGURES
 from evaluation.summary import FIELDS
 
-FIGURES = [*PAPER_FIGURES, SERVERLESS, *BEYOND_FIGURES]
+FIGURES = [*PAPER_FIGURES, *BEYOND_FIGURES]
 BY_NAME = {figure.name: figure for figure in FIGURES}
 
 
@@ -61,6 +61,9 @@ def table(figure, machines, reference):
             summary = machine.get(ours) if ours else None
             if summary:
                 yield line(machine.title, ours, what, summary)
+    for each in getattr(figure, "published", ()):
+        known = {"p50": each.p50, "p99": each.p99}
+        yield ["published by the authors", each.key, each.label, "us", each.n, *(known.get(f, "") for f in FIELDS), ""]
     in_cycles = "cycles" in getattr(figure, "quantity", "")
     used = {theirs: label for label, _, theirs in series if theirs}
     for name, machine in reference.items():

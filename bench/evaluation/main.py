@@ -6,13 +6,14 @@ import argparse
 import json
 import pathlib
 import shutil
+import signal
 import sys
 
 from evaluation import archive, reference
+from evaluation.emulated import KINDS, Host
 from evaluation.experiments import BY_NAME
 from evaluation.failure import Failure, Skipped
-
-SKIPPED = 77
+from evaluation.programs import SKIPPED
 
 
 def options():
@@ -21,7 +22,9 @@ def options():
 
     run = commands.add_parser("run", help="measure, and write the report")
     run.add_argument("build", type=pathlib.Path, help="the build directory")
-    run.add_argument("--out", type=pathlib.Path, help="the folder to write (BUILD/evaluation)")
+    run.add_argument("--out", type=pathlib.Path, help="the folder to write (BUILD/evaluation, BUILD/evaluation-HOST)")
+    run.add_argument("--host", choices=KINDS,
+                     help="measure in an emulated KVM host, with few samples: shows that all works there")
     run.add_argument("--quick", action="store_true", help="few samples, for tests")
     run.add_argument("--again", action="store_true", help="keep nothing of an interrupted run")
     run.add_argument("--figure", action="append", metavar="NAME",
@@ -78,25 +81,36 @@ def needed(names):
     return [name for name in BY_NAME if name in found]
 
 
+def main_need(name):
+    """Returns the experiment without which there is no such figure."""
+    from evaluation import figures
+    return figures.BY_NAME[name].needs[0]
+
+
 def run(given):
     from evaluation.measure import Run
-    folder = given.out or given.build / "evaluation"
+    host = Host(given.host) if given.host else None
+    folder = given.out or given.build / ("evaluation-" + given.host if host else "evaluation")
+    one = Run(given.build.resolve(), folder, given.quick or host is not None, host)
     if not given.figure:
-        Run(given.build.resolve(), folder, given.quick).measure(again=given.again)
+        one.measure(again=given.again)
         write_report([archive.read(folder)], folder)
         path = archive.write(folder)
         print(f"{folder / 'report.html'}\n{folder / 'report.pdf'}\n{path}")
         return
-    names = needed(given.figure)
-    if names:
-        Run(given.build.resolve(), folder, given.quick).measure(names, again=True)
-        write_figures(given.figure, [archive.read(folder)], folder)
-    for name in given.figure:
-        print(folder / "figures" / f"{name}.svg" if names else f"{name}: not measured here: needs Vespid")
+    missing = one.measure(needed(given.figure), again=True)
+    drawn = [name for name in given.figure if main_need(name) not in missing]
+    if not drawn:
+        raise Skipped(missing[main_need(given.figure[0])])
+    write_figures(drawn, [archive.read(folder)], folder)
+    for name in drawn:
+        print(folder / "figures" / f"{name}.svg")
 
 
 def main():
     given = options()
+    # What was started here ends with this program, also when it is asked to end.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         import_matplotlib()
         if given.command == "run":

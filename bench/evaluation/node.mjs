@@ -4,9 +4,12 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import os from "node:os";
+import { parseArgs } from "node:util";
 import vm from "node:vm";
 
-const [json, csv, commit, isShort] = process.argv.slice(2);
+const text = { type: "string" };
+const options = { json: text, samples: text, commit: text, limit: text, short: { type: "boolean" } };
+const given = parseArgs({ options }).values;
 const source = "function fib(n) { return n < 2 ? n : fib(n - 1) + fib(n - 2) }";
 const script = new vm.Script(source + "; fib(n)");
 const kept = vm.createContext({ n: 0 });
@@ -32,7 +35,7 @@ for (const [name, [count, batch, body]] of Object.entries(bodies)) {
   const number = (value) => Number(value.toPrecision(6));
   const samples = [];
   lines.push([name, "us", "first", number(take())].join());
-  const wanted = isShort === "short" ? Math.min(count, 10) : count;
+  const wanted = given.short ? Math.min(count, 10) : count;
   while (samples.length < wanted) samples.push(number(take()));
   for (const value of samples) lines.push([name, "us", "sample", value].join());
   samples.sort((a, b) => a - b);
@@ -45,7 +48,7 @@ for (const [name, [count, batch, body]] of Object.entries(bodies)) {
 }
 const cpu = /model name\s*: (.*)/.exec(readFileSync("/proc/cpuinfo", "utf8"))?.[1] ?? "unknown";
 const machine = {
-  cpu, kernel: os.release(), kvm: "none", compiler: "node " + process.version, commit, optimised: true,
+  cpu, kernel: os.release(), kvm: "none", compiler: "node " + process.version, commit: given.commit, optimised: true,
 };
-writeFileSync(json, JSON.stringify({ program: "node", machine, rows }, null, 1) + "\n");
-writeFileSync(csv, lines.join("\n") + "\n");
+writeFileSync(given.json, JSON.stringify({ program: "node", machine, rows }, null, 1) + "\n");
+writeFileSync(given.samples, lines.join("\n") + "\n");

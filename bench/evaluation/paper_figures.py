@@ -5,6 +5,7 @@ from evaluation.numbers import number
 from evaluation.reference import published
 from evaluation.rows_figure import Row, RowsFigure
 from evaluation.sweep_figure import Curve, SweepFigure
+from evaluation.wave_figure import Published, WaveFigure, Way
 
 SIZES = [32 << i for i in range(20)]
 
@@ -267,4 +268,34 @@ JS = RowsFigure(
     ],
     ["js"], "js.exit", say_js)
 
-PAPER_FIGURES = [CONTEXTS, BOOT, MODES, ECHO, FIB, IMAGE, HTTP, OPENSSL, JS]
+THEIRS = published()["vespid"]
+
+
+def say_serverless(m):
+    yield ("Up to {{vespid.waves.rate|max}} requests in a second are due, in two waves. Vespid answers after "
+           "{{vespid.waves.vespid}} us (p99 {{vespid.waves.vespid|p99}}), a pool of node processes after "
+           "{{vespid.waves.pool}} us (p99 {{vespid.waves.pool|p99}}), and a node process that is started for each "
+           "request after {{vespid.waves.process}} us (p99 {{vespid.waves.process|p99}}): "
+           "{{vespid.waves.process / vespid.waves.vespid}} times as long as Vespid. The processes of the pool keep one "
+           "request from the next by no boundary of security.")
+    yield ("The first request finds nothing loaded: {{vespid.waves.vespid|first}} us by Vespid. One at a time, "
+           "without a pause, a request takes {{vespid.base64}} us: {{vespid.base64 / vespid.nats}} times request and "
+           "reply over NATS alone.")
+    for way in ("vespid", "pool", "process"):
+        if m.one(f"vespid.waves.{way}.failed") > 0:
+            yield f"Not answered by {WAYS[way]}: {{{{vespid.waves.{way}.failed}}}} requests."
+    yield (f"The authors published {number(THEIRS['Vespid']['p50_us'])} us (p99 {number(THEIRS['Vespid']['p99_us'])}) "
+           f"for their Vespid and {number(THEIRS['OpenWhisk']['p50_us'])} us (p99 "
+           f"{number(THEIRS['OpenWhisk']['p99_us'])}) for OpenWhisk. Their engines differ, and their loads may: only "
+           "orders of magnitude can be compared.")
+
+
+WAYS = {"vespid": "Vespid", "pool": "pool of processes", "process": "process per request"}
+SERVERLESS = WaveFigure(
+    "fig15", "Figure 15. A function in JavaScript under bursts of load",
+    [Way(label, f"vespid.waves.{way}") for way, label in WAYS.items()],
+    [Published(f"authors: {name}", f"published:vespid:{name}", THEIRS[name]["n"], THEIRS[name]["p50_us"],
+               THEIRS[name]["p99_us"]) for name in ("Vespid", "OpenWhisk")],
+    13, ["vespid"], say_serverless)
+
+PAPER_FIGURES = [CONTEXTS, BOOT, MODES, ECHO, FIB, IMAGE, HTTP, OPENSSL, JS, SERVERLESS]

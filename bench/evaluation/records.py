@@ -11,7 +11,7 @@ from evaluation.failure import Failure
 from evaluation.summary import summarise
 
 COLUMNS = ["row", "unit", "kind", "value"]
-UNITS = {"us", "KiB", "cycles", "lines"}
+UNITS = {"us", "KiB", "cycles", "lines", "requests"}
 
 
 def parse_samples(text, name):

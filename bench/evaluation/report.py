@@ -94,8 +94,8 @@ def about(machines):
         notes = []
         if machine.about.get("quick"):
             notes.append("These are quick runs of few samples, for tests: their figures say nothing.")
-        if machine.about.get("emulated"):
-            notes.append(f"This host is emulated ({machine.about['emulated']}): it shows that all works "
+        if machine.emulated:
+            notes.append(f"This host is emulated ({machine.emulated}): it shows that all works "
                          "there, and its times are those of the emulator.")
         loads = [report["load"] for report in machine.reports.values() if "load" in report]
         if loads and max(loads) > machine.about.get("processors", 1) * 0.75:

@@ -8,7 +8,8 @@ export DEBIAN_FRONTEND=noninteractive
 checkout=$(readlink -f "$(dirname "$0")/../../..")
 debian=/srv/debian
 
-modprobe kvm_intel 2>/dev/null || modprobe kvm_amd
+modprobe kvm_intel 2>/dev/null || modprobe kvm_amd 2>/dev/null || true
+[ -c /dev/kvm ] || { echo "there is no /dev/kvm: is this bare metal, and virtualisation on in its firmware?"; exit 1; }
 # Frequencies that change would be measured too.
 for file in /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor; do
   [ ! -w "$file" ] || echo performance >"$file"
@@ -31,7 +32,7 @@ chroot $debian sh -e <<'COMMANDS'
 apt-get update
 apt-get install -y --no-install-recommends git g++ clang lld llvm musl-dev meson ninja-build pkg-config \
   python3-pyelftools nasm catch2 python3-clang-14 libfmt-dev zlib1g-dev libssl-dev duktape-dev wabt \
-  nodejs python3-matplotlib
+  nodejs python3-matplotlib nats-server libnats-dev libmicrohttpd-dev nlohmann-json3-dev
 git config --global --replace-all safe.directory /work
 cd /work
 [ -d build ] || meson setup build

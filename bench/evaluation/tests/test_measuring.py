@@ -9,10 +9,11 @@ import json
 import pathlib
 import tempfile
 import unittest
+from argparse import Namespace
 
 import samples  # noqa: F401  # Where the evaluation is.
 
-from evaluation import measure
+from evaluation import emulated, main, measure, programs
 from evaluation.experiments import EXPERIMENTS, Experiment
 from evaluation.failure import Failure, Skipped
 from evaluation.progress import Progress
@@ -35,6 +36,19 @@ cat > $json <<X
 X
 printf 'row,unit,kind,value\\n{name}.row,us,first,9\\n' > $csv
 for i in 1 2 3; do echo "{name}.row,us,sample,$i" >> $csv; done
+"""
+
+# Runs a program as tests/hosts/run does, but here.
+HOST = """#!/bin/sh
+echo "$@" >> FOLDER/hosts
+[ "$1" = svm ] || exit 125
+while [ "$1" != -- ]; do
+  [ "$1" != --take ] || taken="$taken $2"
+  shift
+done
+shift
+"$@" || exit
+for pair in $taken; do cp "${pair%%:*}" "${pair#*:}"; done
 """
 
 DOCTOR = """#!/bin/sh
@@ -78,7 +92,8 @@ class Measuring(unittest.TestCase):
     def measure(self, **how):
         said = io.StringIO()
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-            measure.Run(self.build, self.folder / "out", quick=how.pop("quick", False)).measure(**how)
+            run = measure.Run(self.build, self.folder / "out", how.pop("quick", False), how.pop("host", None))
+            run.measure(**how)
         return said.getvalue()
 
     def runs(self, name):
@@ -150,6 +165,56 @@ class Measuring(unittest.TestCase):
         (self.folder / "boot" / "skips").touch()
         with self.assertRaisesRegex(Skipped, "boot: no KVM"):
             self.measure()
+
+    def test_in_an_emulated_host(self):
+        run = self.folder / "run"
+        self.write(run, HOST.replace("FOLDER", str(self.folder)))
+        replaced = {name: vars(emulated)[name] for name in ("RUN", "REPORT", "SAMPLES")}
+        self.addCleanup(lambda: vars(emulated).update(replaced))
+        emulated.RUN = run
+        emulated.REPORT, emulated.SAMPLES = self.folder / "report.json", self.folder / "samples.csv"
+        every = [Experiment("boot", "boot", 1, files=("bench/echo",)), Experiment("node", "V8", 1)]
+        measure.EXPERIMENTS, measure.BY_NAME = every, {each.name: each for each in every}
+        self.assertIn("V8: not run in an emulated host", self.measure(host=emulated.Host("svm"), quick=True))
+        about = json.loads((self.folder / "out" / "machine.json").read_text())
+        self.assertEqual(about["emulated"], "AMD's SVM by QEMU")
+        report = json.loads((self.folder / "out" / "data" / "boot.json").read_text())
+        self.assertEqual(report["rows"][0]["name"], "boot.row")
+        said = (self.folder / "hosts").read_text()
+        echo = self.build / "bench" / "echo"
+        self.assertIn(f"--file {echo}:{echo}", said)
+        self.assertIn("--short", said)
+
+    def test_nothing_of_an_emulated_host_is_kept_for_a_real_one(self):
+        boot = Experiment("boot", "boot", 1)
+        found = emulated.Host("svm").find(boot, self.build)
+        self.assertNotEqual(found.identity(True), programs.find(boot, self.build).identity(True))
+
+    def test_vespid_says_what_it_lacks(self):
+        with self.assertRaisesRegex(programs.Absent, "is not (installed|built here).* needs nats-server"):
+            programs.find(Experiment("vespid", "Vespid", 1, "nats-server"), self.build)
+
+    def test_a_single_figure_without_its_experiment(self):
+        with self.assertRaisesRegex(Skipped, "duktape-dev"):
+            main.run(Namespace(host=None, build=self.build, out=self.folder / "out", quick=True, again=False,
+                               figure=["fig14"]))
+
+    def test_ends_what_it_runs(self):
+        self.write(self.build / "bench" / "boot", f"#!/bin/sh\necho $$ > {self.folder}/pid\nexec sleep 1000\n")
+        one = measure.Run(self.build, self.folder / "out")
+
+        class Interrupted(Exception):
+            pass
+
+        def interrupt(_):
+            if (self.folder / "pid").exists():
+                raise Interrupted
+
+        self.addCleanup(setattr, Progress, "draw", Progress.draw)
+        Progress.draw = interrupt
+        with self.assertRaises(Interrupted):
+            one.measure(names=["boot"])
+        self.assertFalse(pathlib.Path("/proc", (self.folder / "pid").read_text().strip()).exists())
 
     def test_one_experiment(self):
         self.measure(names=["echo"])
