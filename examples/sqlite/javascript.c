@@ -110,6 +110,12 @@ void virtine_call_script(sqlite3_context *context, int count, sqlite3_value **ar
   sqlite3_stmt *statement = NULL;
   int i;
 
+  // Its JSON would be made by a function in JavaScript in turn, without end.
+  if (of->connection->is_in_script) {
+    free(places);
+    sqlite3_result_error(context, "json_array() and json_extract() cannot be in JavaScript", -1);
+    return;
+  }
   if (places != NULL) {
     places[0] = '\0';
     for (i = 0; i < count; ++i) strcpy(places + (i == 0 ? 0 : 2 * i - 1), i == 0 ? "?" : ",?");
@@ -123,10 +129,12 @@ void virtine_call_script(sqlite3_context *context, int count, sqlite3_value **ar
   sqlite3_prepare_v2(sqlite3_context_db_handle(context), query, -1, &statement, NULL);
   sqlite3_free(query);
   for (i = 0; i < count; ++i) sqlite3_bind_value(statement, i + 1, arguments[i]);
+  of->connection->is_in_script = true;
   if (sqlite3_step(statement) == SQLITE_ROW) {
     call_with(context, of, (const char *)sqlite3_column_text(statement, 0));
   } else {
     sqlite3_result_error(context, sqlite3_errmsg(sqlite3_context_db_handle(context)), -1);
   }
+  of->connection->is_in_script = false;
   sqlite3_finalize(statement);
 }

@@ -13,6 +13,7 @@ typedef struct Connection {
   int users;
   uint64_t timeout;  // nanoseconds, of each call
   virtine_function *engine;  // of JavaScript, once it was needed
+  bool is_in_script;         // or in SQL that serves one
 } Connection;
 
 // A function that SQL can call.

@@ -97,6 +97,10 @@ def check_scripts(shell):
                  "list(); SELECT throws(); SELECT counts(), counts(); SELECT kind(x'00');",
                  'ab|3.5|anull|object|number|[1,"x"]', "TypeError: as told", "1|2",
                  "JSON cannot hold BLOB values", functions=functions)
+    # What serves scripts is not served by one.
+    for name, said in (("json_array", "cannot be in JavaScript"), ("json_extract", "what is no JSON")):
+        shell.expect("SELECT plus(1, 2);", said, functions=[
+            ("js", f"'{name}', 'a, b', 'return 1'"), ("js", "'plus', 'a, b', 'return a + b'")])
 
 
 def check_limits(shell):
