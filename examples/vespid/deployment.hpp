@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -84,10 +85,27 @@ struct deployment {
     }
     if (kind == "script" && grants.contains("entropy")) return "scripts have no entropy";
     std::size_t bytes = 0;
-    for (const auto& [name, value] : environment) bytes += name.size() + value.size() + 2;
+    for (const auto& [name, value] : environment) {
+      if (name.empty() || name.find_first_of(std::string_view("=\0", 2)) != name.npos ||
+          value.find('\0') != value.npos) {
+        return "a variable of the environment has no name, or one with =, or a zero byte";
+      }
+      bytes += name.size() + value.size() + 2;
+    }
     return bytes > 4096 ? "the environment has more than 4096 bytes" : "";
   }
 };
+
+/// Returns a whole number of a JSON object; `other` if there is none; 0, which no limit may be, if
+/// it is none or does not fit.
+template <class Number>
+Number number_of(const nlohmann::json& from, const char* name, Number other) {
+  const auto found = from.find(name);
+  if (found == from.end()) return other;
+  if (!found->is_number_unsigned()) return 0;
+  const auto value = found->template get<std::uint64_t>();
+  return value <= std::numeric_limits<Number>::max() ? static_cast<Number>(value) : 0;
+}
 
 inline void to_json(nlohmann::json& to, const deployment& from) {
   to = {{"kind", from.kind},
@@ -107,14 +125,14 @@ inline void from_json(const nlohmann::json& from, deployment& to) {
   const deployment other;
   to.kind = from.value("kind", other.kind);
   to.digest = from.value("digest", other.digest);
-  to.size = from.value("size", other.size);
+  to.size = number_of(from, "size", other.size);
   to.entry = from.value("entry", other.entry);
   to.signature = from.value("signature", other.signature);
   to.calling = from.value("calling", other.calling);
-  to.timeout_ms = from.value("timeout_ms", other.timeout_ms);
-  to.memory = from.value("memory", other.memory);
-  to.concurrency = from.value("concurrency", other.concurrency);
-  to.room = from.value("room", other.room);
+  to.timeout_ms = number_of(from, "timeout_ms", other.timeout_ms);
+  to.memory = number_of(from, "memory", other.memory);
+  to.concurrency = number_of(from, "concurrency", other.concurrency);
+  to.room = number_of(from, "room", other.room);
   to.grants = from.value("grants", other.grants);
   to.environment = from.value("environment", other.environment);
 }
@@ -126,6 +144,13 @@ struct tenant {
   double rate = 2000;              ///< Requests per second; twice as many may come at once.
   std::uint32_t concurrency = 64;  ///< Calls at one time through one gateway.
   std::uint32_t functions = 2000;  ///< That it may have.
+
+  /// Returns what is wrong with it, in words; empty if nothing is.
+  [[nodiscard]] std::string problem() const {
+    if (!(rate > 0 && rate <= 1e9)) return "the rate is not above 0 and up to 1e9 a second";
+    if (concurrency < 1) return "the concurrency is no whole number from 1";
+    return functions < 1 ? "the number of functions is no whole number from 1" : "";
+  }
 };
 
 inline void to_json(nlohmann::json& to, const tenant& from) {
@@ -140,8 +165,8 @@ inline void from_json(const nlohmann::json& from, tenant& to) {
   to.owner = from.value("owner", other.owner);
   to.caller = from.value("caller", other.caller);
   to.rate = from.value("rate", other.rate);
-  to.concurrency = from.value("concurrency", other.concurrency);
-  to.functions = from.value("functions", other.functions);
+  to.concurrency = number_of(from, "concurrency", other.concurrency);
+  to.functions = number_of(from, "functions", other.functions);
 }
 
 }  // namespace vespid

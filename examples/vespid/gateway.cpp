@@ -82,6 +82,11 @@ void refuse(const exchange& to, unsigned status, std::string_view title,
   to->respond(status, "application/problem+json", to_text(more) + '\n', all);
 }
 
+void refuse_name(const exchange& to, const std::string& of) {
+  refuse(to, 400, "This is no name of a " + of,
+         {{"detail", "it has 1 to 64 of the characters a-z, 0-9, - and _"}});
+}
+
 void answer_json(const exchange& to, unsigned status, const nlohmann::json& what) {
   to->respond(status, "application/json", to_text(what) + '\n');
 }
@@ -136,11 +141,12 @@ class gateway {
     limits.connections_of_address =
         its.value("connections_of_address", limits.connections_of_address);
     limits.request = std::chrono::seconds(its.value("request_seconds", limits.request.count()));
+    limits.bodies = its.value("bodies_max", limits.bodies);
     const std::string address = its.value("address", "127.0.0.1");
     server_ = std::make_unique<http::server>(
         address, its.value("port", std::uint16_t{8080}), limits,
         [this](const exchange& open) { handle(open); },
-        [this](const http::exchange& open) { return body_limit_of(open); });
+        [this](const http::exchange& open) { return body_terms_of(open); });
     epoll_event event{.events = EPOLLIN, .data = {.u64 = http_tag}};
     ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, server_->epoll(), &event);
     log_event("gateway.ready", {{"address", address}, {"port", server_->port()}});
@@ -212,13 +218,13 @@ class gateway {
   }
 
   /// Nothing is kept of the body of somebody unknown.
-  std::size_t body_limit_of(const http::exchange& open) const {
+  http::body_terms body_terms_of(const http::exchange& open) const {
     const digest_type token = token_of(open);
+    if (!operator_.empty() && token == operator_) return {.most = body_max_, .account = {}};
     const auto who = catalogue_->who(token);
-    const bool is_operator = !operator_.empty() && token == operator_;
-    if (!who && !is_operator) return 0;
-    const bool is_image = who && who->is_owner && open.method == "PUT";
-    return is_image ? image_max_ : body_max_;
+    if (!who) return {};
+    const bool is_image = who->is_owner && open.method == "PUT";
+    return {.most = is_image ? image_max_ : body_max_, .account = who->tenant};
   }
 
   void handle(const exchange& open) {
@@ -236,6 +242,9 @@ class gateway {
     if (!who) return refuse(open, 401, "This token is not known");
     if (!uses_[who->tenant].requests.may_pass(who->limits.rate, steady::now())) {
       return refuse(open, 429, "The tenant makes more requests than it may");
+    }
+    if (open->is_too_much) {
+      return refuse(open, 429, "The tenant sends more at one time than it may");
     }
     if (open->is_too_large) {
       return refuse(open, 413, "The body is too large",
@@ -261,7 +270,7 @@ class gateway {
       if (!who.is_owner) return refuse(open, 403, "This token may only call");
       const bool asks_logs = name->ends_with("/logs");
       if (asks_logs) name->resize(name->size() - 5);
-      if (!is_name(*name)) return refuse(open, 400, "This is no name of a function");
+      if (!is_name(*name)) return refuse_name(open, "function");
       if (asks_logs && method == "GET") return logs(open, who, *name);
       if (method == "GET") return show(open, who, *name);
       if (method == "PUT") return deploy(open, who, *name);
@@ -359,7 +368,7 @@ class gateway {
     if (key.empty()) return enqueue(open, who, name, its->revision, random_id());
     const std::string id = digest_of(who.tenant + '\n' + name + '\n' + key).substr(0, 32);
     // NATS knows recent ones itself; of older ones there is the result.
-    read_last(store::results, who.tenant + '.' + id,
+    read_last(store::results_bucket(who.tenant), id,
               [this, open, who, name, revision = its->revision, id](
                   bool is_reached, const std::optional<std::string>& found) {
                 if (!is_reached) return refuse(open, 503, "The store cannot be reached");
@@ -381,7 +390,7 @@ class gateway {
                   const auto answer = parsed(reply);
                   if (!is_stored(answer)) return refuse_store(open, answer);
                   // That it is accepted, for whoever asks before it is done. Not over a result.
-                  store_->ask(store::subject_of(store::results, who.tenant + '.' + id), "",
+                  store_->ask(store::subject_of(store::results_bucket(who.tenant), id), "",
                               {{"Nats-Expected-Last-Subject-Sequence", "0"}}, store_patience,
                               [open, id, is_repeated = answer.value("duplicate", false)](
                                   const nats::message&) { accepted(open, id, is_repeated); });
@@ -390,7 +399,7 @@ class gateway {
 
   void result(const exchange& open, const identity& who, const std::string& id) {
     if (!is_name(id)) return refuse(open, 404, "There is no such result");
-    read_last(store::results, who.tenant + '.' + id,
+    read_last(store::results_bucket(who.tenant), id,
               [this, open, who, id](bool is_reached, std::optional<std::string> found) {
                 if (!is_reached) return refuse(open, 503, "The store cannot be reached");
                 if (!found) return refuse(open, 404, "There is no such call, or it is long ago");
@@ -459,12 +468,23 @@ class gateway {
       return refuse(open, 400, "An option is wrong", {{"detail", wrong}});
     }
     its.size = open->body.size();
+    if (!has_room(who, name, its.size)) {
+      return refuse(open, 403, "The tenant's functions are as large as they may be together");
+    }
     its.digest = digest_of(open->body);
     if (const std::string given(open->header("Vespid-Digest"));
         !given.empty() && given != its.digest) {
       return refuse(open, 400, "The body is not what was sent: its digest is another");
     }
     write_parts(open, who, name, its, before, 0);
+  }
+
+  /// Says whether an image of `size` may be added, or stand where `name`'s is.
+  bool has_room(const identity& who, const std::string& name, std::uint64_t size) const {
+    for (const auto& [each, its] : catalogue_->functions_of(who.tenant)) {
+      if (each != name) size += its->size;
+    }
+    return size <= static_cast<std::uint64_t>(retention_.images_max) / 4;
   }
 
   void write_parts(const exchange& open, const identity& who, const std::string& name,
@@ -600,10 +620,14 @@ class gateway {
     if (!open->path.starts_with(tenants) || open->method != "PUT") {
       return refuse(open, 404, "An operator has PUT /tenants/NAME and GET /metrics");
     }
+    if (open->is_too_large || open->is_too_much) return refuse(open, 413, "The body is too large");
     const std::string name = open->path.substr(tenants.size());
-    if (!is_name(name)) return refuse(open, 400, "This is no name of a tenant");
+    if (!is_name(name)) return refuse_name(open, "tenant");
     try {
       tenant made = open->body.empty() ? tenant() : nlohmann::json::parse(open->body).get<tenant>();
+      if (const std::string wrong = made.problem(); !wrong.empty()) {
+        return refuse(open, 400, "A limit is wrong", {{"detail", wrong}});
+      }
       const std::string owner = random_id() + random_id(), caller = random_id() + random_id();
       made.owner = digest_of(owner);
       made.caller = digest_of(caller);
@@ -673,9 +697,9 @@ class gateway {
   }
 
   /// Reads the last value of a key: whether the store answered, and the value if there is one.
-  void read_last(const char* bucket, const std::string& key,
+  void read_last(const std::string& bucket, const std::string& key,
                  std::function<void(bool, std::optional<std::string>)> done) {
-    store_->ask(std::string("$JS.API.STREAM.MSG.GET.KV_") + bucket,
+    store_->ask("$JS.API.STREAM.MSG.GET.KV_" + bucket,
                 to_text({{"last_by_subj", store::subject_of(bucket, key)}}), {}, store_patience,
                 [done = std::move(done)](const nats::message& reply) {
                   const auto answer = parsed(reply);

@@ -7,11 +7,13 @@
 #include <arpa/inet.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
+#include <strings.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <map>
 #include <memory>
@@ -31,6 +33,13 @@ struct limits {
   unsigned connections_of_address = 1000;
   std::chrono::seconds request{
       15};  ///< From its first byte, or the connection's begin, to its last.
+  std::size_t bodies = std::size_t{64} << 20;  ///< Of one account's requests, all together.
+};
+
+/// What a request's body may be.
+struct body_terms {
+  std::size_t most = 0;  ///< Bytes.
+  std::string account;   ///< Whose the bytes are, for limits::bodies.
 };
 
 /// One request and its answer. Of one thread, the server's.
@@ -39,14 +48,16 @@ class exchange {
   std::string method;
   std::string path;
   std::string body;
-  bool is_too_large = false;
+  bool is_too_large = false;  ///< The body; then it is not kept.
+  bool is_too_much = false;   ///< The body, with the others of its account; then it is not kept.
+
+  exchange() = default;
+  exchange(const exchange&) = delete;
+  exchange& operator=(const exchange&) = delete;
+  ~exchange() { drop_body(); }
 
   [[nodiscard]] std::string_view header(const char* name) const {
     const char* const found = MHD_lookup_connection_value(connection_, MHD_HEADER_KIND, name);
-    return found != nullptr ? found : "";
-  }
-  [[nodiscard]] std::string_view query(const char* name) const {
-    const char* const found = MHD_lookup_connection_value(connection_, MHD_GET_ARGUMENT_KIND, name);
     return found != nullptr ? found : "";
   }
   [[nodiscard]] bool is_over() const { return is_over_; }
@@ -77,10 +88,24 @@ class exchange {
     void operator()(MHD_Response* it) const { MHD_destroy_response(it); }
   };
 
+  void add_to_body(std::string_view data, std::size_t most_of_account) {
+    if (is_too_large || is_too_much) return;
+    is_too_large = body.size() + data.size() > body_max_;
+    is_too_much = *held_ + data.size() > most_of_account;
+    if (is_too_large || is_too_much) return drop_body();
+    body.append(data);
+    *held_ += data.size();
+  }
+  void drop_body() {
+    if (held_ != nullptr) *held_ -= body.size();
+    std::string().swap(body);
+  }
+
   MHD_Connection* connection_ = nullptr;
   std::unique_ptr<MHD_Response, destroyer> response_;
   unsigned status_ = 0;
   std::size_t body_max_ = 0;
+  std::shared_ptr<std::size_t> held_;  // Bytes of all bodies of the account.
   bool is_handled_ = false;
   bool is_suspended_ = false;
   bool is_over_ = false;
@@ -90,8 +115,8 @@ class exchange {
 class server {
  public:
   using handler = std::function<void(const std::shared_ptr<exchange>&)>;
-  /// Returns how many bytes the body of this request may have, before it is read.
-  using body_limit = std::function<std::size_t(const exchange&)>;
+  /// Says what the body of this request may be, before it is read.
+  using body_limit = std::function<body_terms(const exchange&)>;
 
   /// Listens on `address`:`port`; port 0 is any that is free.
   server(const std::string& address, std::uint16_t port, const limits& bounds, handler handle,
@@ -111,7 +136,8 @@ class server {
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, bounds.headers + (std::size_t{16} << 10),
         MHD_OPTION_NOTIFY_COMPLETED, completed, this, MHD_OPTION_NOTIFY_CONNECTION, connected, this,
         MHD_OPTION_LISTENING_ADDRESS_REUSE, 1U, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-        MHD_OPTION_LISTEN_BACKLOG_SIZE, 1024U, MHD_OPTION_END);
+        MHD_OPTION_LISTEN_BACKLOG_SIZE, 1024U, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, nullptr,
+        MHD_OPTION_END);
     if (daemon_ == nullptr) throw std::runtime_error("cannot listen on " + address);
   }
   server(const server&) = delete;
@@ -180,8 +206,16 @@ class server {
       made.method = method;
       made.path = url;
       its = {.open = *kept};
+      if (has_unclear_end(connection)) {
+        made.is_handled_ = true;
+        made.respond(400, "text/plain", "it is not clear where this request ends\n",
+                     {{"Connection", "close"}});
+        return handle(*kept);
+      }
       const std::string announced(made.header("Content-Length"));
-      made.body_max_ = body_(made);
+      const body_terms terms = body_(made);
+      made.body_max_ = terms.most;
+      made.held_ = held_.try_emplace(terms.account, std::make_shared<std::size_t>(0)).first->second;
       if (std::strtoull(announced.c_str(), nullptr, 10) > made.body_max_) {
         // Answered before the body has come, so that it need not come.
         made.is_too_large = true;
@@ -191,17 +225,37 @@ class server {
     }
     exchange& open = **kept;
     if (*size > 0) {
-      if (open.body.size() + *size > open.body_max_) {
-        open.is_too_large = true;
-        open.body.clear();
-      } else if (!open.is_too_large) {
-        open.body.append(data, *size);
-      }
+      open.add_to_body({data, *size}, limits_.bodies);
       *size = 0;
       return MHD_YES;
     }
     return handle(*kept);
   }
+
+  /// A proxy could see another end of the request than libmicrohttpd does, and take what comes
+  /// after it for somebody else's: lengths that differ, a length beside chunks, a name that a space
+  /// hides.
+  static bool has_unclear_end(MHD_Connection* connection) {
+    struct {
+      int lengths = 0, codings = 0;
+      bool is_bad = false;
+    } seen;
+    const auto look = [](void* to, MHD_ValueKind, const char* name, const char* value) {
+      auto& its = *static_cast<decltype(seen)*>(to);
+      if (std::strpbrk(name, " \t\r\n") != nullptr) its.is_bad = true;
+      if (::strcasecmp(name, "Content-Length") == 0) ++its.lengths;
+      if (::strcasecmp(name, "Transfer-Encoding") == 0) {
+        ++its.codings;
+        if (value == nullptr || ::strcasecmp(value, "chunked") != 0) its.is_bad = true;
+      }
+      return MHD_YES;
+    };
+    MHD_get_connection_values(connection, MHD_HEADER_KIND, look, &seen);
+    return seen.is_bad || seen.lengths + seen.codings > 1;
+  }
+
+  /// Paths are compared as they are, so that nothing before this server can see another one.
+  static std::size_t keep_escapes(void*, MHD_Connection*, char* text) { return std::strlen(text); }
 
   MHD_Result handle(const std::shared_ptr<exchange>& open) {
     connections_[open->connection_].is_waiting = false;
@@ -234,6 +288,7 @@ class server {
   limits limits_;
   handler handle_;
   body_limit body_;
+  std::map<std::string, std::shared_ptr<std::size_t>> held_;  // Of bodies, by account.
   std::map<MHD_Connection*, connection_state> connections_;
   MHD_Daemon* daemon_ = nullptr;
 };

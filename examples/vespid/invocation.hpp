@@ -200,6 +200,11 @@ class script_engine {
     if (reply->size > out.size()) return failed("result_too_large", "the result is too long");
     out.resize(static_cast<std::size_t>(reply->size));
     if (reply->what == js::outcome::value) return {.body = std::move(out)};
+    if (!input.empty() && !nlohmann::json::accept(input)) {
+      outcome wrong = failed("bad_argument", "the body is no JSON");
+      wrong.is_callers_fault = true;
+      return wrong;
+    }
     outcome thrown = failed("script_error", std::move(out));
     thrown.line = static_cast<std::uint32_t>(std::max(0, reply->line));
     return thrown;
@@ -318,6 +323,11 @@ class loaded_function {
       const auto types = virtine::detail::read_signature(found->signature);
       its_.signature = found->signature;
       if (types) its_.calling = detail::calling_of(*types);
+    }
+    if (its_.calling == calling::sized && its_.room > image.description().arguments_size) {
+      return failed("image_refused",
+                    "the room for a result is more than the image has for "
+                    "arguments; compile it with a larger --arguments");
     }
     auto policy = detail::policy_of(its_);
     if (!policy) return failed(policy.error());

@@ -15,8 +15,6 @@ namespace vespid::store {
 
 inline constexpr const char* records = "vespid-records";  ///< Keys: function.T.N and tenant.T.
 inline constexpr const char* images = "vespid-images";    ///< Keys: T.N.DIGEST.PART.
-inline constexpr const char* results = "vespid-results";  ///< Keys: T.ID.
-inline constexpr const char* durable = "vespid-durable";  ///< Stream of calls; a work queue.
 inline constexpr const char* logs = "vespid-logs";        ///< Stream of what functions print.
 
 inline constexpr const char* calls = "vespid.call.";    ///< + T.N, for calls that somebody awaits.
@@ -39,8 +37,15 @@ inline std::string image_key(std::string_view tenant, std::string_view name,
 inline std::size_t parts_of(std::uint64_t size) {
   return (size + part_size - 1) / part_size;
 }
+// Each tenant has its own of these, so that one cannot fill what others need.
 inline std::string state_bucket(std::string_view tenant) {
   return "vespid-kv-" + std::string(tenant);
+}
+inline std::string results_bucket(std::string_view tenant) {  ///< Keys: ID.
+  return "vespid-results-" + std::string(tenant);
+}
+inline std::string durable_stream(std::string_view tenant) {  ///< Of calls; a work queue.
+  return "vespid-durable-" + std::string(tenant);
 }
 /// The subject that a key of a bucket is.
 inline std::string subject_of(std::string_view bucket, std::string_view key) {
@@ -50,9 +55,9 @@ inline std::string subject_of(std::string_view bucket, std::string_view key) {
 /// Times and sizes that all gateways of an installation have in common.
 struct retention {
   int replicas = 1;
-  std::int64_t images_max = std::int64_t{1} << 30;
-  std::int64_t durable_max = std::int64_t{256} << 20;  ///< Then POST /async is answered with 503.
-  std::int64_t state_max = std::int64_t{64} << 20;     ///< Of each tenant's bucket.
+  std::int64_t images_max = std::int64_t{1} << 30;    ///< Of all; a quarter of it of one tenant.
+  std::int64_t durable_max = std::int64_t{64} << 20;  ///< Of each tenant's calls; of its results.
+  std::int64_t state_max = std::int64_t{64} << 20;    ///< Of each tenant's values.
   std::chrono::seconds results_kept{3600};
   std::chrono::seconds duplicates_known{600};    ///< How long an idempotency key means one call.
   std::chrono::milliseconds redelivery{62'000};  ///< Longer than any call may take.
@@ -84,23 +89,11 @@ inline void add_stream(jsCtx* js, jsStreamConfig& config) {
 
 /// Makes what is not there yet. Several gateways may do so at one time.
 inline void add_all(jsCtx* js, const retention& of) {
-  add_bucket(js, records, of, std::int64_t{64} << 20);
+  add_bucket(js, records, of, std::int64_t{256} << 20);
   add_bucket(js, images, of, of.images_max);
-  add_bucket(js, results, of, of.durable_max, of.results_kept);
   jsStreamConfig config;
   jsStreamConfig_Init(&config);
-  const char* subject = "vespid.durable.>";
-  config.Name = durable;
-  config.Subjects = &subject;
-  config.SubjectsLen = 1;
-  config.Retention = js_WorkQueuePolicy;
-  config.Discard = js_DiscardNew;  // Who calls is told; nothing that was accepted is lost.
-  config.MaxBytes = of.durable_max;
-  config.Replicas = of.replicas;
-  config.Duplicates = std::chrono::nanoseconds(of.duplicates_known).count();
-  add_stream(js, config);
-  jsStreamConfig_Init(&config);
-  subject = "vespid.log.>";
+  const char* subject = "vespid.log.>";
   config.Name = logs;
   config.Subjects = &subject;
   config.SubjectsLen = 1;
@@ -111,23 +104,36 @@ inline void add_all(jsCtx* js, const retention& of) {
   add_stream(js, config);
 }
 
-/// Makes what a tenant needs: its bucket, and its consumer of durable calls. Each tenant has one,
-/// with a limit of its own, so that NATS gives every tenant's calls to workers side by side.
+/// Makes what a tenant needs: its buckets, and the stream and consumer of its durable calls, so
+/// that NATS gives every tenant's calls to workers side by side.
 inline void add_tenant(jsCtx* js, const std::string& name, const retention& of) {
   add_bucket(js, state_bucket(name), of, of.state_max);
+  add_bucket(js, results_bucket(name), of, of.durable_max, of.results_kept);
+  const std::string calls_of_it = durable_stream(name);
+  const std::string subjects = queued + name + ".>";
+  const char* subject = subjects.c_str();
+  jsStreamConfig stream;
+  jsStreamConfig_Init(&stream);
+  stream.Name = calls_of_it.c_str();
+  stream.Subjects = &subject;
+  stream.SubjectsLen = 1;
+  stream.Retention = js_WorkQueuePolicy;
+  stream.Discard = js_DiscardNew;  // Who calls is told; nothing that was accepted is lost.
+  stream.MaxBytes = of.durable_max;
+  stream.Replicas = of.replicas;
+  stream.Duplicates = std::chrono::nanoseconds(of.duplicates_known).count();
+  add_stream(js, stream);
   jsConsumerConfig config;
   jsConsumerConfig_Init(&config);
   const std::string consumer = "tenant-" + name;
-  const std::string filter = queued + name + ".>";
   config.Durable = consumer.c_str();
-  config.FilterSubject = filter.c_str();
   config.DeliverSubject = work;
   config.DeliverGroup = workers;
   config.AckPolicy = js_AckExplicit;
   config.AckWait = std::chrono::nanoseconds(of.redelivery).count();
   config.MaxAckPending = 16;
   jsErrCode why{};
-  const natsStatus made = js_AddConsumer(nullptr, js, durable, &config, nullptr, &why);
+  const natsStatus made = js_AddConsumer(nullptr, js, calls_of_it.c_str(), &config, nullptr, &why);
   if (made != NATS_OK && why != JSConsumerNameExistErr && why != JSConsumerExistingActiveErr) {
     nats::check(made, consumer.c_str());
   }

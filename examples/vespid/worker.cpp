@@ -44,15 +44,13 @@ constexpr int no_kvm_status = 77;
 /// A tenant's values, in its bucket.
 class bucket_state : public state {
  public:
-  bucket_state(jsCtx* on, const std::string& tenant) {
-    kvStore* found = nullptr;
-    if (js_KeyValue(&found, on, store::state_bucket(tenant).c_str()) == NATS_OK) its_.reset(found);
-  }
+  /// Null: it cannot be reached.
+  explicit bucket_state(kvStore* its) : its_(its) {}
 
   answer get(std::string_view key, std::string& value) override {
     if (its_ == nullptr || !is_key(key)) return answer::unreachable;
     kvEntry* found = nullptr;
-    const natsStatus got = kvStore_Get(&found, its_.get(), std::string(key).c_str());
+    const natsStatus got = kvStore_Get(&found, its_, std::string(key).c_str());
     if (got == NATS_NOT_FOUND) return answer::none;
     if (got != NATS_OK) return answer::unreachable;
     const nats::entry kept(found);
@@ -62,11 +60,10 @@ class bucket_state : public state {
   }
   answer put(std::string_view key, std::string_view value) override {
     if (its_ == nullptr || !is_key(key)) return answer::unreachable;
-    const natsStatus done = kvStore_Put(nullptr, its_.get(), std::string(key).c_str(), value.data(),
+    const natsStatus done = kvStore_Put(nullptr, its_, std::string(key).c_str(), value.data(),
                                         static_cast<int>(value.size()));
     return done == NATS_OK ? answer::ok : answer::unreachable;
   }
-  [[nodiscard]] bool is_there() const { return its_ != nullptr; }
 
  private:
   // As NATS has them; part of a subject, so a wildcard in one would be other keys.
@@ -78,7 +75,7 @@ class bucket_state : public state {
            });
   }
 
-  nats::bucket its_;
+  kvStore* its_;
 };
 
 /// A function on this worker: what is loaded of it, and what it did.
@@ -120,8 +117,6 @@ class worker {
     kvStore* bucket = nullptr;
     nats::check(js_KeyValue(&bucket, jetstream_.get(), store::images), store::images);
     images_.reset(bucket);
-    nats::check(js_KeyValue(&bucket, jetstream_.get(), store::results), store::results);
-    results_.reset(bucket);
     catalogue_ = std::make_unique<catalogue>(blocking_);
     epoll_event event{.events = EPOLLIN | EPOLLET, .data = {.u64 = wake_tag}};
     ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wake_.get(), &event);
@@ -445,7 +440,7 @@ class worker {
     call_context context;
     std::optional<bucket_state> values;
     if (its->grants.contains("kv")) {
-      values.emplace(jetstream_.get(), next.tenant);
+      values.emplace(bucket_of(store::state_bucket(next.tenant)));
       context.state = &*values;
     }
     context.may_print = its->grants.contains("output");
@@ -537,25 +532,40 @@ class worker {
     std::uint64_t revision = 0;
     bool is_done = false;
   };
-  kept_result read_result(const std::string& key) {
+  static kept_result read_result(kvStore* from, const std::string& id) {
     kvEntry* found = nullptr;
-    if (kvStore_Get(&found, results_.get(), key.c_str()) != NATS_OK) return {};
+    if (kvStore_Get(&found, from, id.c_str()) != NATS_OK) return {};
     const nats::entry kept(found);
     return {kvEntry_Revision(found), kvEntry_ValueLen(found) > 0};
   }
   /// Writes the result if nothing was written since `before`.
-  bool write_result(const std::string& key, const std::string& record, const kept_result& before) {
+  static bool write_result(kvStore* to, const std::string& id, const std::string& record,
+                           const kept_result& before) {
     const auto size = static_cast<int>(record.size());
-    return (before.revision != 0 ? kvStore_Update(nullptr, results_.get(), key.c_str(),
-                                                  record.data(), size, before.revision)
-                                 : kvStore_Create(nullptr, results_.get(), key.c_str(),
-                                                  record.data(), size)) == NATS_OK;
+    return (before.revision != 0
+                ? kvStore_Update(nullptr, to, id.c_str(), record.data(), size, before.revision)
+                : kvStore_Create(nullptr, to, id.c_str(), record.data(), size)) == NATS_OK;
+  }
+
+  /// Returns a tenant's bucket; null if it cannot be reached.
+  kvStore* bucket_of(const std::string& name) {
+    {
+      const std::shared_lock lock(buckets_mutex_);
+      if (const auto found = buckets_.find(name); found != buckets_.end()) {
+        return found->second.get();
+      }
+    }
+    kvStore* made = nullptr;
+    if (js_KeyValue(&made, jetstream_.get(), name.c_str()) != NATS_OK) return nullptr;
+    nats::bucket kept(made);
+    const std::unique_lock lock(buckets_mutex_);
+    return buckets_.try_emplace(name, std::move(kept)).first->second.get();
   }
 
   void run_durable(std::size_t number, script_engine& engine, const fair_queue<job>::taken& next) {
     const std::string id(nats::header_of(next.job.message, "Nats-Msg-Id"));
-    const std::string key = next.tenant + '.' + id;
-    kept_result before = read_result(key);
+    kvStore* const results = bucket_of(store::results_bucket(next.tenant));
+    kept_result before = read_result(results, id);
     if (!before.is_done) {
       const outcome out = call(number, engine, next);
       nlohmann::json head = out.is_ok() ? nlohmann::json::object() : as_json(out);
@@ -565,10 +575,10 @@ class worker {
       const std::string record = to_text(head) + '\n' + out.body;
       // Of two workers that ran the call, the first one's result stays. The gateway may write that
       // the call is accepted meanwhile, which is no result.
-      bool is_kept = write_result(key, record, before);
+      bool is_kept = write_result(results, id, record, before);
       for (int i = 0; i < 2 && !is_kept; ++i) {
-        before = read_result(key);
-        is_kept = before.is_done || write_result(key, record, before);
+        before = read_result(results, id);
+        is_kept = before.is_done || write_result(results, id, record, before);
       }
       if (!is_kept) {  // The store is full or away: NATS gives the call out again.
         log_event("result.not_kept", {{"id", id}});
@@ -585,7 +595,9 @@ class worker {
   const std::size_t max_loaded_;
   nats::connection blocking_;
   nats::jetstream jetstream_;
-  nats::bucket images_, results_;
+  nats::bucket images_;
+  std::shared_mutex buckets_mutex_;
+  std::map<std::string, nats::bucket> buckets_;  // Of tenants.
   std::unique_ptr<catalogue> catalogue_;
   virtine::os::fd epoll_, wake_;
   std::mutex intake_;
@@ -619,7 +631,7 @@ void watch(worker& its, const nlohmann::json& settings) {
             open->respond(404, "text/plain", "/metrics is what there is\n");
           }
         },
-        [](const http::exchange&) { return std::size_t{0}; });
+        [](const http::exchange&) { return http::body_terms{}; });
     log_event("worker.metrics", {{"port", metrics->port()}});
   }
   const virtine::os::fd epoll(::epoll_create1(EPOLL_CLOEXEC));

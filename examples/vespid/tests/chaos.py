@@ -228,6 +228,59 @@ def store_full():
         return f"durable calls by status {dict(statuses)}; then {check_results(owner, accepted)}"
 
 
+class SmallDisk(Temporary):
+    """The store is on a file system of 16 MiB, which the server's processes alone see."""
+
+    def __init__(self, settings):
+        super().__init__(settings)
+        self.store = self.directory / "store"
+        self.space = subprocess.Popen(
+            ["unshare", "--mount", "sh", "-c",
+             'mkdir "$0" && mount -t tmpfs -o size=16m tmpfs "$0" && echo ready && exec sleep infinity', self.store],
+            stdout=subprocess.PIPE)
+        assert self.space.stdout.readline() == b"ready\n", "no file system can be mounted: it takes root"
+
+    def inside(self, *command):
+        return ["nsenter", "-t", str(self.space.pid), "-m", *command]
+
+    def start(self, name, command, event=None):
+        return super().start(name, self.inside(*command) if name == "nats" else command, event)
+
+    def __exit__(self, *_):
+        super().__exit__()
+        self.space.kill()
+        self.space.wait()
+
+
+def disk_full():
+    """The disk of the store is full. Then it has room again, and the server is started again."""
+    with SmallDisk(SETTINGS) as home:
+        owner = home.owner()
+        put(owner, "square")
+        put(owner, "fib")
+        assert call(owner, "fib", 20) == (200, 6765)
+        home.kill("worker")
+        statuses, accepted = collections.Counter(), {}
+        while statuses[503] < 2 and statuses.total() < 60:
+            i = statuses.total()
+            status, _, text = owner.raw("POST", "/async/square", json.dumps([i]).encode() + b" " * 500_000)
+            statuses[status] += 1
+            if status == 202:
+                accepted[i] = json.loads(text)["id"]
+        assert set(statuses) == {202, 503}, statuses
+        home.start_worker()
+        for _ in range(100):
+            answer = call(owner, "fib", 20)
+            if answer == (200, 6765):
+                break
+            time.sleep(0.05)
+        assert answer == (200, 6765), f"calls do not go on: {answer}"
+        subprocess.run(home.inside("mount", "-o", "remount,size=256m", home.store), check=True)
+        home.kill("nats")  # With a full disk, it does not end when it is asked to.
+        home.start_nats()
+        return f"durable calls by status {dict(statuses)}; then {check_results(owner, accepted)}"
+
+
 def greedy_tenant():
     """One tenant's burst beside the calls of another."""
     with Temporary(SETTINGS) as home:
@@ -276,8 +329,8 @@ def vanishing_clients():
         return f"200 clients left before their answers; another was served after {time.monotonic() - begun:.1f} s"
 
 
-CASES = (worker_killed, nats_restarted, gateway_restarted, cluster_server_killed, store_full, greedy_tenant,
-         vanishing_clients)
+CASES = (worker_killed, nats_restarted, gateway_restarted, cluster_server_killed, store_full, disk_full,
+         greedy_tenant, vanishing_clients)
 
 
 def main(functions, *wanted):

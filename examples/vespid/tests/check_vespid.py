@@ -58,6 +58,7 @@ def check_calls(home):
     script(owner, "throws", "1;\nnull.x")
     problem = refused(owner, "POST", "/call/throws", b"null")[1]
     assert problem["code"] == "script_error" and problem["line"] == 2, problem
+    assert refused(owner, "POST", "/call/throws", b"no JSON")[0] == 400
     names = [each["name"] for each in owner.ask("GET", "/functions")["functions"]]
     assert names == sorted(names) and {"square", "sum"} <= set(names), names
     put(owner, "print", grants=["output"])
@@ -122,6 +123,8 @@ def check_limits(home):
     assert refused(owner, "POST", "/call/square", b"x" * 150_000)[0] == 413
     # Of somebody unknown, no body is read.
     assert refused(vespid.Gateway(home.url, "guessed"), "PUT", "/functions/square", b"x" * 150_000)[0] == 401
+    check_requests(home, owner)
+    check_store_of_one(home)
     slow = home.tenant("slow", rate=1)
     assert 429 in [slow.raw("GET", "/functions")[0] for _ in range(8)]
     few = home.tenant("few", concurrency=1)
@@ -135,6 +138,64 @@ def check_limits(home):
     assert sorted(statuses) == [429, 429, 504], statuses
 
 
+def begin_request(home, token, headers, body):
+    link = socket.create_connection(("127.0.0.1", home.port))
+    link.sendall(b"POST /call/square HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + token.encode() + b"\r\n" +
+                 headers + b"\r\n\r\n" + body)
+    return link
+
+
+def check_requests(home, owner):
+    # Whose end somebody in front of the gateway could see elsewhere.
+    for headers in (b"Content-Length: 3\r\nContent-Length: 40", b"Content-Length: 3\r\nTransfer-Encoding: chunked",
+                    b"Content-Length : 3", b"Transfer-Encoding: x, chunked", b"Transfer-Encoding: identity"):
+        with begin_request(home, home.token(), headers, b"[2]GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n") as link:
+            link.settimeout(20)
+            got = b""
+            try:
+                while part := link.recv(65536):
+                    got += part
+            except ConnectionResetError:
+                pass
+            assert got.startswith(b"HTTP/1.1 400 ") and got.count(b"HTTP/1.1") == 1, (headers, got)
+    assert refused(owner, "POST", "/call/squ%61re", b"[2]")[0] == 404
+    for options in ('{"timeout_ms": 4294967297}', '{"concurrency": 0.5}', '{"memory": -1}', '{"room": true}',
+                    '{"environment": {"A=B": "c"}}', '{"environment": {"A": "\\u0000"}}'):
+        assert refused(owner, "PUT", "/functions/square", FUNCTIONS, {"Vespid-Options": options})[0] == 400, options
+    for limits in (b'{"rate": 0}', b'{"concurrency": -1}', b'{"functions": 4294967296}'):
+        assert refused(home.operator(), "PUT", "/tenants/odd", limits)[0] == 400, limits
+    # One tenant's bodies fill their own share of the gateway.
+    other = home.tenant("sender")
+    put(other, "square")
+    links = [begin_request(home, home.token(), b"Content-Length: 99999", b" " * 90_000) for _ in range(5)]
+    for _ in range(200):
+        if owner.raw("POST", "/call/square", b"[2]" + b" " * 90_000)[0] == 429:
+            break
+        time.sleep(0.02)
+    else:
+        raise AssertionError("bodies without end are taken")
+    assert other.raw("POST", "/call/square", b"[2]" + b" " * 90_000)[0] == 200
+    for each in links:
+        each.close()
+    for _ in range(200):
+        if owner.raw("POST", "/call/square", b"[2]" + b" " * 90_000)[0] == 200:
+            break
+        time.sleep(0.02)
+    else:
+        raise AssertionError("bodies that are gone still count")
+
+
+def check_store_of_one(home):
+    """A tenant whose durable calls have no room left takes none of another's."""
+    hoarder = home.tenant("hoarder")
+    put(hoarder, "spin", timeout_ms=200)
+    statuses = {hoarder.raw("POST", "/async/spin", b"[]" + b" " * 90_000)[0] for _ in range(40)}
+    assert statuses == {202, 503}, statuses
+    accepted = home.owner().ask("POST", "/async/square", b"[3]")
+    assert await_result(home.owner(), accepted["id"])[2] == b"9"
+    hoarder.ask("DELETE", "/functions/spin")
+
+
 def check_bad_functions(home):
     bad = home.tenant("bad")
     put(bad, "spin", timeout_ms=100)
@@ -144,6 +205,7 @@ def check_bad_functions(home):
     assert refused(bad, "POST", "/call/flood", b"[]")[1]["code"] in ("timed_out", "hypercall_limit")
     assert all(len(each.get("output", "")) <= 16384 for each in bad.ask("GET", "/functions/flood/logs"))
     put(bad, "huge", room=1000)
+    assert refused_deployment(bad, "huge", room=2 << 20).endswith("compile it with a larger --arguments")
     problem = refused(bad, "POST", "/call/huge", b"x")[1]
     assert problem["code"] == "result_too_large", problem
     put(bad, "crash")
@@ -296,8 +358,8 @@ def check_seen(home):
 
 def main():
     skip_unless_ready()
-    with Temporary({"gateway": {"request_seconds": 2, "body_max": 100_000}, "worker": {"metrics_port": 0},
-                    "store": {"redelivery_milliseconds": 3000}}) as home:
+    with Temporary({"gateway": {"request_seconds": 2, "body_max": 100_000, "bodies_max": 400_000}, "worker": {"metrics_port": 0},
+                    "store": {"redelivery_milliseconds": 3000, "durable_max": 1_000_000}}) as home:
         for check in (check_calls, check_tenants, check_limits, check_bad_functions, check_update, check_durable,
                       check_slow_clients, check_seen, check_restarts):
             begun = time.monotonic()
