@@ -22,6 +22,9 @@ GUESTS = ROOT / "guests"
 TARGETS = {
     "gdb": ["gdb/connection.hpp", "gdb/packet.hpp", "gdb/server.hpp"],
     "hypercalls": ["allow.hpp", "abi/object_bytes.hpp", "guest_memory.hpp"],
+    "http": ["/examples/http/conditions.hpp", "/examples/http/date.hpp",
+             "/examples/http/handler.hpp", "/examples/http/ranges.hpp",
+             "/examples/http/request.hpp"],
     "loader": ["loader/image_file.hpp", "loader/file_bytes.hpp"],
     "mailboxes": ["machine/session_thread.hpp", "call/batch.hpp", "call/marshal.hpp"],
     "posix": ["posix/descriptor_calls.hpp", "posix/host_files.hpp", "posix/no_wait.hpp",
@@ -31,7 +34,9 @@ TARGETS = {
     "snapshots": ["snapshot_file.hpp", "machine/snapshot.hpp"],
     "values": ["value/shape.hpp", "value/codec.hpp", "call/value_marshal.hpp",
                "/guests/run/json.hpp"],
+    "vespid": ["/examples/vespid/deployment.hpp"],
 }
+LIBRARIES = {"vespid": ["-lcrypto"]}
 COMMON = ["clang++", "-std=c++20", "-g", "-pthread", "-I", str(ROOT / "include")]
 FUZZED = ["-O1", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"]
 COVERED = ["-O0", "-fprofile-instr-generate", "-fcoverage-mapping", str(HERE / "replay.cpp")]
@@ -56,12 +61,14 @@ def parse():
 
 def compile_target(name, build):
     """Makes the target's two programs, unless they are newer than all that they may be made of."""
-    sources = [*HERE.glob("*.?pp"), *(ROOT / "include").rglob("*.hpp"), *GUESTS.rglob("*.hpp")]
+    sources = [*HERE.glob("*.?pp"), *(ROOT / "include").rglob("*.hpp"), *GUESTS.rglob("*.hpp"),
+               *(ROOT / "examples").rglob("*.hpp")]
     newest = max(each.stat().st_mtime for each in sources)
     for kind, flags in (("fuzz", FUZZED), ("cover", COVERED)):
         program = build / f"{name}-{kind}"
         if not program.exists() or program.stat().st_mtime < newest:
-            subprocess.run([*COMMON, *flags, HERE / f"{name}.cpp", "-o", program], check=True)
+            subprocess.run([*COMMON, *flags, HERE / f"{name}.cpp", "-o", program,
+                            *LIBRARIES.get(name, [])], check=True)
 
 
 def fill_corpus(name, corpus):
@@ -88,7 +95,7 @@ def fuzz(name, options):
     begin = time.monotonic()
     log = build / f"{name}.log"
     with log.open("wb") as out:
-        subprocess.run([build / f"{name}-fuzz", f"-runs={options.executions}",
+        subprocess.run(["nice", "-n", "6", build / f"{name}-fuzz", f"-runs={options.executions}",
                         f"-max_total_time={options.seconds}", "-print_final_stats=1",
                         "-timeout=60", "-rss_limit_mb=2048", f"-artifact_prefix={findings}/{name}-",
                         corpus],
