@@ -4,6 +4,7 @@
 
 #include <sched.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@
 
 #include "files.hpp"
 #include "report.hpp"
+#include "safety.hpp"
 
 namespace doctor {
 
@@ -64,6 +66,35 @@ inline void examine_host(report& out) {
   add_modules(out);
   out.add("container", container());
   out.add("user", std::uint64_t{geteuid()});
+}
+
+inline void examine_safety(report& out, const char* device) {
+  out.begin("safety");
+  // A finding of each name in every report.
+  const auto add = [&](const char* name, const std::string& warning, const std::string& fine) {
+    if (warning.empty()) {
+      out.add(name, fine);
+    } else {
+      out.warn(name, warning);
+    }
+  };
+  utsname kernel{};
+  uname(&kernel);
+  const auto running =
+      version_of(kernel.release, kernel.version, first_line("/proc/version_signature"));
+  add("kernel_repairs", warn_of_kernel(running),
+      running ? "nothing known is missing"
+              : "not known: ask the distribution for CVE-2026-53359 and CVE-2026-64561");
+  std::string nested;
+  for (const std::string module : {"kvm_intel", "kvm_amd"}) {
+    if (nested.empty()) {
+      nested = warn_of_nested(module, first_line("/sys/module/" + module + "/parameters/nested"));
+    }
+  }
+  add("nested_virtualisation", nested, "not offered");
+  struct stat about {};
+  if (stat(device, &about) != 0) return;
+  add("who_may_open_kvm", warn_of_rights(about.st_mode), "its owner and its group");
 }
 
 inline value limit(rlim_t number) {

@@ -31,6 +31,12 @@ class report {
     add(std::move(name), std::string(found), std::move(remark));
   }
 
+  /// Adds a finding to the section, and its text to the warnings that end the report.
+  void warn(std::string name, std::string found) {
+    warnings_.push_back(found);
+    add(std::move(name), std::move(found));
+  }
+
   void write_text(std::string_view version, bool works) const {
     std::printf("virtine %.*s\n", static_cast<int>(version.size()), version.data());
     for (const section& s : sections_) {
@@ -43,7 +49,9 @@ class report {
         std::printf("  %s\n", line.c_str());
       }
     }
-    std::printf("\nvirtines %s on this machine.\n", works ? "work" : "do not work");
+    std::printf("\n");
+    for (const std::string& warning : warnings_) std::printf("Warning: %s.\n", warning.c_str());
+    std::printf("virtines %s on this machine.\n", works ? "work" : "do not work");
   }
 
   void write_json(std::string_view version, bool works) const {
@@ -113,6 +121,7 @@ class report {
   }
 
   std::vector<section> sections_;
+  std::vector<std::string> warnings_;
 };
 
 /// Returns what a file of the kernel's says: a number if it is a decimal one, else the text.

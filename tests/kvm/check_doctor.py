@@ -16,6 +16,7 @@ SECTIONS = {
     "host": ("kernel", "kvm_module", "container", "user"),
     "limits": ("file_descriptors", "file_size", "seccomp", "processors_allowed", "group_memory"),
     "device": ("path", "exists"),
+    "safety": ("kernel_repairs", "nested_virtualisation"),
     "capabilities": ("api_version",),
     "self_test": ("opening_kvm",),
 }
@@ -42,6 +43,8 @@ def sections_of(text):
     """Returns the text's sections: title -> {label: what follows it}."""
     found = {}
     for line in text.splitlines():
+        if line.startswith("Warning: "):
+            continue
         if line.startswith("  "):
             # Two blanks, the label padded to 24 letters, a blank, the value.
             name = line[2:26].rstrip() if line[26:27] in ("", " ") else line[2:].split(" ")[0]
@@ -86,6 +89,15 @@ def examine(program, capabilities, *arguments):
     assert not numbers, f"numbers as texts: {numbers}"
     assert told["works"] is (done.returncode == 0), told["works"]
     assert re.fullmatch(r"\d+\.\d+\.\d+", told["virtine"]), told["virtine"]
+
+    if told["device"]["exists"]:
+        open_to_all = int(told["device"]["rights"], 8) & 0o6 != 0
+        assert told["safety"]["who_may_open_kvm"].startswith("every user") is open_to_all, \
+            told["safety"]
+    warnings = [line for line in text.splitlines() if line.startswith("Warning: ")]
+    fine = ("nothing known is missing", "not known", "not offered", "its owner and its group")
+    found = [text for text in told["safety"].values() if not text.startswith(fine)]
+    assert [f"Warning: {text}." for text in found] == warnings, warnings
 
     last = text.splitlines()[-1]
     results = told["self_test"].values()
