@@ -98,6 +98,42 @@ def check_sound(headers):
                 yield f"include/virtine/{name}:{at + 1} has no `// Sound:` above it: {line.strip()}"
 
 
+def check_calls(header, document):
+    """The system calls of the filter in examples are those of the tables in docs/hardening.md."""
+    lists = re.findall(r"^inline constexpr rule (\w+)\[\] = \{$(.*?)^\};$", header,
+                       re.MULTILINE | re.DOTALL)
+    for name, text in lists:
+        text = re.sub(r"//.*", "", text)
+        needed = {*re.findall(r"\bSYS_(\w+)", text),
+                  *re.findall(r"\b(?:PROT|CLONE|F)_\w+", text)}
+        ioctls = re.findall(r"\ban_ioctl\((\w+)\)", text)
+        needed |= {"KVM_" + ioctl.removeprefix("KVM_").upper() for ioctl in ioctls}
+        table = re.search(rf"<!-- system calls: {name} -->\n((?:\|.*\n)*)", document)
+        rows = re.findall(r"^\| [^|]+ \|(.*)\|$", table[1] if table else "", re.MULTILINE)
+        told = {*re.findall(r"`(\w+)`", " ".join(rows)),
+                *re.findall(r"\b(?:KVM|PROT|CLONE|F)_\w+", " ".join(rows))} - {"ioctl"}
+        yield from compare("system call", needed, told, f"docs/hardening.md ({name})")
+    if not lists:
+        yield "examples/calls_only.hpp has no list"
+
+
+def check_cited(titles, documents):
+    """The tests that documents name exist. `titles` has those of each program/file.cpp."""
+    attacks = {m[1] for found in titles.values() for t in found if (m := re.match(r"(H\d+):", t))}
+    for name, text in documents.items():
+        for source, title in re.findall(r"`(\w+/\w+\.cpp) \"(.*?)\"`", text):
+            if sum(each.startswith(title) for each in titles.get(source, [])) != 1:
+                yield f'{name}: {source} has no one test "{title}"'
+        for attack in sorted(set(re.findall(r"\bH\d+\b", text)) - attacks):
+            yield f"{name} names {attack}, which does not exist"
+
+
+def test_titles(root):
+    case = re.compile(r'TEST_CASE(?:_METHOD)?\(\s*(?:\w+,\s*)?"((?:[^"\\]|\\.)*)"')
+    return {f"{path.parent.name}/{path.name}": case.findall(path.read_text(encoding="utf-8"))
+            for path in sorted((root / "tests").glob("*/*.cpp"))}
+
+
 def self_test():
     """Shows that each check can fail."""
     header = ("enum class errc : int {\n  a = 1,  ///< b, c\n  d,\n};\n"
@@ -115,6 +151,17 @@ def self_test():
         assert not list(check_sound({"x": text})), text
     for text in naked:
         assert len(list(check_sound({"x": text}))) == 1, text
+    rules = ("inline constexpr rule a[] = {\n    {SYS_b},\n    an_ioctl(KVM_C),\n"
+             "    an_ioctl(d),\n    {SYS_e, 2, PROT_F, 0},  // SYS_g\n};\n")
+    table = "<!-- system calls: a -->\n| | |\n|---|---|\n| x | `ioctl` KVM_C, KVM_D; `b`, `e` PROT_F |\n"
+    assert not list(check_calls(rules, table))
+    assert len(list(check_calls(rules, table.replace("`b`", "`i`")))) == 2
+    assert len(list(check_calls(rules, table.replace("KVM_D", "")))) == 1
+    assert len(list(check_calls(rules, ""))) == 5
+    assert list(check_calls("", table))
+    tests = {"a/b.cpp": ["H1: x", "H12: y", "z"]}
+    assert not list(check_cited(tests, {"d": 'H1, H12, `a/b.cpp "H1:"`, `a/b.cpp "z"`'}))
+    assert len(list(check_cited(tests, {"d": 'H2, `a/b.cpp "H1"`, `a/c.cpp "z"`'}))) == 3
 
 
 def main():
@@ -128,7 +175,12 @@ def main():
     errors_md = (root / "docs" / "errors.md").read_text(encoding="utf-8")
     mistakes = [path.name for path in (root / "tests" / "compile_fail").glob("*.cpp")]
     found = [*check_codes(headers, errors_md, mistakes), *check_versions(root, headers),
-             *check_sound(headers)]
+             *check_sound(headers),
+             *check_calls((root / "examples" / "calls_only.hpp").read_text(encoding="utf-8"),
+                          (root / "docs" / "hardening.md").read_text(encoding="utf-8")),
+             *check_cited(test_titles(root),
+                          {path.name: path.read_text(encoding="utf-8")
+                           for path in sorted((root / "docs").glob("*.md"))})]
     print(*found, sep="\n")
     return 1 if found else 0
 
