@@ -129,7 +129,7 @@ def figures(machines, reference):
             yield Heading("Beyond the paper")
         yield Drawing(drawable(figure, machines))
         for machine, parts in sentences(figure, machines, reference):
-            lead = [f"{machine.title}: "] if len(machines) > 1 else []
+            lead = [f"{machine.title}: "] if len(machines) > 1 or machine.emulated else []
             yield Text(lead + parts, machine.title)
 
 

@@ -74,6 +74,8 @@ class Wave:
             self.by_second = collections.defaultdict(list)
             for line in csv.DictReader(file):
                 self.by_second[int(line["second"])].append(float(line["us"]))
+        if not self.by_second:
+            raise vespid.Failure(f"{way} answered none of {sum(rates)} requests: {self.report['status']}")
         self.failed = sum(rates) - self.report["ok"]
 
     def samples(self):

@@ -23,6 +23,8 @@ until [ -n "$reservation" ]; do
   reservation=$(blazar lease-show "$name" -f json | python3 -c '
 import json, sys
 lease = json.load(sys.stdin)
+if lease["status"] == "ERROR":
+    sys.exit("the reservation has failed: no free node of this type?")
 print(json.loads(lease["reservations"])["id"] if lease["status"] == "ACTIVE" else "")')
 done
 openstack server create --flavor baremetal --image CC-Ubuntu22.04 --network sharednet1 --key-name "$key" \

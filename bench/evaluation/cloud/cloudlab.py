@@ -17,11 +17,11 @@ EVALUATE = (
 
 context = portal.Context()
 context.defineParameter("type", "Type of node", portal.ParameterType.STRING, TYPES[0], TYPES)
-context.defineParameter("repository", "Address of the repository", portal.ParameterType.STRING, "")
+# CloudLab runs this with the defaults when it is uploaded, so none may be empty.
+context.defineParameter("repository", "Address of the repository, to be written", portal.ParameterType.STRING,
+                        "https://git.example/virtine.git")
 context.defineParameter("commit", "Commit or branch", portal.ParameterType.STRING, "main")
 given = context.bindParameters()
-if not given.repository:
-    context.reportError(portal.ParameterError("the address of the repository is missing", ["repository"]))
 
 request = context.makeRequestRSpec()
 node = request.RawPC("node")

@@ -4,7 +4,7 @@
 # the machine's. Leaves /srv/evaluation.tar. Run again, it goes on where it was.
 # SPDX-License-Identifier: MIT
 set -e
-export DEBIAN_FRONTEND=noninteractive
+export DEBIAN_FRONTEND=noninteractive HOME=/root # cloud-init sets no HOME.
 checkout=$(readlink -f "$(dirname "$0")/../../..")
 debian=/srv/debian
 
