@@ -7,6 +7,7 @@
 import json
 import pathlib
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -77,6 +78,27 @@ def check_calls(home):
         time.sleep(0.05)
     else:
         raise AssertionError("a function that was removed can be called")
+
+
+def check_command(home):
+    """The command from a source to its end, as docs/vespid.md begins."""
+    source = home.directory / "square.cpp"
+    source.write_text("#include <virtine/guest.hpp>\nstatic int square(int n) { return n * n; }\n"
+                      "VIRTINE_EXPORT(square);\n")
+
+    def vespid_says(*words):
+        done = subprocess.run([sys.executable, vespid.HERE / "vespid", words[0], "--dir", home.directory, *words[1:]],
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", check=False)
+        return done.returncode, done.stdout
+
+    for words, status, said in (
+            (("deploy", "mine", source), 0, "mine is deployed: revision"), (("call", "mine", "7"), 0, "49"),
+            (("list",), 0, "mine"), (("show", "mine"), 0, '"signature": "i4(i4)"'), (("logs", "mine"), 0, ""),
+            (("call", "mine", "x"), 1, "a text is not int"), (("call", "mine", "2", "--async"), 0, '"id"'),
+            (("remove", "Mine"), 1, "a-z, 0-9"), (("deploy", "mine", source, "--env", "A"), 1, "NAME=VALUE"),
+            (("deploy", "mine"), 2, "file"), (("remove", "mine"), 0, ""), (("show", "mine"), 1, "no such function")):
+        found = vespid_says(*words)
+        assert found[0] == status and said in found[1], (words, found)
 
 
 def check_tenants(home):
@@ -258,6 +280,11 @@ def check_durable(home):
     assert (status, text) == (200, b"1") and headers["Vespid-Deliveries"] == "1", (status, headers, text)
     third = owner.ask("POST", "/async/count", b'["once"]', {"Idempotency-Key": "one"})
     assert third["repeated"] and await_result(owner, third["id"])[2] == b"1"
+    # The same key and function of another tenant's are another call.
+    namesake = home.tenant("namesake")
+    put(namesake, "count", grants=["kv"])
+    other = namesake.ask("POST", "/async/count", b'["once"]', {"Idempotency-Key": "one"})
+    assert other["id"] != first["id"] and not other["repeated"], other
     put(owner, "crash")
     failed = owner.ask("POST", "/async/crash", b"[1]")
     assert await_result(owner, failed["id"])[0] == 502
@@ -360,7 +387,7 @@ def main():
     skip_unless_ready()
     with Temporary({"gateway": {"request_seconds": 2, "body_max": 100_000, "bodies_max": 400_000}, "worker": {"metrics_port": 0},
                     "store": {"redelivery_milliseconds": 3000, "durable_max": 1_000_000}}) as home:
-        for check in (check_calls, check_tenants, check_limits, check_bad_functions, check_update, check_durable,
+        for check in (check_calls, check_command, check_tenants, check_limits, check_bad_functions, check_update, check_durable,
                       check_slow_clients, check_seen, check_restarts):
             begun = time.monotonic()
             try:

@@ -153,6 +153,7 @@ def main(functions, folder=None):
     skip_unless_ready()
     with Temporary() as home, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         pictures = pathlib.Path(folder or home.folder.name)
+        pictures.mkdir(parents=True, exist_ok=True)
         browser = Browser(profile)
         try:
             use(browser, home, pathlib.Path(functions).resolve(), pictures)
