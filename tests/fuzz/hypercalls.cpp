@@ -92,7 +92,7 @@ void look_at(guest_buffer<T> to) {
   require(to.size() * sizeof(T) <= now.guest->bytes().size());
   const std::vector<T> content(std::min(to.size() + 1, std::size_t{1 << 10}));
   const std::size_t made = to.fill(content);
-  require(made == std::min(to.size(), content.size()));
+  require(made == (now.guest->read_only ? 0 : std::min(to.size(), content.size())));
   now.filled += made * sizeof(T);
 }
 
@@ -161,9 +161,11 @@ constexpr bool answers_first<R(R, A...)> = true;
 /// Makes a hypercall, and holds what comes of it against what its frame says. `Exact`: calls whose
 /// types are known at run time only take the same frames, and not more.
 template <class Call, bool Exact, class R, class... A>
-void serve(std::span<const std::byte> content, guest_address at, detail::hypercall_frame<R(A...)>) {
+void serve(std::span<const std::byte> content, guest_address at, bool read_only,
+           detail::hypercall_frame<R(A...)>) {
   using layout = detail::hypercall_frame<R(A...)>;
   plain_guest guest(content);
+  guest.read_only = read_only;
   bool good = true;
   std::array<std::byte, layout::size> slots{};
   if constexpr (layout::size > 0) {
@@ -176,9 +178,9 @@ void serve(std::span<const std::byte> content, guest_address at, detail::hyperca
   now = {.guest = &guest};
   const auto served = rules().serve(Call::number, guest, at);
   require(now.handled == good);
-  require(served.has_value() == (good && !now.refused));
-  require(served || served.error().code == errc::hypercall_rejected);
   constexpr std::size_t answer = detail::result_size<R>();
+  require(served.has_value() == (good && !now.refused && !(read_only && answer > 0)));
+  require(served || served.error().code == errc::hypercall_rejected);
   require(guest.written == now.filled + (served ? answer : 0));
   if (guest.written == 0) require(std::ranges::equal(guest.bytes(), content));
   if constexpr (answers_first<R(A...)>) {
@@ -189,6 +191,7 @@ void serve(std::span<const std::byte> content, guest_address at, detail::hyperca
   }
 
   plain_guest same(content);
+  same.read_only = read_only;
   bool also = false;
   static const detail::value_hypercall by_value(
       Call::number, std::string(detail::signature<R(A...)>), [](std::span<value> given) {
@@ -196,14 +199,17 @@ void serve(std::span<const std::byte> content, guest_address at, detail::hyperca
       });
   const auto done = by_value.serve(same, at);
   also = done || std::string_view(done.error().operation) == "the handler rejected the hypercall" ||
-         done.error().code == errc::bad_argument;
-  require(good ? also : !(Exact && also));
+         done.error().code == errc::bad_argument || read_only;
+  require(good ? also : !(Exact && also && !read_only));
 }
 
 template <class Call, bool Exact = false>
 bool serve_if(std::uint64_t number, std::span<const std::byte> content, guest_address at) {
-  if (number != Call::number) return false;
-  serve<Call, Exact>(content, at, detail::hypercall_frame<typename Call::signature_type>{});
+  // Numbers from 128 on: of a guest that has its frame in memory that it cannot write.
+  constexpr std::uint64_t read_only = 0x80;
+  if ((number & ~read_only) != Call::number) return false;
+  serve<Call, Exact>(content, at, (number & read_only) != 0,
+                     detail::hypercall_frame<typename Call::signature_type>{});
   return true;
 }
 

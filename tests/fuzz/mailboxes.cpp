@@ -112,13 +112,13 @@ class machine_of_script {
 
   result<guest_exit> act() {
     while (!script_.empty()) {
-      switch (script_.take<std::uint8_t>() % 9) {
+      switch (script_.take<std::uint8_t>() % 10) {
         case 0:
           answer(0);
           return guest_exit::done;
         case 1:
           answer(0);
-          look();
+          if (!look()) return guest_exit::done;
           break;
         case 2:
           return guest_exit::done;
@@ -131,11 +131,14 @@ class machine_of_script {
           answer(1);
           break;
         case 6:
-          look();
+          static_cast<void>(look());
           break;
         case 7:
           scribble(arguments(), frame_offset + script_.take<std::uint8_t>(),
                    script_.take<std::byte>());
+          break;
+        case 9:
+          work();
           break;
         default:
           lied = true;
@@ -147,14 +150,23 @@ class machine_of_script {
     return guest_exit::done;
   }
 
-  /// Waits for the next call, for as long as a host needs to make one.
-  void look() {
+  /// Takes so long that calls are in a row also where this machine is busy.
+  static void work() {
+    const auto end = monotonic::now() + std::chrono::microseconds(200);
+    while (monotonic::now() < end) {
+    }
+  }
+
+  /// Waits for the next call as x86/loops.hpp does; returns whether there is one.
+  bool look() {
     const auto request = word<std::uint64_t>(offsetof(x86::session_mailbox, request));
     const auto seen = request.load(std::memory_order_acquire);
     const auto patience = word<std::uint32_t>(offsetof(x86::session_mailbox, patience));
-    for (std::uint32_t i = 0; i < std::min(patience.load(), 2000U); ++i) {
-      if (request.load(std::memory_order_acquire) != seen) return;
+    for (std::uint32_t i = 0; i < std::min(patience.load(), 2 * x86::session_patience); ++i) {
+      if (request.load(std::memory_order_acquire) != seen) return true;
+      if (i % 256 == 255) std::this_thread::yield();
     }
+    return false;
   }
 
   fuzz_input& script_;
@@ -242,7 +254,15 @@ void run_batch(std::size_t jobs, std::span<const std::byte> left) {
   const auto running = all.running(first);
   require(!running || (*running >= first && *running - first < calls.size()));
   all.rewind();
-  for (const auto& each : calls) each->check(all.take(each->marshalled));
+  replies<colour> taken;
+  require(taken.reserve(calls.size()).has_value());
+  for (const auto& each : calls) {
+    const auto reply = all.take(each->marshalled);
+    each->check(reply);
+    const auto added = taken.add(reply);
+    require(added.has_value() == reply.has_value());
+    if (!added) require(added.error().job == taken.size());
+  }
 }
 
 }  // namespace

@@ -25,6 +25,7 @@ class plain_guest final : public virtine::detail::guest_access {
   }
   virtine::result<void> write(virtine::guest_address address,
                               std::span<const std::byte> from) override {
+    if (read_only) return virtine::error{.code = virtine::errc::out_of_range};
     auto done = memory().write(address, from);
     if (done) written += from.size();
     return done;
@@ -33,6 +34,7 @@ class plain_guest final : public virtine::detail::guest_access {
   virtine::guest_memory memory() { return {virtine::guest_address{base}, bytes_}; }
   [[nodiscard]] std::span<const std::byte> bytes() const { return bytes_; }
 
+  bool read_only = false;   ///< As a guest's code is.
   std::size_t written = 0;  ///< Bytes, by write().
 
  private:

@@ -217,8 +217,7 @@ class host_files {
     return ::read(watch_.get(), event.data(), event.size()) >= 0;
   }
 
-  /// Makes the directory anew that guests may change, and looks for descriptors that were not
-  /// closed.
+  /// Makes the directory anew that guests may change.
   void begin_anew() {
     const std::lock_guard lock(mutex_);
     std::error_code ignored;
@@ -226,9 +225,12 @@ class host_files {
       std::filesystem::remove_all(each.path(), ignored);
     }
     make_granted();
-    const os::fd next(::open("/dev/null", O_RDONLY | O_CLOEXEC));
-    if (next_descriptor_ < 0) next_descriptor_ = next.get();
-    require(next.get() == next_descriptor_);
+  }
+
+  /// Returns which descriptor the process would get next, while the other thread has none open.
+  [[nodiscard]] int next_descriptor() {
+    const std::lock_guard lock(mutex_);
+    return os::fd(::open("/dev/null", O_RDONLY | O_CLOEXEC)).get();
   }
 
  private:
@@ -280,9 +282,11 @@ class host_files {
       case 0:
         return exchange(all, "swap", all, "swap_link");
       case 1:
+        exchange(all, "file", all, "link");
         return exchange(all, "file", all, "link");
       case 2:
-        return what / 8 % 2 == 0 ? move(all, all, "d", "e") : move(all, all, "e", "d");
+        move(all, all, "d", "e");
+        return move(all, all, "e", "d");
       case 3:
         return exchange(folder("/granted/swap"), "deep", all, "up");
       case 4: {
@@ -295,6 +299,8 @@ class host_files {
         const os::fd in = folder("/granted/d");
         ::unlinkat(in.get(), "inner", 0);
         static_cast<void>(::symlinkat(path("/outside/secret").c_str(), in.get(), "inner"));
+        ::unlinkat(in.get(), "inner", 0);
+        static_cast<void>(::mknodat(in.get(), "inner", S_IFREG | 0644, 0));
         return;
       }
       case 6: {
@@ -325,7 +331,6 @@ class host_files {
   std::string top_;
   std::array<char, 32> secret_{};
   os::fd watch_;
-  int next_descriptor_ = -1;
   std::mutex mutex_;
   std::jthread mover_;
 };
@@ -378,6 +383,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   static unsigned inputs = 0;
   if (inputs++ % 64 == 0) files.begin_anew();
 
+  const int descriptor = files.next_descriptor();
   fuzz_input input(data, size);
   std::vector<std::byte> memory(memory_size);
   for (std::size_t i = 0; i < paths.size(); ++i) {
@@ -406,6 +412,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       require(output.size() <= 4096);
     }
   }
+  require(files.next_descriptor() == descriptor);  // All that the guest had open is closed.
   require(!files.touched());
   const auto shown = std::as_bytes(files.secret());
   require(std::search(guest.bytes().begin(), guest.bytes().end(), shown.begin(), shown.end()) ==

@@ -6,6 +6,7 @@
 
 import argparse
 import concurrent.futures
+import json
 import os
 import pathlib
 import re
@@ -35,7 +36,12 @@ TARGETS = {
     "values": ["value/shape.hpp", "value/codec.hpp", "call/value_marshal.hpp",
                "/guests/run/json.hpp"],
     "vespid": ["/examples/vespid/deployment.hpp"],
+    "virtine-cc": ["/guests/virtine_cc/elf.py", "/guests/virtine_cc/objects.py",
+                   "/guests/virtine_cc/reach.py", "/guests/virtine_cc/suppliers.py"],
 }
+# Functions of the headers that only compilers run.
+COMPILE_TIME = ["alignment_of", "any_bytes_are_valid", "come_back", "find_bools", "holds_bool", "is_bool",
+                "is_checked_output", "mark_bools", "place", "place_parts", "place_product"]
 LIBRARIES = {"vespid": ["-lcrypto"]}
 COMMON = ["clang++", "-std=c++20", "-g", "-pthread", "-I", str(ROOT / "include")]
 FUZZED = ["-O1", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"]
@@ -46,7 +52,7 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("targets", nargs="*", metavar="TARGET", default=sorted(TARGETS),
                         help="default: all of " + ", ".join(sorted(TARGETS)))
-    parser.add_argument("--executions", type=int, default=100_000, help="of each target")
+    parser.add_argument("--executions", type=int, default=100_000, help="of each target; of virtine-cc a thousandth")
     parser.add_argument("--seconds", type=int, default=0, help="of each target, at most")
     parser.add_argument("--jobs", type=int, default=1, help="targets at a time")
     parser.add_argument("--missing", action="store_true", help="list the lines that none reached")
@@ -109,31 +115,81 @@ def fuzz(name, options):
     return int(executed[1]) if executed else 0, seconds, found
 
 
+def exported_coverage(name, build, kind, files):
+    return subprocess.run(["llvm-cov", "export", f"-format={kind}", build / f"{name}-cover",
+                           f"-instr-profile={build}/{name}.profile", *files],
+                          check=True, stdout=subprocess.PIPE, encoding="utf-8").stdout
+
+
 def covered_lines(name, build):
-    """Runs all inputs that were kept; returns for each file its lines and those that none reached."""
-    program, profile = build / f"{name}-cover", build / f"{name}.profile"
+    """Runs all inputs that were kept; returns for each file how many lines it has, and those that
+    none reached."""
     inputs = sorted((build / "corpus" / name).iterdir())
     raw = build / f"{name}.raw"
-    subprocess.run([program, "--as-they-are", *inputs], check=True, stdout=subprocess.DEVNULL,
-                   env={**os.environ, "LLVM_PROFILE_FILE": str(raw)})
-    subprocess.run(["llvm-profdata", "merge", "-sparse", raw, "-o", profile], check=True)
+    subprocess.run([build / f"{name}-cover", "--as-they-are", *inputs], check=True,
+                   stdout=subprocess.DEVNULL, env={**os.environ, "LLVM_PROFILE_FILE": str(raw)})
+    subprocess.run(["llvm-profdata", "merge", "-sparse", raw, "-o", build / f"{name}.profile"],
+                   check=True)
     files = [ROOT / (each[1:] if each.startswith("/") else INCLUDE + each)
              for each in TARGETS[name]]
-    exported = subprocess.run(["llvm-cov", "export", "-format=lcov", program,
-                               f"-instr-profile={profile}", *files],
-                              check=True, stdout=subprocess.PIPE, encoding="utf-8").stdout
-    out, lines = {}, {}
-    for line in exported.splitlines():
+    out = {}
+    for line in exported_coverage(name, build, "lcov", files).splitlines():
         if line.startswith("SF:"):
-            lines = out.setdefault(pathlib.Path(line[3:]).relative_to(ROOT), {})
+            lines = out.setdefault(line[3:], {})
         elif line.startswith("DA:"):
             number, count = line[3:].split(",")[:2]
             lines[int(number)] = max(lines.get(int(number), 0), int(count))
-    return {file: (len(its), sorted(n for n, count in its.items() if count == 0))
-            for file, its in out.items()}
+    for function in json.loads(exported_coverage(name, build, "text", files))["data"][0]["functions"]:
+        if any(f"{len(each)}{each}" in function["name"] for each in COMPILE_TIME):
+            first, _, last, *_ = function["regions"][0]
+            for number in range(first, last + 1):
+                out.get(function["filenames"][0], {}).pop(number, None)
+    return {pathlib.Path(file).relative_to(ROOT):
+            (len(its), sorted(n for n, count in its.items() if count == 0))
+            for file, its in out.items() if its}
+
+
+def damage_objects(options):
+    """Has virtine-cc read damaged objects and archives; returns what fuzz() and covered_lines() do.
+    An execution is a whole build, so there are a thousand times fewer."""
+    rounds = max(options.executions // 1000, 10)
+    program = options.build / "damage_objects.py"
+    program.write_text(
+        "import sys, unittest\n"
+        f"sys.path.insert(0, {str(ROOT / 'tests' / 'guests')!r})\n"
+        "import test_damaged\n"
+        "unittest.main('test_damaged', argv=['', 'Objects.test_damaged_objects_and_archives'])\n")
+
+    def damage(number, *how):
+        return subprocess.run(["/usr/bin/python3", *how, program, GUESTS / "virtine-cc"],
+                              cwd=options.build, check=False, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, encoding="utf-8",
+                              env={**os.environ, "VIRTINE_DAMAGED_ROUNDS": str(number)})
+    begin = time.monotonic()
+    done = damage(rounds)
+    seconds = time.monotonic() - begin
+    found = []
+    if done.returncode != 0:
+        found.append(options.build / "findings" / "virtine-cc-rounds")
+        found[0].parent.mkdir(exist_ok=True)
+        found[0].write_text(done.stdout)
+    # Which takes ten times as long.
+    folder = options.build / "virtine-cc-cover"
+    damage(min(rounds, 150), "-m", "trace", "--count", "--missing",
+           "--coverdir", folder, "--ignore-dir", "/usr")
+    files = {}
+    for name in TARGETS["virtine-cc"]:
+        lines = (folder / f"virtine_cc.{pathlib.Path(name).stem}.cover").read_text().splitlines()
+        counted = {number: line for number, line in enumerate(lines, 1)
+                   if re.match(r" *\d+: |>>>>>>", line)}
+        files[pathlib.Path(name[1:])] = (
+            len(counted), [n for n, line in counted.items() if line.startswith(">>>>>>")])
+    return rounds, seconds, found, files
 
 
 def run(name, options):
+    if name == "virtine-cc":
+        return damage_objects(options)
     compile_target(name, options.build)
     executed, seconds, found = fuzz(name, options)
     return executed, seconds, found, covered_lines(name, options.build)
