@@ -166,13 +166,24 @@ class Measuring(unittest.TestCase):
         with self.assertRaisesRegex(Skipped, "boot: no KVM"):
             self.measure()
 
-    def test_in_an_emulated_host(self):
+    def emulate(self):
+        """Has emulated hosts run programs here."""
         run = self.folder / "run"
         self.write(run, HOST.replace("FOLDER", str(self.folder)))
         replaced = {name: vars(emulated)[name] for name in ("RUN", "REPORT", "SAMPLES")}
         self.addCleanup(lambda: vars(emulated).update(replaced))
         emulated.RUN = run
         emulated.REPORT, emulated.SAMPLES = self.folder / "report.json", self.folder / "samples.csv"
+
+    def test_what_fails_in_an_emulated_host_is_missing(self):
+        self.emulate()
+        (self.folder / "echo" / "fails").touch()
+        self.assertIn("echo: failed in the emulated host: echo ended with 1: a guest failed",
+                      self.measure(host=emulated.Host("svm"), quick=True))
+        self.assertEqual((self.runs("boot"), self.runs("echo")), (1, 1))
+
+    def test_in_an_emulated_host(self):
+        self.emulate()
         every = [Experiment("boot", "boot", 1, files=("bench/echo",)), Experiment("node", "V8", 1)]
         measure.EXPERIMENTS, measure.BY_NAME = every, {each.name: each for each in every}
         self.assertIn("V8: not run in an emulated host", self.measure(host=emulated.Host("svm"), quick=True))
