@@ -201,7 +201,6 @@ static void release(void *given) {
 Caller *virtine_caller(FunctionCallInfo fcinfo, RoutineMaker make) {
   FmgrInfo *const place = fcinfo->flinfo;
   Caller *caller = place->fn_extra;
-  bool is_query;
 
   if (caller == NULL) {
     MemoryContextCallback *const at_end =
@@ -222,17 +221,24 @@ Caller *virtine_caller(FunctionCallInfo fcinfo, RoutineMaker make) {
     caller->scratch = NULL;
     caller->room = 0;
   }
-  is_query = virtine_is_query_isolation() && !caller->routine->writes_result;
-  if (!is_query && caller->session != NULL) {
+  if (caller->session != NULL && !virtine_is_query_isolation()) {
     virtine_session_free(caller->session);
     caller->session = NULL;
-  } else if (is_query && caller->session == NULL) {
-    virtine_error error = VIRTINE_ERROR_INIT;
-
-    if (virtine_session_create(caller->routine->function, &caller->session, &error)) {
-      virtine_report(&error, caller->routine->name);
-    }
-    caller->scratch = NULL;
   }
+  virtine_open_session(caller);
   return caller;
+}
+
+void virtine_open_session(Caller *caller) {
+  const Routine *const routine = caller->routine;
+  virtine_error error = VIRTINE_ERROR_INIT;
+
+  if (caller->session != NULL || !routine->is_warm || routine->writes_result ||
+      !virtine_is_query_isolation()) {
+    return;
+  }
+  if (virtine_session_create(routine->function, &caller->session, &error)) {
+    virtine_report(&error, routine->name);
+  }
+  caller->scratch = NULL;
 }

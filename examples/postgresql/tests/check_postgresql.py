@@ -3,7 +3,7 @@
 # crashes, dumps, parallel workers, updates, the end of a server.
 # Must not know how the extension does its part.
 # SPDX-License-Identifier: MIT
-"""usage: check_postgresql.py PG_CONFIG MODULE.so ENGINE.virtine SAMPLE.virtine CONTROL SQL TESTS"""
+"""usage: check_postgresql.py PG_CONFIG MODULE.so ENGINE.virtine SAMPLE.virtine CONTROL SQL STUCK.virtine TESTS"""
 
 import base64
 import os
@@ -25,6 +25,8 @@ CREATE FUNCTION is_cheap(int, int) RETURNS bool LANGUAGE virtine
 CREATE FUNCTION counted(int) RETURNS int LANGUAGE virtine STRICT AS 'shop.sample counted';
 CREATE FUNCTION spin() RETURNS int LANGUAGE virtine STRICT AS 'shop.sample spin';
 CREATE FUNCTION null_access(int) RETURNS int LANGUAGE virtine STRICT AS 'shop.sample null_access';
+CREATE FUNCTION shop.stuck() RETURNS void LANGUAGE virtine_image AS '{stuck}';
+CREATE FUNCTION stuck() RETURNS int LANGUAGE virtine STRICT AS 'shop.stuck stuck';
 CREATE FUNCTION js_spin() RETURNS int LANGUAGE virtine_js AS 'for (;;);';
 CREATE FUNCTION js_double(x int) RETURNS int LANGUAGE virtine_js IMMUTABLE STRICT PARALLEL SAFE
   AS 'return 2 * x';
@@ -77,6 +79,10 @@ def ends_soon(server, statement, said, during=None, most=5):
 
 
 def check_cancelling(server):
+    # An initialiser is part of what is cancelled.
+    for isolation in ("row", "query"):
+        ends_soon(server, f"SET virtine.isolation = {isolation}; SET statement_timeout = '200ms'; SELECT stuck();",
+                  "canceling statement due to statement timeout")
     for call in ("spin()", "js_spin()"):
         for isolation in ("row", "query"):
             setting = f"SET virtine.isolation = {isolation}; "
@@ -218,13 +224,18 @@ def check_preloaded(server):
         "row\nt|8\n"
 
 
+def base64_of(path):
+    return base64.b64encode(pathlib.Path(path).read_bytes()).decode()
+
+
 class Tested(Server):
     def __init__(self, pg_config, parts):
         super().__init__(pg_config, parts)
-        self.sample = next(part for part in parts if part.endswith("sample.virtine"))
+        self.sample, self.stuck = (next(part for part in parts if part.endswith(name))
+                                   for name in ("sample.virtine", "stuck.virtine"))
 
     def sample_base64(self):
-        return base64.b64encode(pathlib.Path(self.sample).read_bytes()).decode()
+        return base64_of(self.sample)
 
 
 def main(pg_config, *rest):
@@ -232,7 +243,7 @@ def main(pg_config, *rest):
     with Tested(pg_config, parts) as server:
         server.sql("CREATE EXTENSION virtine; GRANT ALL ON SCHEMA public TO public;")
         # The validator of JavaScript makes a machine.
-        said = server.sql(FUNCTIONS.format(image=server.sample_base64()), check=False)
+        said = server.sql(FUNCTIONS.format(image=server.sample_base64(), stuck=base64_of(server.stuck)), check=False)
         if "no_kvm" in said:
             print("skipped:", said)
             return SKIPPED
