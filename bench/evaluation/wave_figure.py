@@ -54,8 +54,10 @@ class WaveFigure:
     def draw(self, figure, machines, reference):
         height = self.height(machines, reference)
         counts = [s.n for machine in machines for way in self.ways if (s := machine.get(way.row))]
-        style.heading(figure, height, self.title, f"n = {style.span(counts)} requests of each way. Left: medians and 5 "
-                      "to 95% by the second in which requests were due. Right: all requests, as in the other figures")
+        order = ", in the order of the machines" if len(machines) > 1 else ""
+        style.heading(
+            figure, height, self.title, f"n = {style.span(counts)} of each way. Left: medians and 5 to 95%, by the "
+            f"second when requests were due; right: all{order}")
         by_second, all_requests = figure.subplots(1, 2, gridspec_kw={
             "left": 0.6 / style.WIDTH, "right": 1 - 0.12 / style.WIDTH, "wspace": 0.62,
             "top": 1 - 0.66 / height, "bottom": 0.42 / height})
@@ -118,7 +120,7 @@ class WaveFigure:
 
     def legend(self, figure, height, machines):
         handles = [Line2D([], [], color=style.INK, ls=style.DASHES[i % 4], lw=1.3, label=machine.title)
-                   for i, machine in enumerate(machines)]
+                   for i, machine in enumerate(machines) if machine.get(RATE)]
         handles.append(Line2D([], [], color=style.THEIRS, lw=1, label="published by the authors: median to p99"))
         figure.legend(handles=handles, loc="upper left", ncol=4, handlelength=2.2, columnspacing=1.2,
                       bbox_to_anchor=(0.0, 1 - 0.40 / height), borderaxespad=0, borderpad=0.2)
