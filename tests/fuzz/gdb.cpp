@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -79,13 +78,44 @@ void check_reader(std::string_view stream) {
   require(at_once == one_by_one);
 }
 
+/// The debugger's end of the connection, which hears what it is told.
+class debugger {
+ public:
+  explicit debugger(int file) : file_(file) { current = this; }
+  debugger(const debugger&) = delete;
+  debugger& operator=(const debugger&) = delete;
+  ~debugger() { current = nullptr; }
+
+  /// Hears what has come. What waits for room in the socket asks this whether it is to stop.
+  static bool listen() {
+    current->hear(MSG_DONTWAIT);
+    return false;
+  }
+
+  /// Reads what there is; all of it are packets and acknowledgements.
+  void hear(int flags) {
+    std::array<char, 4096> bytes{};
+    for (ssize_t count = 0; (count = ::recv(file_.get(), bytes.data(), bytes.size(), flags)) > 0;) {
+      answers_.feed({bytes.data(), static_cast<std::size_t>(count)});
+      while (const auto come = answers_.next()) {
+        require(come->what == message::kind::packet || come->what == message::kind::again);
+      }
+    }
+  }
+  [[nodiscard]] int file() const { return file_.get(); }
+
+ private:
+  static inline debugger* current = nullptr;
+  os::fd file_;
+  gdb::detail::packet_reader answers_;
+};
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  // As much as its answers fit into a socket that nobody reads meanwhile.
-  fuzz_input input(data, std::min<std::size_t>(size, 1024));
+  fuzz_input input(data, size);
   std::string stream;
-  for (int lines = 0; lines < 48 && !input.empty(); ++lines) {
+  while (!input.empty()) {
     const std::string_view line = input.take_line();
     stream += line.starts_with('!') ? std::string(line.substr(1)) : gdb::detail::to_packet(line);
   }
@@ -94,33 +124,25 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   std::array<int, 2> ends{};
   require(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) == 0);
   os::fd ours(ends[0]);
-  const os::fd theirs(ends[1]);
-  require(::send(theirs.get(), stream.data(), stream.size(), MSG_NOSIGNAL) ==
+  debugger theirs(ends[1]);
+  require(::send(theirs.file(), stream.data(), stream.size(), MSG_NOSIGNAL) ==
           static_cast<ssize_t>(stream.size()));
-  require(::shutdown(theirs.get(), SHUT_WR) == 0);
+  require(::shutdown(theirs.file(), SHUT_WR) == 0);
   {
     gdb::detail::server server{gdb::detail::connection(std::move(ours))};
     guest stopped;
-    const detail::run_limits limits{.until = detail::monotonic::now() + std::chrono::seconds(10)};
+    const detail::run_limits limits{.stop_if = debugger::listen};
     bool gone = false;
-    for (int stops = 0; stops < 64 && !gone; ++stops) {
+    for (int stops = 0; !gone; ++stops) {
       const auto wants = server.wants_stop(limits);
       const auto ordered = server.serve(
           stopped, {.breakpoint = stops % 2 == 0, .said = stops % 3 == 0 ? "why" : ""}, limits);
       require(ordered || ordered.error().code == errc::cancelled);
       gone = !ordered || *ordered == order::detach || *ordered == order::kill;
     }
-    require(gone);
     const error why{.code = errc::guest_fault};
     server.tell_end(size % 2 == 0 ? nullptr : &why, limits);
   }
-  gdb::detail::packet_reader answers;
-  std::array<char, 4096> bytes{};
-  for (ssize_t count = 0; (count = ::recv(theirs.get(), bytes.data(), bytes.size(), 0)) > 0;) {
-    answers.feed({bytes.data(), static_cast<std::size_t>(count)});
-    while (const auto come = answers.next()) {
-      require(come->what == message::kind::packet || come->what == message::kind::again);
-    }
-  }
+  theirs.hear(0);
   return 0;
 }

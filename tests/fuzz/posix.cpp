@@ -211,10 +211,17 @@ class host_files {
   [[nodiscard]] std::string path(const char* name) const { return top_ + name; }
   [[nodiscard]] std::span<const char> secret() const { return secret_; }
 
-  /// Says whether something was opened, read or changed that must not be.
+  /// Says whether something was opened, read or changed that must not be, and prints what.
   [[nodiscard]] bool touched() const {
-    std::array<std::byte, 4096> event;
-    return ::read(watch_.get(), event.data(), event.size()) >= 0;
+    alignas(inotify_event) std::array<std::byte, 4096> bytes;
+    if (::read(watch_.get(), bytes.data(), bytes.size()) < 0) return false;
+    inotify_event first;
+    std::memcpy(&first, bytes.data(), sizeof first);
+    // Sound: characters that end with a zero byte, if there are any.
+    const char* const name = reinterpret_cast<const char*>(bytes.data()) + sizeof first;
+    std::fprintf(stderr, "event %#x of folder %d: %s\n", first.mask, first.wd,
+                 first.len > 0 ? name : "itself");
+    return true;
   }
 
   /// Makes the directory anew that guests may change.
@@ -381,9 +388,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                       posix::clock(),
                       allow_entropy()};
   static unsigned inputs = 0;
-  if (inputs++ % 64 == 0) files.begin_anew();
+  const unsigned number = inputs++;
+  if (number % 64 == 0) files.begin_anew();
+  // Not always, since the other thread is waited for.
+  const bool looks_for_leaks = number % 16 == 0;
 
-  const int descriptor = files.next_descriptor();
+  const int descriptor = looks_for_leaks ? files.next_descriptor() : -1;
   fuzz_input input(data, size);
   std::vector<std::byte> memory(memory_size);
   for (std::size_t i = 0; i < paths.size(); ++i) {
@@ -412,7 +422,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       require(output.size() <= 4096);
     }
   }
-  require(files.next_descriptor() == descriptor);  // All that the guest had open is closed.
+  // All that the guest had open is closed.
+  if (looks_for_leaks) require(files.next_descriptor() == descriptor);
   require(!files.touched());
   const auto shown = std::as_bytes(files.secret());
   require(std::search(guest.bytes().begin(), guest.bytes().end(), shown.begin(), shown.end()) ==
