@@ -53,9 +53,9 @@ class value_marshaller {
   /// `types` are those of the function `name` of `Entry`.
   template <class Entry>
   value_marshaller(const Entry& entry, std::span<value> arguments)
-      : types_(entry.types), arguments_(arguments) {
-    checked_ = os::or_out_of_memory([&] { return place(entry.name); });
-  }
+      : types_(entry.types),
+        arguments_(arguments),
+        checked_(os::or_out_of_memory([&] { return place(entry.name); })) {}
 
   /// Says what is wrong with the arguments: errc::bad_argument, which names the first that is not
   /// of its type.
@@ -192,7 +192,7 @@ class value_marshaller {
   const std::span<value> arguments_;
   std::vector<elements> elements_;
   std::size_t used_ = 0;
-  result<void> checked_;
+  const result<void> checked_;  // Last, because place() writes to the others.
 };
 
 /// A function of a loaded image whose type is known at run time only.
