@@ -117,6 +117,15 @@ def check_calls(header, document):
         yield "examples/calls_only.hpp has no list"
 
 
+def check_floors(header, document):
+    """virtine-doctor asks for the kernels that docs/hardening.md names."""
+    body = re.search(r"kernel_floors\{(.*?)\};", header, re.DOTALL)[1]
+    needed = {".".join(version) for version in
+              re.findall(r"kernel_version\{(\d+), (\d+), (\d+)\}", body)}
+    told = set(re.findall(r"^\| \d+\.\d+ \| (\d+\.\d+\.\d+) \|$", document, re.MULTILINE))
+    yield from compare("kernel", needed, told, "docs/hardening.md")
+
+
 def check_cited(titles, documents):
     """The tests that documents name exist. `titles` has those of each program/file.cpp."""
     attacks = {m[1] for found in titles.values() for t in found if (m := re.match(r"(H\d+):", t))}
@@ -159,6 +168,9 @@ def self_test():
     assert len(list(check_calls(rules, table.replace("KVM_D", "")))) == 1
     assert len(list(check_calls(rules, ""))) == 5
     assert list(check_calls("", table))
+    floors = "kernel_floors{\n    kernel_version{5, 15, 2}, kernel_version{6, 1, 3},\n};"
+    assert not list(check_floors(floors, "| 5.15 | 5.15.2 |\n| 6.1 | 6.1.3 |\n"))
+    assert len(list(check_floors(floors, "| 5.15 | 5.15.2 |\n| 6.1 | 6.1.4 |\n"))) == 2
     tests = {"a/b.cpp": ["H1: x", "H12: y", "z"]}
     assert not list(check_cited(tests, {"d": 'H1, H12, `a/b.cpp "H1:"`, `a/b.cpp "z"`'}))
     assert len(list(check_cited(tests, {"d": 'H2, `a/b.cpp "H1"`, `a/c.cpp "z"`'}))) == 3
@@ -174,10 +186,12 @@ def main():
                for path in sorted(include.rglob("*.hpp"))}
     errors_md = (root / "docs" / "errors.md").read_text(encoding="utf-8")
     mistakes = [path.name for path in (root / "tests" / "compile_fail").glob("*.cpp")]
+    hardening = (root / "docs" / "hardening.md").read_text(encoding="utf-8")
+    calls_only = (root / "examples" / "calls_only.hpp").read_text(encoding="utf-8")
+    safety = (root / "guests" / "doctor" / "safety.hpp").read_text(encoding="utf-8")
     found = [*check_codes(headers, errors_md, mistakes), *check_versions(root, headers),
-             *check_sound(headers),
-             *check_calls((root / "examples" / "calls_only.hpp").read_text(encoding="utf-8"),
-                          (root / "docs" / "hardening.md").read_text(encoding="utf-8")),
+             *check_sound(headers), *check_calls(calls_only, hardening),
+             *check_floors(safety, hardening),
              *check_cited(test_titles(root),
                           {path.name: path.read_text(encoding="utf-8")
                            for path in sorted((root / "docs").glob("*.md"))})]
