@@ -276,16 +276,14 @@ def judge(workshop, mutations, useless):
                 continue
             include = workshop.mutant(each)
             includes.append(include)
-            if each.kill == "compile":
-                _, errors = workshop.make(include, "unit", "x86_descriptors.cpp")
-                refused = "static assertion failed" in errors or "static_assert failed" in errors
-                verdicts[each.name] = ("killed", "the compiler refuses it") if refused else \
-                    ("survived", "it compiles" if not errors else errors[:300])
-                continue
-            program, source, title = each.test()
+            program, source, title = each.test() or ("unit", "x86_descriptors.cpp", None)
             binary, errors = workshop.make(include, program, source)
-            if binary is None:
+            if "static assertion failed" in errors or "static_assert failed" in errors:
+                verdicts[each.name] = "killed", "the compiler refuses it"
+            elif binary is None:
                 verdicts[each.name] = "broken", f"it does not compile: {errors[:600]}"
+            elif title is None:
+                verdicts[each.name] = "survived", "it compiles"
             else:
                 tests[each.name] = program, binary, title
         for name, (_, binary, title), end in zip(tests, tests.values(),
