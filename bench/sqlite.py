@@ -73,12 +73,15 @@ def measure_first(measured, folder, rounds):
     """A new connection, the definition of a function, and its first call."""
     image = str(folder / "sample.virtine")
     for round_ in range(rounds):
-        for name in turned(["c", "virtine"], round_):
+        for name in turned(["c", "virtine", "js"], round_):
             began = time.perf_counter()
             connection = connect(folder)
             if name == "virtine":
                 connection.execute("SELECT virtine_function('virtine_cheap', ?, 'is_cheap')",
                                    (image,)).fetchall()
+            if name == "js":
+                connection.execute("SELECT virtine_js('js_cheap', 'a,b', "
+                                   "'return a * b % 7 == 3')").fetchall()
             assert connection.execute(f"SELECT {name}_cheap(1, 3)").fetchall() == [(1,)]
             measured.add(f"sqlite.first.{name}", "sqlite.first.c",
                          (time.perf_counter() - began) * 1e6)

@@ -101,6 +101,13 @@ def check_scripts(shell):
     for name, said in (("json_array", "cannot be in JavaScript"), ("json_extract", "what is no JSON")):
         shell.expect("SELECT plus(1, 2);", said, functions=[
             ("js", f"'{name}', 'a, b', 'return 1'"), ("js", "'plus', 'a, b', 'return a + b'")])
+    # An aggregate, by SQLite's own.
+    functions = [("js", "'longest', 'all', 'return JSON.parse(all).reduce(function (a, b) "
+                        "{ return b.length > a.length ? b : a }, \"\")'")]
+    shell.expect("CREATE TABLE t(g, x); INSERT INTO t VALUES (1, 'a'), (1, 'abc'), (2, 'de');"
+                 "SELECT g, longest(json_group_array(x)) FROM t GROUP BY g ORDER BY g;"
+                 "SELECT longest(json_group_array(x)) FROM t WHERE g = 3;",
+                 "1|abc", "2|de", "", functions=functions)
 
 
 def check_limits(shell):
@@ -119,31 +126,41 @@ def check_images(shell):
 
 
 def check_hostile(shell):
-    """No database can have the extension load anything by what its schema does."""
+    """No database can have the extension do anything by what its schema does."""
     database = shell.folder / "hostile.db"
-    call = f"virtine_function('owned', '{shell.sample}', 'half')"
-    made = shell.run(f"CREATE TABLE t(x); CREATE VIEW v AS SELECT {call};"
-                     f"CREATE TRIGGER trap AFTER INSERT ON t BEGIN SELECT {call}; END;",
-                     database=database)
-    assert "unsafe use" not in made, made
-    found = shell.run("SELECT * FROM v; INSERT INTO t VALUES (1); SELECT owned(1); "
-                      "SELECT count(*) FROM t;", database=database)
-    assert found.count("unsafe use of virtine_function()") == 2, found
-    assert "no such function: owned" in found, found
-    # What SQLite would not have let anybody write, a hostile file can have.
-    for schema, use in (("c(x CHECK ({}), y)", "INSERT INTO c VALUES (1, 2)"),
-                        ("c(x DEFAULT ({}), y)", "INSERT INTO c(y) VALUES (1)"),
-                        ("c(x, y AS ({}))", "INSERT INTO c VALUES (1); SELECT y FROM c")):
+    calls = {"virtine_function": f"'owned', '{shell.sample}', 'half'",
+             "virtine_aggregate": f"'owned', '{shell.sample}', 'sum'",
+             "virtine_js": "'owned', '', 'return 1'",
+             "virtine_timeout": "1"}
+    for name, words in calls.items():
+        call = f"{name}({words})"
+        made = shell.run(f"CREATE TABLE t(x); CREATE VIEW v AS SELECT {call};"
+                         f"CREATE TRIGGER trap AFTER INSERT ON t BEGIN SELECT {call}; END;",
+                         database=database)
+        assert "unsafe use" not in made, made
+        found = shell.run("SELECT * FROM v; INSERT INTO t VALUES (1); SELECT owned(1); "
+                          "SELECT count(*) FROM t;", database=database)
+        assert found.count(f"unsafe use of {name}()") == 2, found
+        assert "no such function: owned" in found, found
         database.unlink()
-        text = schema.format(call).replace("'", "''")
-        made = shell.run(".dbconfig defensive off\nCREATE TABLE c(x, y);"
+    # What SQLite would not have let anybody write, a hostile file can have.
+    call = f"virtine_function({calls['virtine_function']})"
+    for schema, use in (("TABLE c(x CHECK ({}), y)", "INSERT INTO c VALUES (1, 2)"),
+                        ("TABLE c(x DEFAULT ({}), y)", "INSERT INTO c(y) VALUES (1)"),
+                        ("TABLE c(x, y AS ({}))", "INSERT INTO c VALUES (1); SELECT y FROM c"),
+                        ("INDEX i ON c(({}))", "INSERT INTO c VALUES (1, 2)"),
+                        ("INDEX i ON c(x) WHERE {}", "INSERT INTO c VALUES (1, 2)")):
+        kind = schema.split()[0].lower()
+        text = "CREATE " + schema.format(call).replace("'", "''")
+        made = shell.run(".dbconfig defensive off\nCREATE TABLE c(x, y); CREATE INDEX i ON c(y);"
                          "PRAGMA writable_schema = on;"
-                         f"UPDATE sqlite_schema SET sql = 'CREATE TABLE {text}';",
+                         f"UPDATE sqlite_schema SET sql = '{text}' WHERE type = '{kind}';",
                          database=database)
         assert "rror" not in made, made
         found = shell.run(f"{use}; SELECT owned(1);", database=database)
         assert "unsafe use of virtine_function()" in found, (schema, found)
         assert "no such function: owned" in found, (schema, found)
+        database.unlink()
 
 
 def main(program, extension, engine, sample):
