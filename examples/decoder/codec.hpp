@@ -43,6 +43,6 @@ outcome decode_png(std::span<const std::byte> file, sink& to, words& why);
 outcome decode_jpeg(std::span<const std::byte> file, sink& to, words& why);
 
 /// Decoded rows are collected up to about so many bytes before they are given on.
-inline constexpr std::size_t piece_size = 1 << 20;
+inline constexpr std::size_t piece_size = 1536 << 10;
 
 }  // namespace decoder

@@ -19,20 +19,11 @@ class canvas {
  public:
   explicit canvas(const limits& within) : within_(within) {}
 
-  virtine::answer<bool> begin(virtine::tainted<std::uint32_t> width,
-                              virtine::tainted<std::uint32_t> height) {
-    const auto size = [](std::uint32_t given) { return std::uint64_t{given}; };
-    const std::uint64_t wide = width.verify(size), high = height.verify(size);
-    if (begun_ || wide == 0 || high == 0) return virtine::reject{};
-    begun_ = true;
-    if (wide > within_.max_pixels / high) return false;
-    made_.width = static_cast<std::uint32_t>(wide);
-    made_.height = static_cast<std::uint32_t>(high);
-    made_.pixels.reserve(wide * high * 3);
-    return true;
-  }
-
-  virtine::answer<void> rows(virtine::tainted<std::span<const std::byte>> given) {
+  virtine::answer<void> rows(virtine::tainted<std::uint32_t> width,
+                             virtine::tainted<std::uint32_t> height,
+                             virtine::tainted<std::span<const std::byte>> given) {
+    const auto number = [](std::uint32_t word) { return word; };
+    if (!has_size(width.verify(number), height.verify(number))) return virtine::reject{};
     const std::size_t room = size() - made_.pixels.size();
     const auto fitting = given.verify([&](std::span<const std::byte> bytes) {
       return bytes.size() <= room ? std::optional(bytes) : std::nullopt;
@@ -46,11 +37,20 @@ class canvas {
   picture take() && { return std::move(made_); }
 
  private:
+  // Whether the picture has this size, which the first rows decide.
+  bool has_size(std::uint32_t width, std::uint32_t height) {
+    if (size() > 0) return width == made_.width && height == made_.height;
+    const std::uint64_t pixels = std::uint64_t{width} * height;
+    if (pixels == 0 || pixels > within_.max_pixels) return false;
+    made_.width = width;
+    made_.height = height;
+    made_.pixels.reserve(size());
+    return true;
+  }
   [[nodiscard]] std::size_t size() const { return std::size_t{made_.width} * made_.height * 3; }
 
   const limits& within_;
   picture made_;
-  bool begun_ = false;
 };
 
 refusal refuse(refusal::kind what, std::string text) {
@@ -94,12 +94,12 @@ virtine::pool<guests::decode>& machines() {
 
 std::variant<picture, refusal> decode(std::span<const std::byte> file, const limits& within) {
   canvas made(within);
-  virtine::policy policy{virtine::allow<begin_picture>(
-                             [&](auto width, auto height) { return made.begin(width, height); }),
-                         virtine::allow<take_rows>([&](auto pixels) { return made.rows(pixels); })};
-  const virtine::virtine_fn<reply(std::span<const std::byte>), guests::decode, decltype(policy)>
+  virtine::policy policy{virtine::allow<take_rows>(
+      [&](auto width, auto height, auto pixels) { return made.rows(width, height, pixels); })};
+  const virtine::virtine_fn<reply(std::span<const std::byte>, std::uint64_t), guests::decode,
+                            decltype(policy)>
       call{machines(), policy};
-  const auto done = call.with({.timeout = within.timeout}).try_call(file);
+  const auto done = call.with({.timeout = within.timeout}).try_call(file, within.max_pixels);
   if (!done) return why_failed(done.error());
   if (done->what != outcome::decoded || !made.is_whole()) return why_refused(*done);
   return std::move(made).take();

@@ -13,10 +13,9 @@
 
 namespace decoder {
 
-/// The size of the picture; the host says whether it wants it.
-struct begin_picture : virtine::hypercall<1, bool(std::uint32_t width, std::uint32_t height)> {};
-/// The next rows.
-struct take_rows : virtine::hypercall<2, void(std::span<const std::byte>)> {};
+/// The next rows of a picture, whose size is the same each time.
+struct take_rows : virtine::hypercall<1, void(std::uint32_t width, std::uint32_t height,
+                                              std::span<const std::byte>)> {};
 
 struct reply {
   outcome what = outcome::decoded;

@@ -8,17 +8,26 @@ namespace {
 
 class host final : public decoder::sink {
  public:
+  explicit host(std::uint64_t max_pixels) : max_pixels_(max_pixels) {}
+
   bool begin(std::uint32_t width, std::uint32_t height) override {
-    return virtine::guest::call<decoder::begin_picture>(width, height);
+    width_ = width;
+    height_ = height;
+    return std::uint64_t{width} * height <= max_pixels_;
   }
   void rows(std::span<const std::byte> pixels) override {
-    virtine::guest::call<decoder::take_rows>(pixels);
+    virtine::guest::call<decoder::take_rows>(width_, height_, pixels);
   }
+
+ private:
+  std::uint64_t max_pixels_;
+  std::uint32_t width_ = 0;
+  std::uint32_t height_ = 0;
 };
 
-decoder::reply decode(std::span<const std::byte> file) {
+decoder::reply decode(std::span<const std::byte> file, std::uint64_t max_pixels) {
   decoder::reply out;
-  host to;
+  host to(max_pixels);
   out.what = decoder::decode_into(file, to, out.why);
   return out;
 }
