@@ -144,8 +144,8 @@ class gateway {
     limits.bodies = its.value("bodies_max", limits.bodies);
     const std::string address = its.value("address", "127.0.0.1");
     server_ = std::make_unique<http::server>(
-        address, its.value("port", std::uint16_t{8080}), limits,
-        [this](const exchange& open) { handle(open); },
+        address, static_cast<std::uint16_t>(whole_number_of(its, "port", 8080, 0, UINT16_MAX)),
+        limits, [this](const exchange& open) { handle(open); },
         [this](const http::exchange& open) { return body_terms_of(open); });
     epoll_event event{.events = EPOLLIN, .data = {.u64 = http_tag}};
     ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, server_->epoll(), &event);

@@ -135,10 +135,12 @@ class server {
         MHD_OPTION_CONNECTION_TIMEOUT, static_cast<unsigned>(75),
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, bounds.headers + (std::size_t{16} << 10),
         MHD_OPTION_NOTIFY_COMPLETED, completed, this, MHD_OPTION_NOTIFY_CONNECTION, connected, this,
-        MHD_OPTION_LISTENING_ADDRESS_REUSE, 1U, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-        MHD_OPTION_LISTEN_BACKLOG_SIZE, 1024U, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, nullptr,
-        MHD_OPTION_END);
-    if (daemon_ == nullptr) throw std::runtime_error("cannot listen on " + address);
+        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_LISTEN_BACKLOG_SIZE, 1024U,
+        MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, nullptr, MHD_OPTION_END);
+    if (daemon_ == nullptr) {
+      throw std::runtime_error("cannot listen on " + address + ':' + std::to_string(port) +
+                               "; another program may do so");
+    }
   }
   server(const server&) = delete;
   server& operator=(const server&) = delete;

@@ -4,6 +4,7 @@
 
 #include <signal.h>
 
+#include <cstdint>
 #include <cstdio>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -46,7 +47,9 @@ inline nlohmann::json read_settings(int argc, char** argv) {
     if (option == "--config") {
       std::ifstream file(given);
       if (!file) throw std::runtime_error(given + " cannot be read");
-      out.merge_patch(nlohmann::json::parse(file));
+      const auto read = nlohmann::json::parse(file, nullptr, false);
+      if (!read.is_object()) throw std::runtime_error(given + " is no JSON object");
+      out.merge_patch(read);
       continue;
     }
     const std::size_t equals = given.find('=');
@@ -69,6 +72,19 @@ inline nats::settings nats_of(const nlohmann::json& all, std::string name) {
   out.ca = found->value("ca", out.ca);
   out.credentials = found->value("credentials", out.credentials);
   return out;
+}
+
+/// Returns a whole number of one program's settings; throws if it is none, or not in these bounds.
+inline unsigned whole_number_of(const nlohmann::json& its, const char* name, unsigned other,
+                                unsigned least, unsigned most) {
+  const auto found = its.find(name);
+  if (found == its.end()) return other;
+  const auto value = found->is_number_unsigned() ? found->get<std::uint64_t>() : UINT64_MAX;
+  if (value < least || value > most) {
+    throw std::runtime_error(std::string("the setting ") + name + " is no whole number from " +
+                             std::to_string(least) + " to " + std::to_string(most));
+  }
+  return static_cast<unsigned>(value);
 }
 
 /// Returns the settings of one program, an object.

@@ -103,7 +103,8 @@ struct job {
 class worker {
  public:
   worker(const nlohmann::json& all, const nlohmann::json& its)
-      : slots_(its.value("slots", 2 * std::max(1U, std::thread::hardware_concurrency()))),
+      : slots_(whole_number_of(its, "slots", 2 * std::max(1U, std::thread::hardware_concurrency()),
+                               1, 1000)),
         idle_(its.value("idle_seconds", 60)),
         max_loaded_(its.value("max_loaded", std::size_t{256})),
         blocking_(nats::connect(nats_of(all, "vespid-worker-store"))),

@@ -82,6 +82,22 @@ def check_calls(home):
 
 def check_command(home):
     """The command from a source to its end, as docs/vespid.md begins."""
+    # One installation has one port and one folder.
+    for where, port, said in ((home.directory, 0, "whose programs run"),
+                              (home.directory / "other", home.port, "cannot listen on 127.0.0.1")):
+        try:
+            other = vespid.Installation(where, port)
+        except vespid.Failure as why:
+            assert said in str(why), why
+            continue
+        try:
+            other.up()
+        except vespid.Failure as why:
+            assert said in str(why), why
+        else:
+            raise AssertionError(f"two installations at {where}, {port}")
+        finally:
+            other.down()
     source = home.directory / "square.cpp"
     source.write_text("#include <virtine/guest.hpp>\nstatic int square(int n) { return n * n; }\n"
                       "VIRTINE_EXPORT(square);\n")
