@@ -37,7 +37,7 @@ constexpr image_description image{
     .name = "fuzzed", .segments = segments, .arguments_size = page, .stack_size = 2 * page};
 
 /// What is put right of a file: all that only a saved one has.
-enum : std::uint8_t { head = 1, digests = 2, whole_length = 4, whole_digest = 8 };
+enum : std::uint8_t { head = 1, digests = 2, whole_length = 4, whole_digest = 8, other_host = 16 };
 
 std::vector<std::byte> file_of(fuzz_input input) {
   const auto right = input.take<std::uint8_t>();
@@ -52,7 +52,7 @@ std::vector<std::byte> file_of(fuzz_input input) {
   }
   if ((right & digests) != 0) {
     is.image = detail::digest_of(image);
-    is.processor = processor;
+    is.processor = (right & other_host) != 0 ? ~processor : processor;
   }
   if ((right & whole_length) != 0) {
     is.pages %= 8;
