@@ -42,6 +42,8 @@ def judge(claim, machine, reference):
                                      *numbers.parts(why)])
         return Verdict(HOLDS if holds else HOLDS_NOT, numbers.parts(why))
     except Unknowable as why:
+        if machine.emulated:
+            why = "this host is emulated, and the times are those of the emulator"
         return Verdict(UNKNOWN, numbers.parts(str(why)))
     except Missing as row:
         return Verdict(UNKNOWN, [f"{row} was not measured{reason(machine, str(row))}"])
