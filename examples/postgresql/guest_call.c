@@ -145,23 +145,45 @@ static virtine_value copied(const virtine_value *from) {
   return out;
 }
 
-virtine_value virtine_make_call(virtine_function *function, virtine_session **session,
-                                const char *name, const virtine_value *arguments, int count) {
+// Begins a stay in the library, which a query that is cancelled ends; returns its limits.
+static virtine_call_options begin(void) {
   virtine_call_options options = VIRTINE_CALL_OPTIONS_INIT;
-  virtine_error error = VIRTINE_ERROR_INIT;
-  virtine_value result = VIRTINE_VALUE_INIT, out;
 
   prepare_backend();
   CHECK_FOR_INTERRUPTS();
   options.timeout = nanoseconds();
   options.stop_if = is_to_stop;
   enable_timeout_every(ticks, GetCurrentTimestamp(), 100);
+  return options;
+}
+
+static void end(void) {
+  disable_timeout(ticks, false);
+}
+
+virtine_session *virtine_make_session(virtine_function *function, const char *name) {
+  const virtine_call_options options = begin();
+  virtine_error error = VIRTINE_ERROR_INIT;
+  virtine_session *session = NULL;
+
+  virtine_session_create(function, &options, &session, &error);
+  end();
+  if (error.code != VIRTINE_OK) virtine_report(&error, name);
+  return session;
+}
+
+virtine_value virtine_make_call(virtine_function *function, virtine_session **session,
+                                const char *name, const virtine_value *arguments, int count) {
+  const virtine_call_options options = begin();
+  virtine_error error = VIRTINE_ERROR_INIT;
+  virtine_value result = VIRTINE_VALUE_INIT, out;
+
   if (*session != NULL) {
     virtine_session_call(*session, arguments, (size_t) count, &result, &options, &error);
   } else {
     virtine_call(function, arguments, (size_t) count, &result, &options, &error);
   }
-  disable_timeout(ticks, false);
+  end();
   if (error.code != VIRTINE_OK) {
     // It would go on to fail with this error.
     virtine_session_free(*session);

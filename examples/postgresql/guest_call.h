@@ -17,6 +17,9 @@ extern bool virtine_is_query_isolation(void);
 // Returns the limits of an image, as virtine.memory and virtine.timeout say.
 extern virtine_load_options virtine_limits_of_images(void);
 
+// Opens a session of a function; `name` is the function's, for messages.
+extern virtine_session *virtine_make_session(virtine_function *function, const char *name);
+
 // Makes a call, by the session if there is one. An error if it fails; then the session is closed and
 // NULL. `name` is the function's, for messages. Returns a result in the current memory context.
 extern virtine_value virtine_make_call(virtine_function *function, virtine_session **session,

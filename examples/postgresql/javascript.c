@@ -146,7 +146,6 @@ static void make(Routine *routine, HeapTuple tuple) {
             errmsg("only functions that are no triggers can be of the language virtine_js"));
   }
   routine->function = engine;
-  routine->is_warm = true;
   routine->is_set = form->proretset;
   routine->argument_count = form->pronargs;
   routine->result.type = form->prorettype;

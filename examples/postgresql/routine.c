@@ -225,20 +225,11 @@ Caller *virtine_caller(FunctionCallInfo fcinfo, RoutineMaker make) {
     virtine_session_free(caller->session);
     caller->session = NULL;
   }
-  virtine_open_session(caller);
+  // A function that writes its result is called again if the room was too little, as if it had not
+  // been called before.
+  if (caller->session == NULL && virtine_is_query_isolation() && !caller->routine->writes_result) {
+    caller->session = virtine_make_session(caller->routine->function, caller->routine->name);
+    caller->scratch = NULL;
+  }
   return caller;
-}
-
-void virtine_open_session(Caller *caller) {
-  const Routine *const routine = caller->routine;
-  virtine_error error = VIRTINE_ERROR_INIT;
-
-  if (caller->session != NULL || !routine->is_warm || routine->writes_result ||
-      !virtine_is_query_isolation()) {
-    return;
-  }
-  if (virtine_session_create(routine->function, &caller->session, &error)) {
-    virtine_report(&error, routine->name);
-  }
-  caller->scratch = NULL;
 }

@@ -36,7 +36,6 @@ typedef struct Routine {
   SqlType result;
   virtine_function *function;
   bool owns_function;
-  bool is_warm;  // A machine is ready: no initialiser has to run.
   uint64 max_memory;  // under which its image was loaded
   // Of the language virtine.
   GuestSignature guest;
@@ -59,10 +58,6 @@ typedef void (*RoutineMaker)(Routine *routine, HeapTuple function);
 
 // Returns what belongs to this place in the query, with a routine that is up to date.
 extern Caller *virtine_caller(FunctionCallInfo fcinfo, RoutineMaker make);
-
-// Opens a session if calls of this place are to share one and the routine is warm: an initialiser
-// that runs while one is opened could not be cancelled.
-extern void virtine_open_session(Caller *caller);
 
 // Makes a routine of the function, which is checked and thrown away.
 extern void virtine_check_routine(HeapTuple function, RoutineMaker make);

@@ -138,22 +138,6 @@ static void make(Routine *routine, HeapTuple tuple) {
   check_types(routine, form->proisstrict);
 }
 
-// Makes a call, in the session if there is to be one.
-static virtine_value call(Caller *caller, const virtine_value *values) {
-  Routine *const routine = caller->routine;
-  virtine_value result;
-
-  // A call that fails can cost the machine.
-  routine->is_warm = false;
-  result = virtine_make_call(routine->function, &caller->session, routine->name, values,
-                             routine->argument_count);
-  routine->is_warm = true;
-  if (caller->session != NULL) return result;
-  virtine_open_session(caller);
-  // It has to see this call, too.
-  return caller->session != NULL ? call(caller, values) : result;
-}
-
 // Calls a function that writes its result, with more room if it asks for that. Returns the bytes,
 // and their number in `size`.
 static char *call_writer(Caller *caller, virtine_value *values, Size *size) {
@@ -244,7 +228,9 @@ Datum virtine_call_handler(PG_FUNCTION_ARGS) {
     virtine_check_domain(result, false, &routine->result);
     return result;
   } else {
-    const virtine_value result = call(caller, values);
+    const virtine_value result =
+        virtine_make_call(routine->function, &caller->session, routine->name, values,
+                          routine->argument_count);
 
     return virtine_from_guest(&result, &routine->result, &routine->guest.result, &fcinfo->isnull);
   }

@@ -63,7 +63,7 @@ bool virtine_run(sqlite3_context *context, Function *of, const virtine_value *ar
     // A call that failed has ended it.
     virtine_session_free(of->session);
     of->session = NULL;
-    virtine_session_create(function, &of->session, NULL);
+    virtine_session_create(function, &options, &of->session, NULL);
   }
   text = sqlite3_mprintf("%s: %s", of->name, error.text);
   sqlite3_result_error(context, text, -1);
@@ -289,7 +289,10 @@ static bool set_isolation(sqlite3_context *context, Function *of, int count,
 
   if (word != NULL && strcmp(word, "row") == 0) return true;
   if (word != NULL && strcmp(word, "connection") == 0) {
-    return virtine_session_create(function, &of->session, NULL) == VIRTINE_OK;
+    virtine_call_options options = VIRTINE_CALL_OPTIONS_INIT;
+
+    options.timeout = of->connection->timeout;
+    return virtine_session_create(function, &options, &of->session, NULL) == VIRTINE_OK;
   }
   sqlite3_result_error(context, "the isolation is 'row' or 'connection'", -1);
   return false;

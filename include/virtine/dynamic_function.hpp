@@ -92,8 +92,9 @@ class dynamic_function
   [[nodiscard]] std::string_view signature() const { return signature_; }
 
   // Of dynamic_session.
-  [[nodiscard]] std::shared_ptr<detail::callee<value, std::span<value>>> open_session() const {
-    return open_session_(target_);
+  [[nodiscard]] std::shared_ptr<detail::callee<value, std::span<value>>> open_session(
+      const call_options& opening) const {
+    return open_session_(target_, opening);
   }
 
   // Of callable.
@@ -105,8 +106,8 @@ class dynamic_function
   friend class basic_loaded_image;
 
   /// Makes what answers the calls of a session of its function.
-  using session_opener =
-      std::shared_ptr<detail::callee<value, std::span<value>>> (*)(const std::shared_ptr<callee>&);
+  using session_opener = std::shared_ptr<detail::callee<value, std::span<value>>> (*)(
+      const std::shared_ptr<callee>&, const call_options&);
 
   dynamic_function(std::shared_ptr<callee> target, std::string_view signature,
                    session_opener opener)

@@ -20,11 +20,12 @@ class dynamic_session
   using callee = detail::callee<value, std::span<value>>;
 
  public:
-  /// Opens a session on a machine of the function's pool, with its policy. If that fails, each call
-  /// returns the error: errc::image_refused if the image is for bare machines, which have no
-  /// sessions. The destructor closes the session. That takes as long as a call, or a tenth of a
-  /// second if the guest does not answer.
-  explicit dynamic_session(const dynamic_function& fn) : target_(fn.open_session()) {}
+  /// Opens a session on a machine of the function's pool, with its policy. `opening` limits this as
+  /// it would a call. If that fails, each call returns the error: errc::image_refused if the image
+  /// is for bare machines, which have no sessions. The destructor closes the session. That takes as
+  /// long as a call, or a tenth of a second if the guest does not answer.
+  explicit dynamic_session(const dynamic_function& fn, const call_options& opening = {})
+      : target_(fn.open_session(opening)) {}
   dynamic_session(const dynamic_session&) = delete;
   dynamic_session& operator=(const dynamic_session&) = delete;
   ~dynamic_session() = default;

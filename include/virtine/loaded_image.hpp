@@ -55,12 +55,13 @@ class refused_session final : public callee<value, std::span<value>> {
 /// Opens a session of the dynamic function whose target this is.
 template <class Machine, class Policy>
 std::shared_ptr<callee<value, std::span<value>>> open_dynamic_session(
-    const std::shared_ptr<async_callee<value, std::span<value>>>& target) {
+    const std::shared_ptr<async_callee<value, std::span<value>>>& target,
+    const call_options& opening) {
   if constexpr (std::is_same_v<Machine, machine>) {
     using called = caller<value(std::span<value>), dynamic_entry<Machine>, Policy>;
     // Sound: what makes the function makes both, of the same types.
     return std::make_shared<session_target<called, value, std::span<value>>>(
-        std::static_pointer_cast<called>(target));
+        std::static_pointer_cast<called>(target), opening);
   } else {
     return std::make_shared<refused_session>();
   }

@@ -56,8 +56,8 @@ class session_target final : public callee<R, A...>, session_server<machine> {
       align_up(sizeof(x86::session_mailbox), session_alignment<marshaller, R(A...)>());
 
  public:
-  explicit session_target(std::shared_ptr<Caller> function)
-      : function_(std::move(function)), opened_(open()) {
+  session_target(std::shared_ptr<Caller> function, const call_options& opening)
+      : function_(std::move(function)), opened_(open(opening)) {
     if (opened_) opened_ = settle();
   }
   session_target(const session_target&) = delete;
@@ -110,11 +110,10 @@ class session_target final : public callee<R, A...>, session_server<machine> {
   }
 
  private:
-  result<void> open() {
+  result<void> open(const call_options& options) {
     static_cast<void>(check_loop<typename Caller::image>{});
     static_cast<void>(check_not_lent<R(A...)>{});
     // One call of nothing on each processor, after which it is known that it can be entered.
-    const call_options options;
     auto limits = function_->ready(lent_, 0, options.timeout, options);
     if (!limits) return limits.error();
     return on_machine(*lent_, *limits, [&](machine& fresh) {
@@ -222,12 +221,15 @@ class session<R(A...), Named, Policy>
   using session_target = detail::session_target<detail::caller<R(A...), Named, Policy>, R, A...>;
 
  public:
-  /// Opens a session on a machine of `fn`'s pool, with its policy. If that fails, each call returns
-  /// the error. The destructor closes the session. That takes as long as a call, or a tenth of a
-  /// second if the guest does not answer.
-  explicit session(const virtine_fn<R(A...), Named, Policy>& fn) : target_(fn.target()) {}
+  /// Opens a session on a machine of `fn`'s pool, with its policy. `opening` limits this as it
+  /// would a call: a machine may have to become free, or to run the image's initialiser. If that
+  /// fails, each call returns the error. The destructor closes the session. That takes as long as a
+  /// call, or a tenth of a second if the guest does not answer.
+  explicit session(const virtine_fn<R(A...), Named, Policy>& fn, const call_options& opening = {})
+      : target_(fn.target(), opening) {}
   /// The same for a function that VIRTINE has marked.
-  explicit session(const virtine_function<R(A...), Named>& marked) : target_(marked.target()) {}
+  explicit session(const virtine_function<R(A...), Named>& marked, const call_options& opening = {})
+      : target_(marked.target(), opening) {}
   session(const session&) = delete;
   session& operator=(const session&) = delete;
 
@@ -242,8 +244,9 @@ class session<R(A...), Named, Policy>
 };
 
 template <class R, class... A, class Named, class Policy>
-session(const virtine_fn<R(A...), Named, Policy>&) -> session<R(A...), Named, Policy>;
+session(const virtine_fn<R(A...), Named, Policy>&, const call_options& = {})
+    -> session<R(A...), Named, Policy>;
 template <class Sig, class Entry>
-session(const virtine_function<Sig, Entry>&) -> session<Sig, Entry>;
+session(const virtine_function<Sig, Entry>&, const call_options& = {}) -> session<Sig, Entry>;
 
 }  // namespace virtine

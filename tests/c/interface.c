@@ -249,10 +249,13 @@ static void check_sessions(const virtine_image *image) {
   virtine_value values[2], result = VIRTINE_VALUE_INIT;
   int i;
 
-  CHECK(virtine_session_create(NULL, &session, &error) == VIRTINE_MISUSE);
-  CHECK(virtine_session_create(function, NULL, &error) == VIRTINE_MISUSE);
+  CHECK(virtine_session_create(NULL, NULL, &session, &error) == VIRTINE_MISUSE);
+  CHECK(virtine_session_create(function, NULL, NULL, &error) == VIRTINE_MISUSE);
   CHECK(virtine_session_call(NULL, values, 2, NULL, NULL, &error) == VIRTINE_MISUSE);
-  CHECK(virtine_session_create(function, &session, &error) == VIRTINE_OK);
+  limits.size = 1;
+  CHECK(virtine_session_create(function, &limits, &session, &error) == VIRTINE_MISUSE);
+  limits.size = sizeof limits;
+  CHECK(virtine_session_create(function, &limits, &session, &error) == VIRTINE_OK);
   virtine_function_free(function);
   for (i = 1; i < 100; ++i) {
     values[0] = virtine_of_int(12 * i);

@@ -15,6 +15,7 @@
 #include <iterator>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <tuple>
@@ -29,6 +30,7 @@
 #include <guests/prepared.hpp>
 #include <guests/prepared_types.hpp>
 #include <guests/square.hpp>
+#include <virtine/dynamic_session.hpp>
 #include <virtine/function.hpp>
 #include <virtine/gdb.hpp>
 #include <virtine/loaded_image.hpp>
@@ -164,6 +166,10 @@ TEST_CASE("a loaded image's initialiser has the time that the host gives it", "[
   CHECK(std::string(refused.error().operation) == "in the image's initialiser");
   // Far less than the ten seconds of others; a bound, not a measurement.
   CHECK(std::chrono::steady_clock::now() - begin < 9s);
+  std::stop_source stop;
+  stop.request_stop();
+  const dynamic_session stopped(*image.dynamic("answer"), {.stop = stop.get_token()});
+  CHECK(stopped.try_call({}).error().code == errc::cancelled);
 }
 
 TEST_CASE("what was made of a loaded image keeps it, and its errors keep their texts", "[loaded]") {

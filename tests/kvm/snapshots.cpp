@@ -215,6 +215,15 @@ TEST_CASE("a call whose image has an initialiser ends at its deadline", "[snapsh
   CHECK(stopped.error().code == errc::cancelled);
 }
 
+TEST_CASE("opening a session of an image with an initialiser has limits, too", "[snapshots]") {
+  const virtine_fn<int(), guests::init_loops> loops;
+  const session late(loops, {.timeout = 30ms});
+  CHECK(late.try_call().error().code == errc::timed_out);
+  CHECK(late.try_call().error().operation == std::string("in the image's initialiser"));
+  const session stopped(loops, {.stop_if = [] { return true; }});
+  CHECK(stopped.try_call().error().code == errc::cancelled);
+}
+
 TEST_CASE("no system call of an initialiser does anything", "[snapshots]") {
   virtine_fn<int(), guests::init_calls> calls;
   CHECK(calls() == 42 - ENOSYS);

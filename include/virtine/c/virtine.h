@@ -329,11 +329,13 @@ VIRTINE_API int virtine_call(const virtine_function *function, const virtine_val
 
 typedef struct virtine_session virtine_session;
 
-/* Opens a session of a function, whose handle need not outlive it. That fails with the first call,
- * if it does. One call at a time: others are VIRTINE_SESSION_IN_USE. A call that fails ends the
- * session, and all later calls return the same error. */
-VIRTINE_API int virtine_session_create(const virtine_function *function, virtine_session **session,
-                                       virtine_error *error);
+/* Opens a session of a function, whose handle need not outlive it. `opening` limits this as it
+ * would a call; NULL has its defaults. If it fails, each call returns the error. One call at a time:
+ * others are VIRTINE_SESSION_IN_USE. A call that fails ends the session, and all later calls return
+ * the same error. */
+VIRTINE_API int virtine_session_create(const virtine_function *function,
+                                       const virtine_call_options *opening,
+                                       virtine_session **session, virtine_error *error);
 /* Closes it. Not while a call is under way. */
 VIRTINE_API void virtine_session_free(virtine_session *session);
 /* As virtine_call(). */

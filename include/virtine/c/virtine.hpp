@@ -62,12 +62,12 @@ struct virtine_function : virtine::detail::handle {
 
 struct virtine_session : virtine::detail::handle {
   static constexpr std::uint64_t kind = 0x7669'7274'7365'7373;
-  explicit virtine_session(const virtine_function& of)
+  virtine_session(const virtine_function& of, const virtine::call_options& opening)
       : handle(kind),
         name(of.name),
         function(of.callable),
         types(*virtine::detail::read_signature(function.signature())),
-        calls(function) {}
+        calls(function, opening) {}
 
   std::string name;
   virtine::dynamic_function function;  // The types refer to its signature.
@@ -116,6 +116,15 @@ int load_in_c(const From& from, const virtine_load_options* options, virtine_ima
   });
 }
 
+/// Returns the limits of a call as C++ has them.
+inline call_options limits_in_c(const virtine_call_options& given) {
+  call_options limits;
+  if (given.timeout != 0) limits.timeout = nanoseconds_of(given.timeout);
+  if (given.hypercalls != 0) limits.hypercalls = given.hypercalls;
+  limits.stop_if = given.stop_if;
+  return limits;
+}
+
 /// Calls a function or a session whose types are known with values of C's.
 template <class Callable>
 c_failure call_in_c(const Callable& callable, const std::string& name, const call_shape& of,
@@ -140,11 +149,7 @@ c_failure call_in_c(const Callable& callable, const std::string& name, const cal
     }
     values.push_back(*std::move(one));
   }
-  call_options limits;
-  if (given->timeout != 0) limits.timeout = nanoseconds_of(given->timeout);
-  if (given->hypercalls != 0) limits.hypercalls = given->hypercalls;
-  limits.stop_if = given->stop_if;
-  auto reply = callable.with(limits).try_call(std::span(values));
+  auto reply = callable.with(limits_in_c(*given)).try_call(std::span(values));
   if (!reply) return reply.error();
   if (result == nullptr) return {};
   virtine_value out = VIRTINE_VALUE_INIT;
@@ -398,13 +403,15 @@ void virtine_abandon_calls(void) {
   virtine::abandon_calls();
 }
 
-int virtine_session_create(const virtine_function* function, virtine_session** session,
-                           virtine_error* error) {
+int virtine_session_create(const virtine_function* function, const virtine_call_options* opening,
+                           virtine_session** session, virtine_error* error) {
   return virtine::detail::guarded(error, [&]() -> virtine::detail::c_failure {
     if (!virtine::detail::is_handle(function) || session == nullptr) {
       return virtine::detail::c_failure::misused("this is no function, or there is no session");
     }
-    *session = new virtine_session(*function);
+    const auto given = virtine::detail::options_of(opening);
+    if (!given) return virtine::detail::unknown_size();
+    *session = new virtine_session(*function, virtine::detail::limits_in_c(*given));
     return {};
   });
 }
