@@ -291,17 +291,21 @@ TEST_CASE("an owner that leaves waits for who takes its memory away, and has it 
   std::thread other([&] {
     while (!done) it.gate.interrupt(errc::cancelled);
   });
-  // Each store would be a fault of the host's if the memory were not there.
+  // Each store would be a fault of the host's if the memory were not there. They go on for longer
+  // than it takes to take the memory away.
   volatile std::byte* const memory = it.memory.bytes().data();
+  const auto use_memory = [&] {
+    for (int i = 0; i < 4096; ++i) memory[i] = std::byte{1};
+  };
   int interrupted = 0;
-  for (int i = 0; i < 2000 || interrupted == 0; ++i) {
+  for (int i = 0; i < 2000 || interrupted < 20; ++i) {
     it.gate.arm(never);
     if (i % 3 == 0) std::this_thread::yield();
     const bool goes_on = it.gate.step_out();
-    memory[i % 4096] = std::byte{1};
-    if (!goes_on || !it.gate.step_in()) memory[i % 4096] = std::byte{2};
+    use_memory();
+    if (!goes_on || !it.gate.step_in()) use_memory();
     if (it.gate.disarm()) ++interrupted;
-    memory[i % 4096] = std::byte{3};
+    use_memory();
   }
   done = true;
   other.join();
