@@ -3,10 +3,10 @@
 // Run: build/examples/decoder/decode-safely in.png out.ppm
 // SPDX-License-Identifier: MIT
 #include <charconv>
+#include <cstddef>
 #include <cstdio>
 #include <fstream>
 #include <iostream>
-#include <iterator>
 #include <span>
 #include <string>
 #include <string_view>
@@ -55,6 +55,21 @@ bool parse(std::span<char*> words, options& given) {
   return true;
 }
 
+constexpr std::size_t most = std::size_t{256} << 20;
+
+/// Reads a file, or somewhat more than `most` bytes of one that is longer or does not end.
+std::vector<char> read(std::istream& from) {
+  constexpr std::size_t piece = std::size_t{1} << 20;
+  std::vector<char> out;
+  while (from && out.size() <= most) {
+    const std::size_t had = out.size();
+    out.resize(had + piece);
+    from.read(&out[had], piece);
+    out.resize(had + static_cast<std::size_t>(from.gcount()));
+  }
+  return out;
+}
+
 bool write(std::ostream& to, const decoder::picture& made) {
   to << "P6\n" << made.width << ' ' << made.height << "\n255\n";
   const auto bytes = std::span(made.pixels);
@@ -82,8 +97,9 @@ int main(int count, char** words) {
   options given;
   if (!parse({words, static_cast<std::size_t>(count)}, given)) return std::cerr << usage, 2;
   std::ifstream from(given.in, std::ios::binary);
-  const std::vector<char> file{std::istreambuf_iterator<char>(from), {}};
+  const std::vector<char> file = read(from);
   if (!from.is_open() || from.bad()) return std::cerr << given.in << " cannot be read\n", 2;
+  if (file.size() > most) return std::cerr << given.in << " has more than 256 MiB\n", 1;
 
   const auto done = decoder::decode(std::as_bytes(std::span(file)), given.limits);
   if (const auto* const why = std::get_if<decoder::refusal>(&done)) {

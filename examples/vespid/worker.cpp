@@ -620,10 +620,10 @@ void watch(worker& its, const nlohmann::json& settings) {
   const ::sigset_t ends = ending_signals();
   const virtine::os::fd signals(::signalfd(-1, &ends, SFD_CLOEXEC));
   std::optional<http::server> metrics;
-  const int port = settings.value("metrics_port", -1);
-  if (port >= 0) {
+  if (settings.contains("metrics_port")) {
     metrics.emplace(
-        settings.value("metrics_address", "127.0.0.1"), static_cast<std::uint16_t>(port),
+        settings.value("metrics_address", "127.0.0.1"),
+        static_cast<std::uint16_t>(whole_number_of(settings, "metrics_port", 0, 0, UINT16_MAX)),
         http::limits{.connections = 64, .connections_of_address = 64},
         [&](const std::shared_ptr<http::exchange>& open) {
           if (open->path == "/metrics" && open->method == "GET") {

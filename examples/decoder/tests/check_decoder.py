@@ -106,6 +106,9 @@ def check_limits(checker):
     large = checker.folder / "large"
     large.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40 << 20))
     assert checker.decode(large).returncode == 1
+    # A file that does not end.
+    endless = checker.decode(pathlib.Path("/dev/zero"))
+    assert endless.returncode == 1 and b"more than 256 MiB" in endless.stderr, endless
 
 
 def check_hostile(checker):
