@@ -67,7 +67,8 @@ static bool is_to_stop(void) {
 }
 
 // PostgreSQL's handlers do not call virtine_ask_stop_if(), so a signal that comes just before the
-// guest is entered goes unnoticed until this does.
+// guest is entered goes unnoticed until this does. It goes on from the first call of a query to the
+// query's end, because to set a timer costs more than a call.
 static void tick(void) {
   virtine_ask_stop_if();
 }
@@ -77,11 +78,10 @@ static void abandon(int code, Datum argument) {
 }
 
 static TimeoutId ticks;
+static int prepared = 0;  // The process in which there are ticks.
 
 // In a backend of its own, so that the postmaster, which preloads libraries, has none of it.
 static void prepare_backend(void) {
-  static int prepared = 0;
-
   if (prepared == MyProcPid) return;
   if (prepared == 0) ticks = RegisterTimeout(USER_TIMEOUT, tick);
   on_proc_exit(abandon, (Datum) 0);
@@ -153,12 +153,13 @@ static virtine_call_options begin(void) {
   CHECK_FOR_INTERRUPTS();
   options.timeout = nanoseconds();
   options.stop_if = is_to_stop;
-  enable_timeout_every(ticks, GetCurrentTimestamp(), 100);
+  // An error disables all timeouts.
+  if (!get_timeout_active(ticks)) enable_timeout_every(ticks, GetCurrentTimestamp(), 100);
   return options;
 }
 
-static void end(void) {
-  disable_timeout(ticks, false);
+void virtine_end_calls(void) {
+  if (prepared == MyProcPid) disable_timeout(ticks, false);
 }
 
 virtine_session *virtine_make_session(virtine_function *function, const char *name) {
@@ -167,7 +168,6 @@ virtine_session *virtine_make_session(virtine_function *function, const char *na
   virtine_session *session = NULL;
 
   virtine_session_create(function, &options, &session, &error);
-  end();
   if (error.code != VIRTINE_OK) virtine_report(&error, name);
   return session;
 }
@@ -183,7 +183,6 @@ virtine_value virtine_make_call(virtine_function *function, virtine_session **se
   } else {
     virtine_call(function, arguments, (size_t) count, &result, &options, &error);
   }
-  end();
   if (error.code != VIRTINE_OK) {
     // It would go on to fail with this error.
     virtine_session_free(*session);

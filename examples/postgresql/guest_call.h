@@ -25,6 +25,9 @@ extern virtine_session *virtine_make_session(virtine_function *function, const c
 extern virtine_value virtine_make_call(virtine_function *function, virtine_session **session,
                                        const char *name, const virtine_value *arguments, int count);
 
+// Says that a query makes no more calls.
+extern void virtine_end_calls(void);
+
 // Reports what the library says went wrong with `name`.
 extern void virtine_report(const virtine_error *error, const char *name) pg_attribute_noreturn();
 

@@ -196,6 +196,7 @@ static void release(void *given) {
   caller->session = NULL;
   if (caller->routine != NULL) let_go(caller->routine);
   caller->routine = NULL;
+  virtine_end_calls();
 }
 
 Caller *virtine_caller(FunctionCallInfo fcinfo, RoutineMaker make) {
