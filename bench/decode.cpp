@@ -3,11 +3,8 @@
 // WebAssembly that wasm2c has made C of: in an instance that is kept, and in a new one for each
 // picture, which is the isolation of a virtine.
 // SPDX-License-Identifier: MIT
-#include <linux/audit.h>
-#include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,6 +21,7 @@
 #include <variant>
 #include <vector>
 
+#include "../examples/calls_only.hpp"
 #include "codec.hpp"
 #include "decoder.hpp"
 #include "harness.hpp"
@@ -75,19 +73,9 @@ class shared_sink final : public decoder::sink {
 
 /// Leaves this process nothing but memory and its end.
 bool enter_seccomp() {
-#define ALLOW(number) \
-  BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
-  std::array<sock_filter, 15> filter{
-      {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch)),
-       BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0),
-       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
-       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)), ALLOW(SYS_brk),
-       ALLOW(SYS_mmap), ALLOW(SYS_munmap), ALLOW(SYS_mremap), ALLOW(SYS_exit_group),
-       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS)}};
-#undef ALLOW
-  const sock_fprog program{static_cast<unsigned short>(filter.size()), filter.data()};
-  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-         syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) == 0;
+  constexpr std::array<calls_only::rule, 5> rules{
+      {{SYS_brk}, {SYS_mmap}, {SYS_munmap}, {SYS_mremap}, {SYS_exit_group}}};
+  return calls_only::confine(rules, 0, SECCOMP_RET_KILL_PROCESS);
 }
 
 /// Decodes a file in a child of its own.

@@ -20,8 +20,8 @@
 #include <virtine/bytes.hpp>
 #include <virtine/valid_reply.hpp>
 
-enum class colour : std::uint8_t { red = 1, green = 2 };
-enum class verdict : bool { bad, good };
+#include "../checked_enums.hpp"
+
 struct gaps {
   char kind = 0;
   std::int32_t number = 0;
@@ -40,16 +40,6 @@ union either {
 };
 using text13 = virtine::bytes<13>;
 
-template <>
-struct virtine::valid_reply<colour> {
-  static constexpr bool check(colour value) {
-    return value == colour::red || value == colour::green;
-  }
-};
-template <>
-struct virtine::valid_reply<verdict> {
-  static constexpr bool check(verdict) { return true; }
-};
 template <>
 struct virtine::valid_reply<even> {
   static constexpr bool check(even value) { return value.number % 2 == 0; }

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -20,33 +21,36 @@ void require_same(const json& given, const char* name, T is) {
   if (given.contains(name)) require(given[name].is_number_unsigned() && given[name] == is);
 }
 
-void read_deployment(const json& given) {
-  vespid::deployment its;
+/// Reads a T as the programs do; nothing if it is refused. What is written of it is read as the
+/// same.
+template <class T>
+std::optional<T> read(const json& given) {
+  T its;
   try {
-    its = given.get<vespid::deployment>();
+    its = given.get<T>();
   } catch (const json::exception&) {
-    return;
+    return std::nullopt;
   }
-  if (!its.problem().empty()) return;
-  require(its.timeout() <= vespid::deployment::max_timeout);
-  require_same(given, "timeout_ms", its.timeout_ms);
-  require_same(given, "memory", its.memory);
-  require_same(given, "concurrency", its.concurrency);
-  require_same(given, "room", its.room);
-  require(json(json(its).get<vespid::deployment>()) == json(its));
+  if (!its.problem().empty()) return std::nullopt;
+  require(json(json(its).template get<T>()) == json(its));
+  return its;
+}
+
+void read_deployment(const json& given) {
+  const auto its = read<vespid::deployment>(given);
+  if (!its) return;
+  require(its->timeout() <= vespid::deployment::max_timeout);
+  require_same(given, "timeout_ms", its->timeout_ms);
+  require_same(given, "memory", its->memory);
+  require_same(given, "concurrency", its->concurrency);
+  require_same(given, "room", its->room);
 }
 
 void read_tenant(const json& given) {
-  vespid::tenant its;
-  try {
-    its = given.get<vespid::tenant>();
-  } catch (const json::exception&) {
-    return;
-  }
-  if (!its.problem().empty()) return;
-  require_same(given, "concurrency", its.concurrency);
-  require_same(given, "functions", its.functions);
-  require(json(json(its).get<vespid::tenant>()) == json(its));
+  const auto its = read<vespid::tenant>(given);
+  if (!its) return;
+  require_same(given, "concurrency", its->concurrency);
+  require_same(given, "functions", its->functions);
 }
 
 }  // namespace

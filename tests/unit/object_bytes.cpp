@@ -11,6 +11,8 @@
 
 #include <virtine/abi/object_bytes.hpp>
 
+#include "../checked_enums.hpp"
+
 using namespace virtine;
 using namespace virtine::detail;
 
@@ -35,10 +37,8 @@ struct tight {
 struct measured {
   float a = 0, b = 0;
 };
-enum class colour : std::uint8_t { red = 1, green = 2 };
 enum class depth : std::int16_t { low = -5, high = 5 };
 enum class unchecked : std::uint8_t {};
-enum class verdict : bool { bad, good };
 struct even {
   int value = 0;
 };
@@ -79,16 +79,6 @@ std::optional<T> decoded(const std::array<unsigned char, N>& from) {
 
 }  // namespace
 
-template <>
-struct virtine::valid_reply<colour> {
-  static constexpr bool check(colour value) {
-    return value == colour::red || value == colour::green;
-  }
-};
-template <>
-struct virtine::valid_reply<verdict> {
-  static constexpr bool check(verdict) { return true; }
-};
 template <>
 struct virtine::valid_reply<depth> {
   static constexpr bool check(depth value) { return value >= depth::low && value <= depth::high; }

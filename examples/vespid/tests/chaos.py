@@ -211,19 +211,27 @@ def cluster_server_killed():
         return under_load(home, act)
 
 
+def fill_store(owner, size, most, refused=None):
+    """Makes durable calls of `size` bytes until that many were refused, at most `most`. Some are accepted and some not.
+    Returns how many had which status, and the identities of those accepted, by argument."""
+    statuses, accepted = collections.Counter(), {}
+    while statuses.total() < most and (refused is None or statuses[503] < refused):
+        i = statuses.total()
+        status, _, text = owner.raw("POST", "/async/square", json.dumps([i]).encode() + b" " * size)
+        statuses[status] += 1
+        if status == 202:
+            accepted[i] = json.loads(text)["id"]
+    assert set(statuses) == {202, 503}, statuses
+    return statuses, accepted
+
+
 def store_full():
     """The stream of durable calls at its limit, while no worker takes any."""
     with Temporary({"store": {**SETTINGS["store"], "durable_max": 2_000_000}}) as home:
         owner = home.owner()
         put(owner, "square")
         home.kill("worker")
-        statuses, accepted = collections.Counter(), {}
-        for i in range(30):
-            status, _, text = owner.raw("POST", "/async/square", json.dumps([i]).encode() + b" " * 200_000)
-            statuses[status] += 1
-            if status == 202:
-                accepted[i] = json.loads(text)["id"]
-        assert set(statuses) == {202, 503}, statuses
+        statuses, accepted = fill_store(owner, 200_000, most=30)
         home.start_worker()
         return f"durable calls by status {dict(statuses)}; then {check_results(owner, accepted)}"
 
@@ -260,14 +268,7 @@ def disk_full():
         put(owner, "fib")
         assert call(owner, "fib", 20) == (200, 6765)
         home.kill("worker")
-        statuses, accepted = collections.Counter(), {}
-        while statuses[503] < 2 and statuses.total() < 60:
-            i = statuses.total()
-            status, _, text = owner.raw("POST", "/async/square", json.dumps([i]).encode() + b" " * 500_000)
-            statuses[status] += 1
-            if status == 202:
-                accepted[i] = json.loads(text)["id"]
-        assert set(statuses) == {202, 503}, statuses
+        statuses, accepted = fill_store(owner, 500_000, most=60, refused=2)
         home.start_worker()
         for _ in range(100):
             answer = call(owner, "fib", 20)

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 
-from installation import Temporary, await_result, call, skip_unless_ready, vespid
+from installation import Temporary, await_result, call, skip_unless_ready, until, vespid
 
 FUNCTIONS = pathlib.Path(sys.argv[1]).read_bytes()
 
@@ -72,12 +72,7 @@ def check_calls(home):
     else:
         raise AssertionError(logged)
     owner.ask("DELETE", "/functions/print")
-    for _ in range(100):
-        if call(owner, "print", "x")[0] == 404:
-            break
-        time.sleep(0.05)
-    else:
-        raise AssertionError("a function that was removed can be called")
+    until(lambda: call(owner, "print", "x")[0] == 404, "a function that was removed can be called")
 
 
 def check_command(home):
@@ -206,21 +201,13 @@ def check_requests(home, owner):
     other = home.tenant("sender")
     put(other, "square")
     links = [begin_request(home, home.token(), b"Content-Length: 99999", b" " * 90_000) for _ in range(5)]
-    for _ in range(200):
-        if owner.raw("POST", "/call/square", b"[2]" + b" " * 90_000)[0] == 429:
-            break
-        time.sleep(0.02)
-    else:
-        raise AssertionError("bodies without end are taken")
+    until(lambda: owner.raw("POST", "/call/square", b"[2]" + b" " * 90_000)[0] == 429,
+          "bodies without end are taken", tries=200, pause=0.02)
     assert other.raw("POST", "/call/square", b"[2]" + b" " * 90_000)[0] == 200
     for each in links:
         each.close()
-    for _ in range(200):
-        if owner.raw("POST", "/call/square", b"[2]" + b" " * 90_000)[0] == 200:
-            break
-        time.sleep(0.02)
-    else:
-        raise AssertionError("bodies that are gone still count")
+    until(lambda: owner.raw("POST", "/call/square", b"[2]" + b" " * 90_000)[0] == 200,
+          "bodies that are gone still count", tries=200, pause=0.02)
 
 
 def check_store_of_one(home):
@@ -276,12 +263,7 @@ def check_update(home):
     caller.start()
     time.sleep(0.1)
     put(owner, "slow", "slow_second")
-    for _ in range(100):
-        if call(owner, "slow", 5) == (200, -5):
-            break
-        time.sleep(0.05)
-    else:
-        raise AssertionError("the new version is not taken up")
+    until(lambda: call(owner, "slow", 5) == (200, -5), "the new version is not taken up")
     caller.join()
     assert answers == [(200, 5)], answers
 
@@ -324,12 +306,7 @@ def check_restarts(home):
     home.start_gateway()
     home.start_worker()
     owner = home.owner()
-    for _ in range(200):
-        if call(owner, "square", 3) == (200, 9):
-            break
-        time.sleep(0.05)
-    else:
-        raise AssertionError("it does not come back")
+    until(lambda: call(owner, "square", 3) == (200, 9), "it does not come back", tries=200)
     for i, each in enumerate(waiting):
         status, headers, text = await_result(owner, each)
         assert (status, text) == (200, str(i).encode()), (status, text)
@@ -337,19 +314,9 @@ def check_restarts(home):
     # A server that restarts under programs that go on.
     home.kill("nats", 15)
     home.start_nats()
-    for _ in range(400):
-        if call(owner, "square", 4) == (200, 16):
-            break
-        time.sleep(0.05)
-    else:
-        raise AssertionError("it does not find the server again")
+    until(lambda: call(owner, "square", 4) == (200, 16), "it does not find the server again", tries=400)
     script(owner, "later", "input[0] + 1")
-    for _ in range(400):
-        if call(owner, "later", 1) == (200, 2):
-            break
-        time.sleep(0.05)
-    else:
-        raise AssertionError("the worker does not learn what is deployed")
+    until(lambda: call(owner, "later", 1) == (200, 2), "the worker does not learn what is deployed", tries=400)
 
 
 def check_slow_clients(home):

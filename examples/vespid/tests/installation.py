@@ -86,6 +86,15 @@ class Temporary(vespid.Installation):
                 pass
 
 
+def until(is_so, otherwise, tries=100, pause=0.05):
+    """Waits until something is so; `otherwise` says what it means if it never is."""
+    for _ in range(tries):
+        if is_so():
+            return
+        time.sleep(pause)
+    raise AssertionError(otherwise)
+
+
 def call(gateway, name, *arguments, headers=None):
     """Returns the status and the answer of a call."""
     status, _, text = gateway.raw("POST", f"/call/{name}", json.dumps(arguments).encode(), headers)
