@@ -177,6 +177,8 @@ class gateway {
           store_connection_->rearm();
         }
       }
+      connection_->flush();
+      store_connection_->flush();
       requests_->run();
       store_->run();
       server_->run();

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -140,6 +141,18 @@ class event_connection {
     flush();  // The answer to a ping.
   }
 
+  /// Sends what waits. After what this class does, nothing waits; libnats's timer leaves pings, so
+  /// call it every second. A server that is not pinged in time counts as lost.
+  void flush() {
+    if (connection_ == nullptr || !wants_write_.load()) return;
+    // One at a time: libnats takes a write of nothing for the end of the connection.
+    const std::lock_guard lock(writing_);
+    if (!wants_write_.load()) return;
+    natsConnection_ProcessWriteEvent(connection_.get());
+    // The socket is full. rearm() does the same for whoever reads now.
+    if (wants_write_.load()) arm(EPOLLIN | EPOLLOUT);
+  }
+
   /// Lets the socket's next event come.
   void rearm() { arm(EPOLLIN | (wants_write_.load() ? EPOLLOUT : 0U)); }
 
@@ -178,12 +191,6 @@ class event_connection {
   }
 
  private:
-  void flush() {
-    if (connection_ == nullptr || !wants_write_.load()) return;
-    natsConnection_ProcessWriteEvent(connection_.get());
-    // The socket is full. rearm() does the same for whoever reads now.
-    if (wants_write_.load()) arm(EPOLLIN | EPOLLOUT);
-  }
   void arm(std::uint32_t events) {
     epoll_event event{.events = events | EPOLLONESHOT, .data = {.u64 = tag_}};
     // It fails while there is no connection; the next one is attached anew.
@@ -210,6 +217,7 @@ class event_connection {
 
   int epoll_;
   std::uint64_t tag_;
+  std::mutex writing_;
   std::atomic<int> socket_ = -1;
   std::atomic<bool> wants_write_ = false;
   connection connection_;

@@ -251,6 +251,8 @@ class worker {
     while (!may_end_) {
       epoll_event event{};
       const int got = ::epoll_wait(epoll_.get(), &event, 1, 1000);
+      connection_->flush();
+      log_connection_->flush();
       if (got == 1 && event.data.u64 == nats_tag) take_in();
       if (got == 1 && event.data.u64 == log_tag) {
         log_connection_->read();

@@ -5,6 +5,7 @@
 """usage: check_vespid.py FUNCTIONS.virtine"""
 
 import json
+import os
 import pathlib
 import socket
 import subprocess
@@ -351,6 +352,29 @@ def check_slow_clients(home):
     assert call(owner, "square", 2) == (200, 4)
 
 
+def check_many_at_once(home):
+    """Calls that come together are all answered, on the connections that there are."""
+    crowd = home.tenant("crowd", rate=1e9, concurrency=1000)
+    put(crowd, "square", timeout_ms=20_000, concurrency=100)
+    before = connections(home)
+    body = home.directory / "body"
+    body.write_bytes(b"[7]")
+    out = subprocess.run(
+        [vespid.find_program("vespid-load"), "--port", str(home.port), "--path", "/call/square", "--body", str(body),
+         "--clients", "4", "--seconds", "2"],
+        env={**os.environ, "VESPID_TOKEN": crowd.token}, stdout=subprocess.PIPE, check=True).stdout
+    assert set(json.loads(out)["status"]) == {"200"}, out
+    assert connections(home) == before, "connections were lost"
+
+
+def connections(home):
+    """Returns the connections to NATS. One that was made anew is another."""
+    rows = [line.split() for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    established = "01"
+    return {inode for _, _, to, state, _, _, _, _, _, inode, *_ in rows
+            if state == established and int(to.split(":")[1], 16) == home.nats_port}
+
+
 def check_seen(home):
     status, headers, page = home.owner().raw("GET", "/")
     assert status == 200 and b"<html" in page and "Content-Security-Policy" in headers
@@ -368,10 +392,13 @@ def check_seen(home):
 
 def main():
     skip_unless_ready()
-    with Temporary({"gateway": {"request_seconds": 2, "body_max": 100_000, "bodies_max": 400_000}, "worker": {"metrics_port": 0},
+    # Nobody calls this one. Were the server's pings not answered nor its own sent, it would be connected anew after 15 s.
+    with Temporary() as idle, \
+         Temporary({"gateway": {"request_seconds": 2, "body_max": 100_000, "bodies_max": 400_000}, "worker": {"metrics_port": 0},
                     "store": {"redelivery_milliseconds": 3000, "durable_max": 1_000_000}}) as home:
+        idle_since, idle_connections = time.monotonic(), connections(idle)
         for check in (check_calls, check_command, check_tenants, check_limits, check_bad_functions, check_update, check_durable,
-                      check_slow_clients, check_seen, check_restarts):
+                      check_slow_clients, check_many_at_once, check_seen, check_restarts):
             begun = time.monotonic()
             try:
                 check(home)
@@ -380,6 +407,9 @@ def main():
                     print((home.directory / f"{name}.log").read_text()[-3000:], file=sys.stderr)
                 raise
             print(f"{check.__name__}: ok ({time.monotonic() - begun:.1f} s)", flush=True)
+        time.sleep(max(0, 18 - (time.monotonic() - idle_since)))
+        assert connections(idle) == idle_connections, "idle connections were lost"
+        print("idle: ok", flush=True)
 
 
 main()
