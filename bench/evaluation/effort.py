@@ -17,7 +17,7 @@ APPLICATIONS = {
          "http/ranges.hpp", "http/request.hpp", "http/server.hpp", "http/text.hpp"],
     ),
     "js": (
-        ["js/evaluator.hpp", "js/expose.hpp", "js/functions.hpp", "js/guests/js.cpp",
+        ["js/evaluated.hpp", "js/evaluator.hpp", "js/expose.hpp", "js/functions.hpp", "js/guests/js.cpp",
          "js/guests/clock.cpp", "js/guests/clock.hpp"],
         ["js/engine.cpp", "js/engine.hpp", "js/arena.hpp", "js/reply.hpp",
          "/usr/share/duktape/duktape.c"],

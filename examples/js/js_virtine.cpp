@@ -18,6 +18,7 @@
 
 #include "evaluator.hpp"
 #include "functions.hpp"
+#include "harmless.hpp"
 
 namespace {
 
@@ -66,25 +67,11 @@ std::optional<options> parse(int argc, char** argv) {
   return given;
 }
 
-// Returns a text of a script's for a terminal, which takes control characters, those of Latin 1
-// (C2 80 to C2 9F in UTF-8) too, for commands.
-std::string harmless(std::string_view text) {
-  std::string line;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto byte = static_cast<unsigned char>(text[i]);
-    const bool is_latin =
-        byte == 0xc2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xa0;
-    if (is_latin) ++i;
-    line += is_latin || byte < ' ' || byte == 0x7f ? '?' : text[i];
-  }
-  return line;
-}
-
 // What scripts may ask for. What comes from them is anything, so it is checked before it is used.
 auto make_policy(const options& given) {
   return virtine::policy{
       virtine::allow<js::log>([](virtine::tainted<std::string_view> text) {
-        std::cerr << harmless(text.unverified_because("it is made harmless")) << '\n';
+        std::cerr << js::harmless(text.unverified_because("it is made harmless")) << '\n';
       }),
       virtine::allow<js::get>([&given](virtine::tainted<std::string_view> key) {
         const auto at = given.values.find(key.unverified_because("it is only looked for"));
@@ -103,7 +90,7 @@ int report(const virtine::result<js::evaluated>& outcome) {
     return outcome.error().code == virtine::errc::no_kvm ? skipped : 2;
   }
   if (outcome->threw) {
-    std::cerr << harmless(outcome->text);
+    std::cerr << js::harmless(outcome->text);
     // The engine's texts of syntax errors name the line already.
     const bool says_line = outcome->text.find("(line ") != std::string::npos;
     if (outcome->line > 0 && !says_line) std::cerr << " (line " << outcome->line << ')';

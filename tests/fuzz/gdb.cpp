@@ -1,5 +1,6 @@
 // Fuzzes what a debugger may say to a guest that stands still. An input is lines: each is sent as a
-// packet, or as it is where it begins with an exclamation mark.
+// packet, or as it is where it begins with an exclamation mark. An asterisk stands for the
+// beginning of a packet that is too long.
 // SPDX-License-Identifier: MIT
 #include <sys/socket.h>
 #include <unistd.h>
@@ -65,14 +66,15 @@ std::vector<std::string> read_all(gdb::detail::packet_reader& reader) {
   return out;
 }
 
-/// Reads the stream at once and byte by byte: it holds the same.
+/// Reads the stream at once and in pieces, those of short ones of a byte: it holds the same.
 void check_reader(std::string_view stream) {
+  const std::size_t size = 1 + stream.size() / 64;
   gdb::detail::packet_reader whole, pieces;
   whole.feed(stream);
   const auto at_once = read_all(whole);
   std::vector<std::string> one_by_one;
-  for (const char c : stream) {
-    pieces.feed({&c, 1});
+  for (std::size_t at = 0; at < stream.size(); at += size) {
+    pieces.feed(stream.substr(at, size));
     for (auto& each : read_all(pieces)) one_by_one.push_back(std::move(each));
   }
   require(at_once == one_by_one);
@@ -115,9 +117,13 @@ class debugger {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   fuzz_input input(data, size);
   std::string stream;
-  while (!input.empty()) {
+  bool is_too_long = false;
+  while (!input.empty() && !is_too_long) {
     const std::string_view line = input.take_line();
-    stream += line.starts_with('!') ? std::string(line.substr(1)) : gdb::detail::to_packet(line);
+    is_too_long = line == "*";
+    stream += is_too_long             ? '$' + std::string(gdb::detail::max_packet + 1, 'm')
+              : line.starts_with('!') ? std::string(line.substr(1))
+                                      : gdb::detail::to_packet(line);
   }
   check_reader(stream);
 

@@ -13,8 +13,13 @@
 #include <optional>
 #include <random>
 #include <span>
+#include <stdexcept>
+#include <stop_token>
+#include <string>
 #include <string_view>
 #include <thread>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <virtine/call/batch.hpp>
@@ -29,8 +34,8 @@ namespace {
 using namespace virtine;
 using namespace virtine::detail;
 
-using marshaller_of_calls =
-    detail::marshaller<colour(std::string_view, std::span<bool>, std::span<long>, long)>;
+template <class R>
+using signature = R(std::string_view, std::span<bool>, std::span<long>, long);
 constexpr std::size_t memory_size = 512;
 constexpr guest_address base{0x40000};
 constexpr std::uint32_t frame_offset = sizeof(x86::session_mailbox);
@@ -42,6 +47,7 @@ __attribute__((no_sanitize("thread"))) void scribble(std::span<std::byte> to, st
 }
 
 /// What one call of a host's has, and whether what came back is of its types.
+template <class R>
 struct call_of_host {
   std::array<bool, 4> flags{};
   std::array<long, 3> numbers{};
@@ -49,17 +55,17 @@ struct call_of_host {
   std::span<bool> flags_span{flags};
   std::span<long> numbers_span{numbers};
   long number = 7;
-  marshaller_of_calls marshalled{text, flags_span, numbers_span, number};
+  detail::marshaller<signature<R>> marshalled{text, flags_span, numbers_span, number};
 
   call_of_host() = default;
   call_of_host(const call_of_host&) = delete;
   call_of_host& operator=(const call_of_host&) = delete;
 
-  void check(const result<colour>& got) const {
-    if (got) {
-      require(*got == colour::red || *got == colour::green);
-    } else {
+  void check(const result<R>& got) const {
+    if (!got) {
       require(got.error().code == errc::bad_reply);
+    } else if constexpr (!std::is_void_v<R>) {
+      require(*got == colour::red || *got == colour::green);
     }
     std::array<std::byte, sizeof flags> bytes;
     std::memcpy(bytes.data(), flags.data(), sizeof flags);
@@ -67,26 +73,54 @@ struct call_of_host {
   }
 };
 
+/// The processor on which the session's thread runs the guest.
 class processor_of_script {
  public:
-  static bool move_deadline(monotonic::time_point) { return true; }
-  static void interrupt(errc) {}
+  /// Both do something only while the guest is inside.
+  bool move_deadline(monotonic::time_point) const { return inside_; }
+  void interrupt(errc) {
+    if (inside_) interrupted_ = true;
+  }
+
+  void set_inside(bool inside) {
+    interrupted_ = false;
+    inside_ = inside;
+  }
+  [[nodiscard]] bool is_inside() const { return inside_; }
+  [[nodiscard]] bool interrupted() const { return interrupted_; }
+
+ private:
+  std::atomic<bool> inside_ = false;
+  std::atomic<bool> interrupted_ = false;
 };
 
 /// A machine whose guest does what an input says.
 class machine_of_script {
  public:
-  explicit machine_of_script(fuzz_input& script) : script_(script) {}
+  machine_of_script(fuzz_input& script, bool has_second)
+      : script_(script), has_second_(has_second) {}
 
   [[nodiscard]] std::span<std::byte> arguments() { return {memory_.get(), memory_size}; }
   [[nodiscard]] static guest_address arguments_address() { return base; }
   [[nodiscard]] static std::uint32_t hypercall_number() { return 7; }
-  static result<void> take_second() { return {}; }
-  static void use_second(bool) {}
+  [[nodiscard]] result<void> take_second() const {
+    if (has_second_) return {};
+    return error{.code = errc::os_error};
+  }
+  void use_second(bool on) { on_second_ = on; }
   processor_of_script& second_runner() { return second_; }
 
-  result<guest_exit> enter(std::uint64_t, const run_limits&) { return act(); }
-  result<guest_exit> resume() { return act(); }
+  result<guest_exit> enter(std::uint64_t, const run_limits& limits) {
+    if (auto going_on = detail::check(limits); !going_on) return going_on.error();
+    return resume();
+  }
+  result<guest_exit> resume() {
+    if (!on_second_) return act();
+    second_.set_inside(true);
+    auto stopped = act();
+    second_.set_inside(false);
+    return stopped;
+  }
   static void abandon() {}
 
   std::atomic<std::uint64_t> answered{0};  ///< The last call that the guest has answered.
@@ -112,6 +146,7 @@ class machine_of_script {
 
   result<guest_exit> act() {
     while (!script_.empty()) {
+      if (second_.interrupted()) return error{.code = errc::cancelled};
       switch (script_.take<std::uint8_t>() % 10) {
         case 0:
           answer(0);
@@ -138,7 +173,7 @@ class machine_of_script {
                    script_.take<std::byte>());
           break;
         case 9:
-          work();
+          if (!std::exchange(has_worked_, true)) work();
           break;
         default:
           lied = true;
@@ -162,14 +197,18 @@ class machine_of_script {
     const auto request = word<std::uint64_t>(offsetof(x86::session_mailbox, request));
     const auto seen = request.load(std::memory_order_acquire);
     const auto patience = word<std::uint32_t>(offsetof(x86::session_mailbox, patience));
-    for (std::uint32_t i = 0; i < std::min(patience.load(), 2 * x86::session_patience); ++i) {
+    for (std::uint32_t i = 0; i < std::min(patience.load(), x86::session_patience); ++i) {
       if (request.load(std::memory_order_acquire) != seen) return true;
+      if (second_.interrupted()) return false;
       if (i % 256 == 255) std::this_thread::yield();
     }
     return false;
   }
 
   fuzz_input& script_;
+  const bool has_second_;
+  bool on_second_ = false;
+  bool has_worked_ = false;
   struct aligned_delete {
     void operator()(std::byte* it) const { ::operator delete[](it, std::align_val_t{64}); }
   };
@@ -182,7 +221,9 @@ class server_of_script final : public session_server<machine_of_script> {
  public:
   explicit server_of_script(fuzz_input& script) : script_(script) {}
   result<void> serve(machine_of_script&, guest_exit) override {
-    if (script_.take<std::uint8_t>() % 4 != 0) return {};
+    const auto how = script_.take<std::uint8_t>();
+    if (how % 8 == 5) throw std::runtime_error("a handler's");
+    if (how % 4 != 0) return {};
     return error{.code = errc::hypercall_rejected};
   }
 
@@ -190,37 +231,106 @@ class server_of_script final : public session_server<machine_of_script> {
   fuzz_input& script_;
 };
 
-/// Which part of the memory the second thread changes.
+/// A thread that changes memory while another reads it.
+class changer {
+ public:
+  changer() : thread_([this](const std::stop_token& stop) { live(stop); }) {}
+  changer(const changer&) = delete;
+  changer& operator=(const changer&) = delete;
+  ~changer() {
+    thread_.request_stop();
+    change(nothing_);
+  }
+
+  /// Has these bytes change from now on.
+  void change(std::span<std::byte, 128> which) {
+    which_ = which.data();
+    which_.notify_one();
+  }
+  /// None changes afterwards.
+  void rest() {
+    which_ = nullptr;
+    while (at_work_) std::this_thread::yield();
+  }
+
+ private:
+  void live(const std::stop_token& stop) {
+    std::minstd_rand random(1);
+    while (!stop.stop_requested()) {
+      which_.wait(nullptr);
+      at_work_ = true;
+      while (std::byte* const to = which_) {
+        for (int i = 0; i < 16; ++i) {
+          scribble({to, 128}, random() % 128, static_cast<std::byte>(random() % 3));
+        }
+        // The threads of the session need a processor, too.
+        std::this_thread::yield();
+        if (stop.stop_requested()) return;
+      }
+      at_work_ = false;
+    }
+  }
+
+  std::array<std::byte, 128> nothing_{};
+  std::atomic<std::byte*> which_{nullptr};
+  std::atomic<bool> at_work_{false};
+  std::jthread thread_;
+};
+
+/// Which part of the memory changes meanwhile.
 enum class part : std::uint8_t { none, frame, all };
 
-void hold_session(part changed, fuzz_input& script) {
-  machine_of_script guest(script);
+struct session_options {
+  part changed = part::none;
+  std::uint64_t stopped_call = 0;  ///< The call that is asked to stop; 0: none.
+  bool has_second = true;          ///< Whether there is a processor for the session's thread.
+  bool is_patient = false;         ///< Whether the host lets the session's thread come.
+};
+
+/// Waits for the session's thread to run the guest, if it does so soon.
+void let_come(machine_of_script& guest) {
+  const auto end = monotonic::now() + std::chrono::milliseconds(2);
+  while (!guest.second_runner().is_inside() && monotonic::now() < end) std::this_thread::yield();
+}
+
+/// Makes a call; what a handler throws is an error of it.
+result<void> call_session(session_thread<machine_of_script>& session, bool stopped) {
+  run_limits limits{.until = monotonic::now() + std::chrono::seconds(10)};
+  if (stopped) limits.stop_if = [] { return true; };
+  try {
+    return session.call(limits, 4);
+  } catch (const std::runtime_error&) {
+    return error{.code = errc::machine_failure};
+  }
+}
+
+void hold_session(session_options options, fuzz_input& script) {
+  static changer other;
+  machine_of_script guest(script, options.has_second);
   server_of_script server(script);
   const std::span<std::byte> memory = guest.arguments();
   session_thread<machine_of_script> session(guest, 0x20000, frame_offset, server);
-  std::jthread changer;
-  if (changed != part::none) {
-    changer = std::jthread([=](const std::stop_token& stop) {
-      const auto in = changed == part::all ? memory : memory.subspan(frame_offset);
-      std::minstd_rand random(1);
-      while (!stop.stop_requested()) {
-        scribble(in, random() % 128, static_cast<std::byte>(random() % 3));
-      }
-    });
-  }
+  // Before the session's thread ends, which works on the same memory.
+  struct resting {
+    ~resting() { other.rest(); }
+  } const at_the_end;
+  if (options.changed == part::all) other.change(memory.first<128>());
+  if (options.changed == part::frame) other.change(memory.subspan<frame_offset, 128>());
   std::vector<std::byte> reply(memory_size);
   for (std::uint64_t made = 1; made <= 24; ++made) {
     if (!session.check_usable()) return;
-    call_of_host call;
+    // After as many calls in a row as have the session call its thread.
+    if (options.is_patient && options.has_second && made == 6) let_come(guest);
+    call_of_host<colour> call;
     const auto size = call.marshalled.reply_size();
     require(call.marshalled.write(session.frame(), session.frame_address()).has_value());
-    const auto called = session.call({.until = monotonic::now() + std::chrono::seconds(10)}, 4);
+    const auto called = call_session(session, made == options.stopped_call);
     if (!called) {
       require(called.error().code != errc::timed_out);
       require(!session.check_usable());
       return;
     }
-    require(guest.answered == made || guest.lied || changed == part::all);
+    require(guest.answered == made || guest.lied || options.changed == part::all);
     for (std::size_t i = 0; i < size; ++i) {
       // As session's memcpy, of memory that changes meanwhile.
       reply[i] = *const_cast<volatile std::byte*>(session.frame().data() + i);
@@ -229,14 +339,16 @@ void hold_session(part changed, fuzz_input& script) {
   }
 }
 
-void run_batch(std::size_t jobs, std::span<const std::byte> left) {
+/// Runs a batch of which the guest leaves `left`; of a job that has `grown` in a handler not all
+/// fits.
+template <class R>
+void run_batch(std::size_t jobs, bool grown, std::span<const std::byte> left) {
   constexpr std::size_t first = 100;
   std::vector<std::byte> memory(memory_size);
-  std::vector<std::unique_ptr<call_of_host>> calls;
-  batch<colour(std::string_view, std::span<bool>, std::span<long>, long)> all(memory, base,
-                                                                              0x20000);
+  std::vector<std::unique_ptr<call_of_host<R>>> calls;
+  batch<signature<R>> all(memory, base, 0x20000);
   for (std::size_t i = 0; i < jobs; ++i) {
-    calls.push_back(std::make_unique<call_of_host>());
+    calls.push_back(std::make_unique<call_of_host<R>>());
     const auto added = all.add(calls.back()->marshalled, first + i);
     if (!added) {
       require(added.error().code == errc::arguments_too_large);
@@ -254,7 +366,7 @@ void run_batch(std::size_t jobs, std::span<const std::byte> left) {
   const auto running = all.running(first);
   require(!running || (*running >= first && *running - first < calls.size()));
   all.rewind();
-  replies<colour> taken;
+  replies<R> taken;
   require(taken.reserve(calls.size()).has_value());
   for (const auto& each : calls) {
     const auto reply = all.take(each->marshalled);
@@ -263,6 +375,14 @@ void run_batch(std::size_t jobs, std::span<const std::byte> left) {
     require(added.has_value() == reply.has_value());
     if (!added) require(added.error().job == taken.size());
   }
+  if (!grown) return;
+  call_of_host<R>& last = *calls.back();
+  const std::string text(memory_size, 'x');
+  const std::string_view view = text;
+  const detail::marshaller<signature<R>> larger(view, last.flags_span, last.numbers_span,
+                                                last.number);
+  require(all.take(larger).error().code == errc::out_of_range);
+  require(std::move(taken).take().has_value());
 }
 
 }  // namespace
@@ -270,10 +390,17 @@ void run_batch(std::size_t jobs, std::span<const std::byte> left) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   fuzz_input input(data, size);
   const auto what = input.take<std::uint8_t>();
+  const bool third = (what & 0x40) != 0;
   if (what % 4 == 3) {
-    run_batch(what / 4 % 8, input.rest());
+    const std::size_t jobs = what / 4 % 8;
+    what < 128 ? run_batch<colour>(jobs, third, input.rest())
+               : run_batch<void>(jobs, third, input.rest());
   } else {
-    hold_session(static_cast<part>(what % 4), input);
+    hold_session({.changed = static_cast<part>(what % 4),
+                  .stopped_call = what / 4U % 16,
+                  .has_second = what < 128,
+                  .is_patient = third},
+                 input);
   }
   return 0;
 }

@@ -59,6 +59,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   // Sound: char may alias any object.
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   static_cast<void>(vespid::is_name(text));
+  require(vespid::is_name(vespid::digest_of(text)));
   const json given = json::parse(text, nullptr, false);
   if (given.is_discarded()) return 0;
   read_deployment(given);
