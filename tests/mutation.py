@@ -342,7 +342,8 @@ def main():
     parser.add_argument("--table", action="store_true", help="print the table of the list")
     parser.add_argument("--only", metavar="REGEX", default="", help="these names alone")
     parser.add_argument("--build", type=pathlib.Path, help="where Meson built the guest images")
-    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(),
+                        help="mutations at a time; default: one for each processor")
     parser.add_argument("--host", choices=["svm", "vmx"],
                         help="run each test in this emulated host, where there is no KVM here")
     given = parser.parse_args()
