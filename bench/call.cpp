@@ -15,6 +15,7 @@
 #include <guests/asking/asking.hpp>
 #include <guests/bulk.hpp>
 #include <guests/empty.hpp>
+#include <guests/initialised.hpp>
 #include <guests/square.hpp>
 #include <virtine/posix.hpp>
 #include <virtine/virtine.hpp>
@@ -110,6 +111,10 @@ void measure_creation(bench::program& program) {
   bench::group alone({.samples = 300, .burst = 1});
   alone.floor("call.cold.alone.floor", floor);
   alone.row("call.cold.alone", cold);
+  alone.row("call.cold.initialised", [] {
+    virtine::virtine_fn<int(), guests::initialised::first> once;
+    bench::check(once() == 7, "first()");
+  });
   program.measure(std::move(alone));
 
   virtine_nothing other;

@@ -165,12 +165,20 @@ struct server<R(A...)> {
       std::memcpy(slots.data(), from->data(), layout::size);
     }
     return [&]<std::size_t... I>(std::index_sequence<I...>)->result<void> {
-      std::tuple<result<handler_argument_t<A>>...> arguments{
-          read_argument<A>(guest, slots.data() + layout::offsets[I])...};
-      error why{};
-      const bool good =
-          ((std::get<I>(arguments) || (why = std::get<I>(arguments).error(), false)) && ...);
-      if (!good) return why;
+      std::tuple<std::optional<handler_argument_t<A>>...> arguments;
+      result<void> good;
+      [[maybe_unused]] const auto take = [&](auto argument, auto& to) {
+        if (!argument) {
+          good = argument.error();
+        } else {
+          to.emplace(*std::move(argument));
+        }
+        return good.has_value();
+      };
+      static_cast<void>((take(read_argument<A>(guest, slots.data() + layout::offsets[I]),
+                              std::get<I>(arguments)) &&
+                         ...));
+      if (!good) return good;
       return reply(handler, guest, at, *std::move(std::get<I>(arguments))...);
     }
     (std::index_sequence_for<A...>{});

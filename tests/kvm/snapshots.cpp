@@ -104,6 +104,29 @@ TEST_CASE("only the image's data is taken over from the machine that ran the ini
   CHECK(std::ranges::all_of(guest->arguments(), [](std::byte b) { return b == std::byte{0}; }));
 }
 
+TEST_CASE("the machine that ran the initialiser begins its calls as any other", "[snapshots]") {
+  using scribbles = guests::scribbles;
+  std::unique_ptr<machine> spent;
+  CHECK(shared_snapshot<machine>(scribbles::description, {}, &spent));
+  REQUIRE(spent != nullptr);
+  CHECK(spent->write_set().size() > 2);
+  spent.reset();
+
+  // Nobody holds the snapshot, so this machine runs the initialiser first.
+  const auto guest = machine::create(scribbles::description).value();
+  const auto pristine = shared_snapshot<machine>(scribbles::description, {}, &spent).value();
+  REQUIRE(spent == nullptr);
+  CHECK(guest->write_set().size() == 2);
+  const layout& where = pristine->layout();
+  const auto is_pristine = [&](std::uint64_t begin, std::uint64_t end) {
+    const auto has = guest->read(guest_address{begin}, end - begin).value();
+    return std::ranges::equal(has,
+                              pristine->pristine().subspan(begin - layout::begin, end - begin));
+  };
+  CHECK(is_pristine(scribbles::description.segments.front().address, where.guard));
+  CHECK(is_pristine(where.stack, where.user_end));
+}
+
 TEST_CASE("only the pages that the initialiser wrote are taken over", "[snapshots]") {
   const auto base = snapshot::create(prepared::description).value();
   const auto made = run_initialiser<machine>(base).value();

@@ -16,6 +16,7 @@ import time
 from installation import Temporary, await_result, call, skip_unless_ready, until, vespid
 
 FUNCTIONS = pathlib.Path(sys.argv[1]).read_bytes()
+DURABLE_MAX, IMAGES_MAX = 1_000_000, 16 << 20
 
 
 def put(gateway, name, export=None, **options):
@@ -352,6 +353,26 @@ def check_slow_clients(home):
     assert call(owner, "square", 2) == (200, 4)
 
 
+def check_quotas(home):
+    """A tenant fills its share of the store, and nobody else's."""
+    owner, hoarder = home.owner(), home.tenant("hoarder")
+    room = IMAGES_MAX // 4 // len(FUNCTIONS)
+    for i in range(room):
+        put(hoarder, f"copy{i}", "square")
+    options = {"Vespid-Options": json.dumps({"kind": "image", "entry": "square"})}
+    assert refused(hoarder, "PUT", "/functions/more", FUNCTIONS, options)[0] == 403
+    put(hoarder, "copy0", "square")
+    put(owner, "square")
+
+    script(hoarder, "large", "Array(200000).join('x')", room=250_000)
+    hoarded = [json.loads(hoarder.raw("POST", "/async/large", b"null")[2])["id"] for _ in range(DURABLE_MAX // 200_000 + 2)]
+    for identity in hoarded[:2]:
+        assert await_result(hoarder, identity)[0] == 200
+    for i in range(3):
+        _, _, text = owner.raw("POST", "/async/square", json.dumps([i]).encode())
+        assert await_result(owner, json.loads(text)["id"])[2] == str(i * i).encode()
+
+
 def check_many_at_once(home):
     """Calls that come together are all answered, on the connections that there are."""
     crowd = home.tenant("crowd", rate=1e9, concurrency=1000)
@@ -395,10 +416,10 @@ def main():
     # Nobody calls this one. Were the server's pings not answered nor its own sent, it would be connected anew after 15 s.
     with Temporary() as idle, \
          Temporary({"gateway": {"request_seconds": 2, "body_max": 100_000, "bodies_max": 400_000}, "worker": {"metrics_port": 0},
-                    "store": {"redelivery_milliseconds": 3000, "durable_max": 1_000_000}}) as home:
+                    "store": {"redelivery_milliseconds": 3000, "durable_max": DURABLE_MAX, "images_max": IMAGES_MAX}}) as home:
         idle_since, idle_connections = time.monotonic(), connections(idle)
         for check in (check_calls, check_command, check_tenants, check_limits, check_bad_functions, check_update, check_durable,
-                      check_slow_clients, check_many_at_once, check_seen, check_restarts):
+                      check_slow_clients, check_quotas, check_many_at_once, check_seen, check_restarts):
             begun = time.monotonic()
             try:
                 check(home)

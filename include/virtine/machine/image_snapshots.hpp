@@ -102,11 +102,13 @@ inline snapshot_place& place_of(const image_description& image) {
 
 /// Runs the initialiser of the image of `base` on a machine made from it, at CPL 3 and without any
 /// hypercall; system calls fail with ENOSYS. Returns a snapshot of what it left in the image's
-/// data. Everything else of the machine is forgotten. Fails as a call does, after
-/// initialiser_timeout or as `limits` say; the error's operation then names the initialiser.
+/// data. Everything else of the machine is forgotten; `spent` gets the machine itself. Fails as a
+/// call does, after initialiser_timeout or as `limits` say; the error's operation then names the
+/// initialiser.
 template <class Machine>
 result<std::shared_ptr<const snapshot>> run_initialiser(const std::shared_ptr<const snapshot>& base,
-                                                        run_limits limits = {}) {
+                                                        run_limits limits = {},
+                                                        std::unique_ptr<Machine>* spent = nullptr) {
   const image_description& image = base->image();
   limits.until = std::min(limits.until, deadline_after(place_of(image).timeout));
   auto made = Machine::create(base);
@@ -148,6 +150,7 @@ result<std::shared_ptr<const snapshot>> run_initialiser(const std::shared_ptr<co
     left.pages.push_back(page);
     left.content.insert(left.content.end(), content->begin(), content->end());
   }
+  if (spent != nullptr) *spent = *std::move(made);
   return snapshot::create(image, left);
 }
 
@@ -155,10 +158,12 @@ result<std::shared_ptr<const snapshot>> run_initialiser(const std::shared_ptr<co
 /// initialiser if there is one; who asks for it meanwhile waits, and gets what comes of it. A
 /// failure is not remembered. `limits` bound all of that: an initialiser that has not ended at the
 /// deadline of the call that runs it is stopped, and makes that call fail; of those that wait and
-/// still have time one then runs it anew. A child of fork shares its parent's.
+/// still have time one then runs it anew. A child of fork shares its parent's. `spent` gets the
+/// machine on which this call ran the initialiser, if it did.
 template <class Machine>
 result<std::shared_ptr<const snapshot>> shared_snapshot(const image_description& image,
-                                                        const run_limits& limits = {}) {
+                                                        const run_limits& limits = {},
+                                                        std::unique_ptr<Machine>* spent = nullptr) {
   return os::or_out_of_memory([&]() -> result<std::shared_ptr<const snapshot>> {
     held_snapshot& held = place_of(image).held();
     std::unique_lock lock(held.guard);
@@ -178,7 +183,7 @@ result<std::shared_ptr<const snapshot>> shared_snapshot(const image_description&
     const auto longest = deadline_after(place_of(image).timeout);
     auto made = os::or_out_of_memory([&] {
       auto base = snapshot::create(image);
-      return base && image.init != 0 ? run_initialiser<Machine>(*base, limits) : base;
+      return base && image.init != 0 ? run_initialiser<Machine>(*base, limits, spent) : base;
     });
     lock.lock();
     mine->cut_short = !made && (made.error().code == errc::cancelled ||

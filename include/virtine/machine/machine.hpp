@@ -49,9 +49,11 @@ class machine : public guest_access {
   static result<std::unique_ptr<machine>> create(const image_description& image,
                                                  const run_limits& limits = {},
                                                  const std::shared_ptr<shared_vms>& vms = {}) {
-    auto from = shared_snapshot<machine>(image, limits);
+    std::unique_ptr<machine> spent;
+    auto from = shared_snapshot<machine>(image, limits, &spent);
     if (!from) return from.error();
-    return create(*std::move(from), vms);
+    if (spent == nullptr || vms != nullptr) return create(*std::move(from), vms);
+    return os::or_out_of_memory([&] { return make_of(std::move(spent), *std::move(from)); });
   }
 
   /// Creates a machine, or what is made of one, whose calls begin as `from` has it.
@@ -288,8 +290,31 @@ class machine : public guest_access {
     if (!place) return place.error();
     auto vcpu = place->take_vcpu(0, **cpu);
     if (!vcpu) return vcpu.error();
-    std::unique_ptr<Machine> made(new Machine(std::move(from), **cpu, *std::move(place),
-                                              *std::move(vcpu), *std::move(guard)));
+    return finish<Machine>(std::move(from), **cpu, *std::move(place), *std::move(vcpu),
+                           *std::move(guard));
+  }
+
+  /// Makes a machine in the VM of another of the same image, whose last call has succeeded. Spares
+  /// making a VM and destroying one, which together take longer than most initialisers.
+  static result<std::unique_ptr<machine>> make_of(std::unique_ptr<machine> spent,
+                                                  std::shared_ptr<const snapshot> from) {
+    const guest_cpu& cpu = spent->cpu_;
+    auto guard = spent->guest_runner().guard();
+    vm_place place = std::move(spent->place_);
+    // The processor is as between two calls: the trampoline wipes it.
+    kvm::vcpu vcpu = std::move(spent->vcpu());
+    spent.reset();
+    if (auto passed = place.pass_on(*from); !passed) return passed.error();
+    return finish<machine>(std::move(from), cpu, std::move(place), std::move(vcpu),
+                           std::move(guard));
+  }
+
+  template <class Machine>
+  static std::unique_ptr<Machine> finish(std::shared_ptr<const snapshot> from, const guest_cpu& cpu,
+                                         vm_place place, kvm::vcpu vcpu,
+                                         std::shared_ptr<watchdog> guard) {
+    std::unique_ptr<Machine> made(
+        new Machine(std::move(from), cpu, std::move(place), std::move(vcpu), std::move(guard)));
     made->take_learned();
     VIRTINE_PROBE(machine__created, made.get(), &made->from_->image());
     return made;

@@ -179,6 +179,14 @@ class vm_place {
     vm_->memory.populate(origin() + offset, length);
   }
 
+  /// Has the place be that of the next machine of the same image, with the vCPUs that the last one
+  /// had. All memory is as `from` has it: without that, a call would find what the last one wrote,
+  /// and could write on where no restore looks.
+  result<void> pass_on(const snapshot& from) {
+    used_ = true;
+    return put(from);
+  }
+
   /// Returns the machine's vCPU of a number below max_vcpus: a new one, or one whose state is that
   /// of a new one.
   result<kvm::vcpu> take_vcpu(std::uint32_t number, const guest_cpu& cpu) {
@@ -211,6 +219,10 @@ class vm_place {
   vm_place(std::shared_ptr<shared_vms> owner, std::shared_ptr<machine_vm> vm, std::size_t index,
            std::size_t size)
       : owner_(std::move(owner)), vm_(std::move(vm)), index_(index), size_(size) {}
+
+  /// Over whatever was there: KVM drops all that it had mapped of it, and so all that it derived
+  /// from earlier page tables, and nothing of the place's neighbours.
+  result<void> put(const snapshot& from) { return from.map_private_over(vm_->memory, origin()); }
 
   std::shared_ptr<shared_vms> owner_;  // Null if the VM is not shared.
   std::shared_ptr<machine_vm> vm_;
@@ -245,10 +257,7 @@ inline result<vm_place> shared_vms::take(const snapshot& from) {
     }
     ++vm.living;
   }
-  // Over whatever was there: KVM drops all that it had mapped of it, and so all that it derived
-  // from earlier page tables, and nothing of the place's neighbours.
-  if (auto put = from.map_private_over(place->vm_->memory, place->origin()); !put)
-    return put.error();
+  if (auto put = place->put(from); !put) return put.error();
   // Physical addresses of the place's own: without this a machine has its neighbour's memory.
   x86::relocate(place->memory().subspan(where.tables - layout::begin), place->origin());
   return *std::move(place);
