@@ -155,8 +155,9 @@ class worker {
     log_event("worker.ended");
   }
 
-  /// Forgets what was not called for long; call it every second.
-  void tidy() {
+  /// Forgets what was not called for long; call it every second. Lets go of one loaded function at a
+  /// time, because calls are slow meanwhile, and returns whether there are more.
+  bool tidy() {
     std::vector<std::pair<steady::time_point, std::shared_ptr<function_slot>>> loaded;
     {
       const std::unique_lock lock(functions_mutex_);
@@ -171,12 +172,17 @@ class worker {
     }
     std::sort(loaded.begin(), loaded.end(),
               [](const auto& a, const auto& b) { return a.first > b.first; });
-    for (std::size_t i = 0; i < loaded.size(); ++i) {
-      if (i < max_loaded_ && steady::now() - loaded[i].first < idle_) continue;
-      const std::unique_lock own(loaded[i].second->mutex, std::try_to_lock);
-      // Calls under way keep it.
-      if (own) loaded[i].second->loaded.reset();
+    const auto now = steady::now();
+    for (std::size_t i = loaded.size(); i-- > 0;) {
+      if (i < max_loaded_ && now - loaded[i].first < idle_) break;
+      std::unique_lock own(loaded[i].second->mutex, std::try_to_lock);
+      if (!own) continue;
+      // Calls under way keep it. If there are none, it ends here, without the lock.
+      const auto gone = std::move(loaded[i].second->loaded);
+      own.unlock();
+      return i > 0;
     }
+    return false;
   }
 
   std::string metrics() {
@@ -642,13 +648,14 @@ void watch(worker& its, const nlohmann::json& settings) {
   ::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, signals.get(), &event);
   event.data.u64 = 1;
   if (metrics) ::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, metrics->epoll(), &event);
+  std::chrono::milliseconds pause{1000};
   for (auto tidied = steady::now();;) {
-    const int got = ::epoll_wait(epoll.get(), &event, 1, 1000);
+    const int got = ::epoll_wait(epoll.get(), &event, 1, static_cast<int>(pause.count()));
     if (got == 1 && event.data.u64 == 0) return;
     if (metrics) metrics->run();
-    if (steady::now() - tidied < std::chrono::seconds(1)) continue;
+    if (steady::now() - tidied < pause) continue;
+    pause = std::chrono::milliseconds(its.tidy() ? 5 : 1000);
     tidied = steady::now();
-    its.tidy();
     if (metrics) metrics->end_slow();
   }
 }
