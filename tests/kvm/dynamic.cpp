@@ -63,6 +63,7 @@ TEST_CASE("values cross as the arguments and results of typed calls do", "[dynam
   CHECK((*plugin->dynamic("fib"))({20}) == value(6765));
 
   auto scale = plugin->dynamic("scale");  // result<virtine::dynamic_function>
+  REQUIRE(scale);
   std::vector<double> numbers{1, 2.5};
   auto done = scale->try_call({std::span(numbers), 2});  // result<virtine::value>
   REQUIRE(done);
@@ -72,6 +73,10 @@ TEST_CASE("values cross as the arguments and results of typed calls do", "[dynam
   std::vector<value> arguments{value::list({1, 2.5}), 4};
   REQUIRE(scale->try_call(std::span(arguments)));
   CHECK(arguments[0] == value::list({4.0, 10.0}));
+  call_usage used;
+  REQUIRE(scale->with({.usage = &used}).try_call(std::span(arguments)));
+  CHECK(used.bytes_out == 2 * sizeof(double));
+  CHECK(used.bytes_in >= 3 * sizeof(double));
 
   const std::array<double, 4> points{0, 2, 4, 8};
   const auto bytes = std::as_bytes(std::span(points));
@@ -219,6 +224,14 @@ TEST_CASE("outputs of a hypercall are written to the guest, and nowhere else", "
   CHECK((*fill)({0}) == value(0));
   CHECK(to_string(fill->try_call({3}).error()) ==
         "bad_argument: output 1 that the handler of hypercall 3 gave: it has another size");
+  dynamic_policy mistaken;
+  REQUIRE(mistaken.allow(3, "u4([=u4])", [](std::span<value> given) {
+    given[0] = value::list({1, 2, "x", 4});
+    return std::optional(value(4));
+  }));
+  CHECK(to_string(plugin->dynamic("filled_by_host", mistaken)->try_call({4}).error()) ==
+        "bad_argument: output 1 that the handler of hypercall 3 gave: element 2: a text is not "
+        "unsigned");
   const auto claims = plugin->dynamic("claims", grants);
   for (const std::uint64_t claimed :
        {std::uint64_t{1} << 20, UINT64_MAX, UINT64_MAX / 4, UINT64_MAX / 4 + 2}) {

@@ -271,4 +271,8 @@ TEST_CASE("bare images are loaded, too", "[loaded][own_vm]") {
   auto fib = loaded->function<int(int)>(guests::fib32::only_entry::name).value();
   CHECK(fib(10) == 55);
   CHECK(fib(11) == 89);
+  const auto by_values = loaded->dynamic(guests::fib32::only_entry::name).value();
+  CHECK(by_values({10}) == value(55));
+  CHECK(to_string(dynamic_session(by_values).try_call({10}).error()) ==
+        "image_refused: an image for bare machines has no sessions");
 }

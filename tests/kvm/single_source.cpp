@@ -275,6 +275,8 @@ TEST_CASE("a marked function can do what a virtine_fn can", "[single_source]") {
   functions.insert({"square", square});
   CHECK(held(9) == 81);
   CHECK(functions.at("square")(10) == 100);
+  functions.at("square") = virtine::virtine_fn{power};
+  CHECK(functions.at("square")(2) == power(2));
 }
 
 TEST_CASE("a marked function asks its host under a policy", "[single_source]") {

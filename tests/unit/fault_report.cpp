@@ -262,3 +262,35 @@ TEST_CASE("only a write at CPL 3 to a page that is there is a first write", "[fa
   half.frame.ss = x86::kernel_data_selector;
   CHECK_FALSE(is_first_write(half, where));
 }
+
+TEST_CASE("what a runtime ends a call by is told by its reason", "[fault_report]") {
+  using reason = x86::abort_reason;
+  struct row {
+    reason why;
+    fault_kind kind;
+  };
+  const auto ended = [](std::uint16_t why, std::uint16_t mark) {
+    const auto low = [](std::uint16_t word) { return static_cast<std::byte>(word & 0xff); };
+    const auto high = [](std::uint16_t word) { return static_cast<std::byte>(word >> 8); };
+    // ud1 eax, [rax + reason]
+    return x86::decode_abort(std::array{std::byte{0x0f}, std::byte{0xb9}, std::byte{0x80}, low(why),
+                                        high(why), low(mark), high(mark)});
+  };
+  for (const row& each : {row{reason::aborted, fault_kind::aborted},
+                          row{reason::assertion_failed, fault_kind::assertion_failed},
+                          row{reason::terminated, fault_kind::terminated},
+                          row{reason::uncaught_exception, fault_kind::uncaught_exception},
+                          row{reason::out_of_memory, fault_kind::out_of_memory},
+                          row{reason::pure_virtual_call, fault_kind::pure_virtual_call},
+                          row{reason::memory_corrupted, fault_kind::memory_corrupted},
+                          row{reason::panicked, fault_kind::panicked},
+                          row{reason::unavailable_function, fault_kind::unavailable_function}}) {
+    CHECK(ended(static_cast<std::uint16_t>(each.why), x86::abort_mark) == each.why);
+    CHECK(ended(static_cast<std::uint16_t>(each.why), 1) == std::nullopt);
+    CHECK(kind_of(each.why) == each.kind);
+  }
+  // A guest can write any other.
+  CHECK(ended(0, x86::abort_mark) == std::nullopt);
+  CHECK(ended(static_cast<std::uint16_t>(reason::unavailable_function) + 1, x86::abort_mark) ==
+        std::nullopt);
+}

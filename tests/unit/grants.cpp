@@ -305,6 +305,28 @@ TEST_CASE("who asks for strings without a grant finds none", "[policy]") {
   CHECK(ask(arguments, environment::number) == 0);
 }
 
+TEST_CASE("the ready-made policies grant what they say", "[policy][posix]") {
+  const auto serves = [](auto& rules, std::uint32_t number,
+                         std::array<std::uint64_t, 6> arguments = {}) {
+    asker asks(rules);
+    return asks.call(number, arguments);
+  };
+  auto dropping = posix::minimal();
+  CHECK(serves(dropping, SYS_getpid) == 1);
+  CHECK(serves(dropping, SYS_openat) == -ENOSYS);
+  CHECK(serves(dropping, SYS_getrandom) == -ENOSYS);
+  CHECK(serves(dropping, SYS_write, {1, base, 4}) == 4);
+  std::string text;
+  auto printing = posix::minimal([&](std::string_view some) { text += some; }, 6);
+  CHECK(serves(printing, SYS_write, {1, base, 4}) == 4);
+  CHECK(text.size() == 4);
+
+  auto everything = posix::permissive_exposes_host();
+  CHECK(serves(everything, SYS_getrandom, {base, 8}) == 8);
+  CHECK(serves(everything, SYS_fstat, {0, base}) == 0);
+  CHECK(serves(everything, SYS_socket) == -ENOSYS);
+}
+
 TEST_CASE("each system call that a policy can grant is known to messages", "[policy][posix]") {
   const scratch files;
   std::string text;

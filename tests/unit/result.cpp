@@ -113,3 +113,70 @@ TEST_CASE("a result may be assigned a part of its own value", "[result]") {
   REQUIRE(!found);
   CHECK(found.error().operation == std::string(100, 'y'));
 }
+
+TEST_CASE("what follows a value follows, and an error goes by", "[result]") {
+  const result<int> five = 5;
+  const result<int> failed = no_room;
+  const auto half = [](int n) { return n % 2 == 0 ? result<int>(n / 2) : result<int>(no_room); };
+  CHECK(*result<int>(8).and_then(half).and_then(half) == 2);
+  CHECK(five.and_then(half).error().detail == 7);
+  CHECK(failed.and_then(half).error().detail == 7);
+  CHECK(*five.transform([](int n) { return std::to_string(n); }) == "5");
+  CHECK(*result<int>(6).transform([](int n) { return n + 0.5; }) == 6.5);
+  CHECK_FALSE(failed.transform([](int n) { return n; }));
+  int seen = 0;
+  const result<void> noted = five.transform([&](int n) { seen = n; });
+  CHECK(noted);
+  CHECK(seen == 5);
+  CHECK_FALSE(failed.transform([&](int n) { seen = n; }));
+  CHECK(seen == 5);
+}
+
+TEST_CASE("what follows an error can mend it, and a value goes by", "[result]") {
+  const auto size = [](const error& why) { return result<int>(static_cast<int>(why.detail)); };
+  const result<int> failed = no_room;
+  const result<int> five = 5;
+  CHECK(*failed.or_else(size) == 7);
+  CHECK(*five.or_else(size) == 5);
+  CHECK(*result<int>(no_room).or_else(size) == 7);
+  CHECK(*result<int>(5).or_else(size) == 5);
+  const error other{.code = errc::timed_out};
+  CHECK(failed.error_or(other).code == errc::arguments_too_large);
+  CHECK(five.error_or(other).code == errc::timed_out);
+}
+
+TEST_CASE("a value that moves goes through what follows", "[result]") {
+  result<std::unique_ptr<int>> made = std::make_unique<int>(3);
+  const auto kept = [](std::unique_ptr<int> its) {
+    return result<std::unique_ptr<int>>(std::move(its));
+  };
+  result<std::unique_ptr<int>> moved = std::move(made).and_then(kept);
+  REQUIRE(moved);
+  CHECK(*std::move(moved).transform([](std::unique_ptr<int> its) { return *its; }) == 3);
+}
+
+TEST_CASE("a result without a value has what follows, too", "[result]") {
+  const result<void> done;
+  const result<void> failed = no_room;
+  CHECK_NOTHROW(*done);
+  CHECK(*done.and_then([] { return result<int>(3); }) == 3);
+  CHECK(failed.and_then([] { return result<int>(3); }).error().detail == 7);
+  CHECK(*done.transform([] { return 4; }) == 4);
+  CHECK_FALSE(failed.transform([] { return 4; }));
+  CHECK(failed.or_else([](const error&) { return result<void>(); }));
+  CHECK(done.or_else([](const error&) { return result<void>(no_room); }));
+  CHECK(failed.error_or({.code = errc::timed_out}).detail == 7);
+  CHECK(done.error_or({.code = errc::timed_out}).code == errc::timed_out);
+}
+
+TEST_CASE("a result is assigned a value or an error, whatever it held", "[result]") {
+  const result<std::string> text = std::string(100, 'x');
+  const result<std::string> failed = no_room;
+  result<std::string> other = no_room;
+  other = text;
+  CHECK(*other == *text);
+  other = failed;
+  CHECK(other.error().detail == 7);
+  other = std::string("y");
+  CHECK(*other == "y");
+}

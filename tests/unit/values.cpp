@@ -464,3 +464,28 @@ TEST_CASE("values give back what they hold, without loss", "[values]") {
   std::array<int, 2> numbers{};
   CHECK(value(std::span(numbers)).kind() == value_kind::elements);
 }
+
+TEST_CASE("each kind of value has a name and equals its like", "[values]") {
+  std::array<int, 2> numbers{1, 2};
+  std::array<int, 2> same{1, 2};
+  std::array<long, 1> long_ones{1};
+  const std::vector<std::pair<value, std::string>> all{
+      {value(), "nothing"},
+      {value(true), "a bool"},
+      {value(1), "an integer"},
+      {value(1.5F), "a floating-point number"},
+      {value(std::string_view("x")), "a text"},
+      {value::bytes(std::as_bytes(std::span(numbers))), "bytes"},
+      {value::list({1}), "a list"},
+      {value(std::span(numbers)), "a span"}};
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    CHECK(name(all[i].first.kind()) == all[i].second);
+    for (std::size_t j = 0; j < all.size(); ++j) CHECK((all[i].first == all[j].first) == (i == j));
+  }
+  CHECK(value(std::span(numbers)) == value(std::span(same)));
+  same[1] = 3;
+  CHECK_FALSE(value(std::span(numbers)) == value(std::span(same)));
+  CHECK_FALSE(value(std::span(numbers)) == value(std::span(long_ones)));
+  CHECK(value(-1) == value(-1L));
+  CHECK_FALSE(value(-1) == value(UINT64_MAX));
+}
