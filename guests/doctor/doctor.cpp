@@ -59,6 +59,7 @@ int main(int argc, char** argv) {
   doctor::examine_limits(report);
   doctor::examine_device(report, path);
   doctor::examine_safety(report, path);
+  doctor::examine_side_channels(report);
   doctor::examine_capabilities(report, path);
   const auto system = virtine::kvm::system::open(path);
   if (system) doctor::examine_guest_cpu(report, *system);

@@ -2,7 +2,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <linux/prctl.h>
 #include <sched.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
@@ -66,6 +68,22 @@ inline void examine_host(report& out) {
   add_modules(out);
   out.add("container", container());
   out.add("user", std::uint64_t{geteuid()});
+}
+
+/// What the kernel offers against side channels to a process that asks; docs/hardening.md.
+inline void examine_side_channels(report& out) {
+  out.begin("side_channels");
+  const auto offers = [](unsigned long what) {
+    const int state = prctl(PR_GET_SPECULATION_CTRL, what, 0, 0, 0);
+    return state > 0 && (static_cast<unsigned>(state) & PR_SPEC_PRCTL) != 0;
+  };
+  unsigned long cookie = 0;
+  const int cores = prctl(PR_SCHED_CORE, PR_SCHED_CORE_GET, 0, PR_SCHED_CORE_SCOPE_THREAD, &cookie);
+  out.add("indirect_branch_barrier", offers(PR_SPEC_INDIRECT_BRANCH));
+  out.add("l1d_flush", offers(PR_SPEC_L1D_FLUSH));
+  out.add("core_scheduling", cores == 0);
+  const std::string threads = first_line("/sys/devices/system/cpu/smt/active");
+  out.add("threads_share_cores", threads.empty() ? "not known" : threads == "1" ? "yes" : "no");
 }
 
 inline void examine_safety(report& out, const char* device) {

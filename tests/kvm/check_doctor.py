@@ -17,6 +17,7 @@ SECTIONS = {
     "limits": ("file_descriptors", "file_size", "seccomp", "processors_allowed", "group_memory"),
     "device": ("path", "exists"),
     "safety": ("kernel_repairs", "nested_virtualisation"),
+    "side_channels": ("indirect_branch_barrier", "l1d_flush", "core_scheduling", "threads_share_cores"),
     "capabilities": ("api_version",),
     "self_test": ("opening_kvm",),
 }
