@@ -69,6 +69,7 @@ class outcome {
       if (!event_) return os::explain("eventfd", errno);
       if (done()) signal();
     }
+    if (!event_) return os::explain("eventfd", errno);
     return event_.get();
   }
 

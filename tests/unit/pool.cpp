@@ -103,6 +103,19 @@ TEST_CASE_METHOD(fresh, "a poisoned machine is gone even if it comes back", "[po
   CHECK(scripted_machine::alive == 0);
 }
 
+TEST_CASE_METHOD(fresh, "a machine that cannot be restored is gone", "[pool]") {
+  pool_type pool(image);
+  {
+    auto lent = pool.borrow();
+    REQUIRE(lent);
+    scripted_machine& guest = **lent;
+    scripted_machine::when_restored = [&] { guest.abandon(); };
+    lent->give_back(0);
+  }
+  CHECK(pool.size() == 0);
+  CHECK(scripted_machine::alive == 0);
+}
+
 TEST_CASE_METHOD(fresh, "a pool lends as many machines as it may and no more", "[pool]") {
   pool_type pool(image, {.max = 2, .when_exhausted = when_exhausted::fail});
   auto first = pool.borrow();

@@ -185,15 +185,16 @@ class caller<R(A...), Named, Policy> final
       auto borrowed = borrow(timeout, options);
       if (!borrowed) return borrowed.error();
       lent.emplace(*std::move(borrowed));
-    } else if (auto allowed = may_begin(timeout, options); !allowed) {
-      return allowed.error();
-    } else if ((*lent)->poisoned()) {
+      return limits_of(options, timeout);
+    }
+    if (auto allowed = may_begin(timeout, options); !allowed) return allowed.error();
+    if (!(*lent)->poisoned()) (*lent)->restore(used_before);
+    // Of a bare machine that can fail, too.
+    if ((*lent)->poisoned()) {
       const auto waited_before = lent->waited();
       auto replaced = lent->replace(limits_of(options, timeout));
       if (!replaced) return replaced.error();
       timeout -= lent->waited() - waited_before;
-    } else {
-      (*lent)->restore(used_before);
     }
     return limits_of(options, timeout);
   }

@@ -157,7 +157,9 @@ class listener {
     const int file = made.file_.get();
     if (path.empty()) {
       const int on = 1;
-      ::setsockopt(file, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+      // Else the next call could not have the port for a minute.
+      if (::setsockopt(file, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0)
+        return os::explain("SO_REUSEADDR", errno);
       sockaddr_in address{};
       address.sin_family = AF_INET;
       address.sin_port = htons(port);

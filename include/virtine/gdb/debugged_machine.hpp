@@ -30,6 +30,7 @@
 #include <virtine/machine/guest_exit.hpp>
 #include <virtine/machine/machine.hpp>
 #include <virtine/machine/runner.hpp>
+#include <virtine/os/error_text.hpp>
 #include <virtine/os/out_of_memory.hpp>
 #include <virtine/result.hpp>
 #include <virtine/x86/trap.hpp>
@@ -78,7 +79,9 @@ class debugged_machine final : public virtine::detail::machine, private target {
     return os::or_out_of_memory([&]() -> result<virtine::detail::guest_exit> {
       if (when_ == attach::at_entry) {
         if (auto opened = open_now(); !opened) return opened.error();
-        put(function);
+        if (!put(function)) {
+          return os::explain("the debugged function cannot be stopped at its entry", errno);
+        }
       }
       return watch(machine::enter(function, next_glance()));
     });
@@ -334,20 +337,23 @@ class debugged_machine final : public virtine::detail::machine, private target {
     }
   }
 
-  /// Puts an INT3 at `address`, which take_out_breakpoints() removes.
-  void put(std::uint64_t address) {
-    if (original_.contains(address)) return;
+  /// Puts an INT3 at `address`, which take_out_breakpoints() removes. Returns whether there is one.
+  bool put(std::uint64_t address) {
+    if (original_.contains(address)) return true;
     const auto before = peek(address, 1);
-    if (!before.empty() && poke(address, std::array{int3})) original_.emplace(address, before[0]);
+    if (before.empty() || !poke(address, std::array{int3})) return false;
+    original_.emplace(address, before[0]);
+    return true;
   }
 
+  /// One that the kernel does not let it take out stops the guest again.
   void take_out_breakpoints() {
-    for (const auto& [address, before] : original_) {
+    std::erase_if(original_, [this](const auto& each) {
+      const auto& [address, before] = each;
+      const auto now = peek(address, 1);
       // Where a guest can write, it may have put something else there.
-      if (const auto now = peek(address, 1); !now.empty() && now[0] == int3)
-        poke(address, std::array{before});
-    }
-    original_.clear();
+      return now.empty() || now[0] != int3 || poke(address, std::array{before});
+    });
   }
 
   [[nodiscard]] register_file& registers() override { return registers_; }
@@ -389,7 +395,9 @@ class debugged_machine final : public virtine::detail::machine, private target {
     };
     if (!protect(PROT_READ | PROT_WRITE)) return false;
     std::memcpy(host(address), from.data(), from.size());
-    return protect(PROT_READ);
+    // Should it fail the host alone can write there: guests are kept from it by KVM's slot, too.
+    static_cast<void>(protect(PROT_READ));
+    return true;
   }
 
   bool set_breakpoint(std::uint64_t address, bool on) override {

@@ -24,6 +24,7 @@ class quiet_signals {
     sigaddset(&quiet_, SIGPIPE);
     sigaddset(&quiet_, SIGXFSZ);
     sigset_t pending;
+    sigemptyset(&pending);
     sigpending(&pending);
     // One that waits already is not ours to take.
     if (sigismember(&pending, SIGPIPE) == 1) sigdelset(&quiet_, SIGPIPE);

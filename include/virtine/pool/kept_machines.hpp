@@ -383,7 +383,7 @@ class kept_machines {
     if (has_outgrown(machine)) machine.outgrown();
     if (is_spent(machine)) return false;
     machine.restore(arguments_used);
-    return true;
+    return !machine.poisoned();  // KVM can refuse what a bare machine's takes.
   }
 
   bool has_outgrown(Machine& machine) const {

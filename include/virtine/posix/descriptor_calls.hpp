@@ -90,13 +90,14 @@ inline answer read_file(const request& r, open_file& file, std::span<const piece
   return success(file.grant, got);
 }
 
-/// Returns by how much a file grows before what is written there begins. Not every file system has
-/// holes, and those who copy a file may not keep them.
-inline std::uint64_t gap_before(const open_file& file, position at) {
+/// Returns by how much a file grows before what is written there begins, or a negative errno. Not
+/// every file system has holes, and those who copy a file may not keep them.
+inline std::int64_t gap_before(const open_file& file, position at) {
+  if ((file.flags & O_APPEND) != 0) return 0;
   struct ::stat status {};
   const std::int64_t begin = at ? *at : ::lseek(file.file(), 0, SEEK_CUR);
-  if ((file.flags & O_APPEND) != 0 || ::fstat(file.file(), &status) != 0) return 0;
-  return static_cast<std::uint64_t>(std::max<std::int64_t>(begin - status.st_size, 0));
+  if (begin < 0 || ::fstat(file.file(), &status) != 0) return -std::int64_t{errno};
+  return std::max<std::int64_t>(begin - status.st_size, 0);
 }
 
 /// Hands bytes to the sink of the outputs. Returns how many, or a negative errno.
@@ -116,7 +117,9 @@ inline std::int64_t write_below(const request& r, open_file& file, std::span<con
                                 position at) {
   std::uint64_t& used = r.open.written_below(file.directory);
   const std::uint64_t left = r.granted.directories[file.directory].most - used;
-  const std::uint64_t gap = gap_before(file, at);
+  const std::int64_t before = gap_before(file, at);
+  if (before < 0) return before;
+  const auto gap = static_cast<std::uint64_t>(before);
   if (left <= gap) return -ENOSPC;
   iovec one = vector_of(bytes);
   one.iov_len = std::min<std::uint64_t>(bytes.size(), left - gap);
