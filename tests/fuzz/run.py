@@ -132,7 +132,7 @@ def fuzz(name, options):
         ended = subprocess.run(
             ["nice", "-n", "6", build / f"{name}-fuzz", f"-runs={options.executions}",
              f"-max_total_time={options.seconds}", f"-max_len={TARGETS[name].max_size}",
-             "-print_final_stats=1", "-timeout=600", "-report_slow_units=600", "-rss_limit_mb=2048",
+             "-print_final_stats=1", "-print_funcs=0", "-timeout=600", "-report_slow_units=600", "-rss_limit_mb=2048",
              f"-artifact_prefix={findings}/{name}-", corpus],
             stdout=out, stderr=subprocess.STDOUT, check=False,
             env={**os.environ, "ASAN_OPTIONS": SANITIZERS}).returncode
