@@ -93,8 +93,8 @@ VIRTINE_API uint32_t virtine_version(void);
 typedef enum virtine_kind {
   VIRTINE_NONE = 0,   /* no result; an optional without a value */
   VIRTINE_BOOL = 1,   /* as.boolean, 0 or 1 */
-  VIRTINE_INT = 2,    /* as.integer; enums, too */
-  VIRTINE_UINT = 3,   /* as.natural; results of unsigned types */
+  VIRTINE_INT = 2,    /* as.integer; enums, too. Results only if they are negative */
+  VIRTINE_UINT = 3,   /* as.natural; results that are not negative, of any integer type */
   VIRTINE_DOUBLE = 4, /* as.floating */
   VIRTINE_TEXT = 5,   /* as.bytes: characters, for string_view and spans of char */
   VIRTINE_BYTES = 6,  /* as.bytes: a struct, virtine::bytes<N>, or the elements of a span as they
