@@ -255,6 +255,24 @@ TEST_CASE("H43: no code segment but the entry's is left for the next call", "[ho
   }
 }
 
+// One software KVM follows an IRETQ there, too, and keeps the segment for the next call.
+TEST_CASE("H131: a stack segment that a call has loaded does not fail the next one", "[hostile]") {
+  arena a;
+  const auto ended = a.run("leave_by_interrupt_return", 0x33, 0x33);
+  if (!ended) CHECK(ended.error().code == virtine::errc::guest_fault);
+  // The first write to a page is a trap.
+  a.expect(returned(0x33), "level_after_write");
+}
+
+TEST_CASE("H132: flags that only an IRETQ changes are not the next call's", "[hostile]") {
+  arena a;
+  for (int round = 0; round < 2; ++round) {
+    const auto ended = a.run("leave_with_virtual_flags");
+    if (!ended) CHECK(ended.error().code == virtine::errc::guest_fault);
+    a.expect(returned(0), "virtual_flags");
+  }
+}
+
 // The host retries on another machine when the trampoline fails at once; a guest can feign that.
 TEST_CASE("H46: a guest that fails in the trampoline's page is to blame itself", "[hostile]") {
   arena a;

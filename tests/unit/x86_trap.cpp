@@ -49,12 +49,17 @@ TEST_CASE("a frame from the stubs themselves is not the user's", "[x86]") {
   CHECK_FALSE(x86::from_user(x86::decode_trap_frame(compat, 6)));
 }
 
+TEST_CASE("a frame with another stack segment is the user's", "[x86]") {
+  const auto stack = pushed(7, 0x20000, 0x33, 0x10202, 0x90000, 0x33);
+  CHECK(x86::from_user(x86::decode_trap_frame(stack, x86::exception_vector::page_fault)));
+}
+
 TEST_CASE("the flags to resume with", "[x86]") {
   x86::trap_frame frame;
   frame.rflags = 0x10046;  // RF ZF PF, IOPL and IF stripped
   CHECK(x86::resume_rflags(frame) == 0x246);
   frame.rflags = ~std::uint64_t{0};
-  CHECK(x86::resume_rflags(frame) == 0x240fd7);  // no NT, RF, VM, VIF, VIP, reserved
+  CHECK(x86::resume_rflags(frame) == 0x244fd7);  // no RF, VM, VIF, VIP, reserved
 }
 
 TEST_CASE("trap ports and vectors", "[x86]") {

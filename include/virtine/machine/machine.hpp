@@ -259,6 +259,8 @@ class machine : public guest_access {
   // Of these only a machine under a debugger makes use, which goes on where a call would be over.
 
   static constexpr std::uint64_t rflags_tf = 1U << 8;
+  /// VIF and VIP, which one software KVM loads at an IRETQ, and no POPFQ takes back.
+  static constexpr std::uint64_t rflags_virtual = 3U << 19;
   static constexpr std::uint64_t max_ahead = 32;  // Pages.
 
   machine(std::shared_ptr<const snapshot> from, const guest_cpu& cpu, vm_place place,
@@ -455,7 +457,8 @@ class machine : public guest_access {
       const bool whole =
           state.io.direction == KVM_EXIT_IO_OUT && state.io.size == 4 && state.io.count == 1;
       // A trap flag that is set when the guest leaves would raise its exception in the next call.
-      if (!whole || (vcpu().synced_regs().rflags & rflags_tf) != 0) [[unlikely]]
+      constexpr std::uint64_t stay = rflags_tf | rflags_virtual;
+      if (!whole || (vcpu().synced_regs().rflags & stay) != 0) [[unlikely]]
         return end(protocol_violation());
       if (state.io.port == x86::done_port) [[likely]] {
         processor_->at_trampoline = x86::is_trampoline_exit(vcpu().synced_regs().rip, cpu_.wipe);

@@ -92,14 +92,16 @@ constexpr trap_frame decode_trap_frame(std::span<const std::byte, trap_frame_siz
 }
 
 /// Returns whether the exception was raised at CPL 3, and not by the stubs or while entering them.
+/// SS says nothing of that: on some hosts a guest, or the one before on the machine, has loaded
+/// another one, which is without effect in 64-bit mode.
 constexpr bool from_user(const trap_frame& frame) {
-  return frame.cs == user_code_selector && frame.ss == user_data_selector;
+  return frame.cs == user_code_selector;
 }
 
 /// Returns the RFLAGS with which to continue after a trap: the guest's flags, with IF and IOPL as
 /// at the start, and without RF, so that a debug trap at the same instruction is not lost.
 constexpr std::uint64_t resume_rflags(const trap_frame& frame) {
-  constexpr std::uint64_t guest_owned = 0x240dd5;  // CF PF AF ZF SF TF DF OF AC ID
+  constexpr std::uint64_t guest_owned = 0x244dd5;  // CF PF AF ZF SF TF DF OF NT AC ID
   return (frame.rflags & guest_owned) | initial_rflags;
 }
 

@@ -577,6 +577,24 @@ before leave_by_interrupt_return
   push rdx
 now leave_by_interrupt_return
   iretq
+; Goes on with VIF and VIP set, where the host lets it, and leaves.
+before leave_with_virtual_flags
+  mov rcx, rsp
+  push 0x2b
+  push rcx
+  push 0x180202
+  push 0x33
+  mov edx, far_leave
+  push rdx
+now leave_with_virtual_flags
+  iretq
+; Gives VIF and VIP.
+attack virtual_flags
+  pushfq
+  pop rax
+  and eax, 0x180000
+  mov [r8], rax
+  ret
 ; a = selector: makes a hypercall first.
 before call_by_far_jump
   mov dword [r8 + 1024], far_call_out
