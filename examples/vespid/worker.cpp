@@ -155,8 +155,8 @@ class worker {
     log_event("worker.ended");
   }
 
-  /// Forgets what was not called for long; call it every second. Lets go of one loaded function at a
-  /// time, because calls are slow meanwhile, and returns whether there are more.
+  /// Forgets what was not called for long; call it every second. Lets go of one loaded function at
+  /// a time, because calls are slow meanwhile, and returns whether there are more.
   bool tidy() {
     std::vector<std::pair<steady::time_point, std::shared_ptr<function_slot>>> loaded;
     {
