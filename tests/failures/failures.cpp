@@ -280,7 +280,7 @@ void fail_in_session_thread() {
 
 }  // namespace
 
-TEST_CASE("H131: whichever system call fails, calls come to a value or an error", "[failures]") {
+TEST_CASE("H133: whichever system call fails, calls come to a value or an error", "[failures]") {
   struct sigaction on_hang {};
   on_hang.sa_handler = tell_hang;
   ::sigaction(SIGALRM, &on_hang, nullptr);
