@@ -128,7 +128,11 @@ def check_floors(header, document):
 
 def check_cited(titles, documents):
     """The tests that documents name exist. `titles` has those of each program/file.cpp."""
-    attacks = {m[1] for found in titles.values() for t in found if (m := re.match(r"(H\d+):", t))}
+    numbers = [m[1] for found in titles.values() for t in found if (m := re.match(r"(H\d+):", t))]
+    attacks = set(numbers)
+    for attack in sorted(attacks):
+        if numbers.count(attack) > 1:
+            yield f"{numbers.count(attack)} tests are {attack}"
     for name, text in documents.items():
         for source, title in re.findall(r"`(\w+/\w+\.cpp) \"(.*?)\"`", text):
             if sum(each.startswith(title) for each in titles.get(source, [])) != 1:
@@ -174,6 +178,7 @@ def self_test():
     tests = {"a/b.cpp": ["H1: x", "H12: y", "z"]}
     assert not list(check_cited(tests, {"d": 'H1, H12, `a/b.cpp "H1:"`, `a/b.cpp "z"`'}))
     assert len(list(check_cited(tests, {"d": 'H2, `a/b.cpp "H1"`, `a/c.cpp "z"`'}))) == 3
+    assert len(list(check_cited({"a/b.cpp": ["H1: x"], "c/d.cpp": ["H1: y"]}, {}))) == 1
 
 
 def main():
