@@ -131,4 +131,10 @@ inline std::size_t descriptors() {
       std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {}));
 }
 
+/// Returns how many threads it has.
+inline std::size_t threads() {
+  return static_cast<std::size_t>(
+      std::distance(std::filesystem::directory_iterator("/proc/self/task"), {}));
+}
+
 }  // namespace told

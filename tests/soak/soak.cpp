@@ -663,8 +663,7 @@ struct holdings {
     std::ifstream maps("/proc/self/maps");
     out.mappings = static_cast<std::uint64_t>(
         std::count(std::istreambuf_iterator<char>(maps), std::istreambuf_iterator<char>(), '\n'));
-    out.threads = static_cast<std::uint64_t>(
-        std::distance(std::filesystem::directory_iterator("/proc/self/task"), {}));
+    out.threads = told::threads();
     read("/proc/self/status", {{"VmRSS:", &out.resident}});
     read("/proc/meminfo", {{"MemAvailable:", &out.available},
                            {"SUnreclaim:", &out.unreclaimable},
