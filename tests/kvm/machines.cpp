@@ -27,6 +27,7 @@
 #include <virtine/virtine.hpp>
 
 #include "by_hand.hpp"
+#include "vcpu_state.hpp"
 
 using namespace virtine;
 using namespace virtine::detail;
@@ -90,6 +91,30 @@ TEST_CASE("a hypercall by hand", "[machines]") {
   std::uint64_t rounds = 0;
   std::memcpy(&rounds, made->arguments().data(), sizeof rounds);
   CHECK(rounds == 3);
+}
+
+// As if an instruction of the guest's had set them. One software KVM loads VIF and VIP at some
+// IRETQs (H132), but not when a test wants it.
+TEST_CASE("no call ends well that leaves VIF or VIP", "[machines]") {
+  using spins = guests::spins;
+  for (const std::uint64_t flags : {1U << 19, 1U << 20, 3U << 19}) {
+    INFO("flags " << flags);
+    const auto before = vcpu_state::descriptors();
+    const auto made = machine::create(spins::description).value();
+    auto vcpu = vcpu_state::newest(before);
+    const std::uint64_t turns = 1;
+    std::memcpy(made->arguments().data() + frame<std::uint64_t(std::uint64_t)>::offsets[0], &turns,
+                sizeof turns);
+    REQUIRE(made->enter(spins::until_told::address, {}).value() == guest_exit::hypercall);
+    auto regs = vcpu.get_regs().value();
+    regs.rflags |= flags;
+    REQUIRE(vcpu.set_regs(regs));
+    const auto stopped = made->resume();
+    // Some hosts do not run a guest with them.
+    if (stopped) CHECK((vcpu.get_regs().value().rflags & 3U << 19) == 0);
+    CHECK(made->poisoned() == !stopped.has_value());
+    if (!stopped) CHECK(stopped.error().code == errc::guest_fault);
+  }
 }
 
 TEST_CASE("a machine that failed refuses further calls", "[machines]") {
