@@ -206,15 +206,17 @@ class fuzzer {
   // What must hold
 
   void judge_ending(const block& made, const sequence& of, const ending& ended) {
-    const evidence seen{.returned = ended.returned,
-                        .error = ended.error,
-                        .rip = ended.registers.rip,
-                        .rflags = ended.registers.rflags,
-                        .rdx = ended.registers.rdx,
-                        // Sound: of the copy of the machine's memory, which begins there.
-                        .code = {reinterpret_cast<const std::uint8_t*>(pristine_.data()),
-                                 made.where.constants - detail::layout::begin},
-                        .code_begin = detail::layout::begin};
+    const evidence seen{
+        .returned = ended.returned,
+        .error = ended.error,
+        .rip = ended.registers.rip,
+        .rflags = ended.registers.rflags,
+        .rdx = ended.registers.rdx,
+        .has_own_code_segment = ended.segments[0] == virtine::x86::user_code_selector,
+        // Sound: of the copy of the machine's memory, which begins there.
+        .code = {reinterpret_cast<const std::uint8_t*>(pristine_.data()),
+                 made.where.constants - detail::layout::begin},
+        .code_begin = detail::layout::begin};
     std::string why = judge(seen, made.where);
     if (why.empty() && !of.endings.empty()) {
       ++foretold_;

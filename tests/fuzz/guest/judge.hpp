@@ -25,6 +25,9 @@ struct evidence {
   std::uint64_t rip = 0;  ///< Where the guest left, or trapped.
   std::uint64_t rflags = 0;
   std::uint64_t rdx = 0;
+  /// Or another, to which one software KVM follows an IRETQ. A first write from there is no trap
+  /// that goes on.
+  bool has_own_code_segment = true;
   /// Returns the bytes of code at an address, fewer where it ends.
   std::span<const std::uint8_t> code = {};
   std::uint64_t code_begin = 0;
@@ -55,7 +58,8 @@ inline bool is_out(const evidence& seen, unsigned port) {
   return false;
 }
 
-inline std::string judge_page_fault(const virtine::fault& f, const places& where) {
+inline std::string judge_page_fault(const evidence& seen, const places& where) {
+  const virtine::fault& f = seen.error.fault;
   if (f.vector != 14) return "a page fault by another vector";
   if (f.access == access::none) return "a page fault without an access";
   // On some hosts CPL 3 has protection keys.
@@ -63,6 +67,8 @@ inline std::string judge_page_fault(const virtine::fault& f, const places& where
   if ((f.error_code & protection_key) != 0 && f.kind == fault_kind::protection) return "";
   const area at = where.at(f.address);
   auto refused = places::refusal(at, f.access);
+  if (!refused && f.access == access::write && !seen.has_own_code_segment)
+    refused = fault_kind::protection;
   if (!refused) return "a page fault where the guest may do that";
   if (at == area::upper_half &&
       (f.kind == fault_kind::protection || f.kind == fault_kind::execute_data))
@@ -115,7 +121,7 @@ inline std::string judge_fault(const evidence& seen, const places& where) {
     case fault_kind::unmapped_access:
     case fault_kind::protection:
     case fault_kind::execute_data:
-      return judge_page_fault(f, where);
+      return judge_page_fault(seen, where);
     case fault_kind::general_protection:
       return vector(13);
     case fault_kind::stack_segment:
