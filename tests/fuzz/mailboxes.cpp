@@ -295,7 +295,8 @@ void let_come(machine_of_script& guest) {
 
 /// Makes a call; what a handler throws is an error of it.
 result<void> call_session(session_thread<machine_of_script>& session, bool stopped) {
-  run_limits limits{.until = monotonic::now() + std::chrono::seconds(10)};
+  // Long, as a fuzzer may be stopped for a while. One that hangs is found by libFuzzer.
+  run_limits limits{.until = monotonic::now() + std::chrono::hours(1)};
   if (stopped) limits.stop_if = [] { return true; };
   try {
     return session.call(limits, 4);

@@ -16,6 +16,7 @@
 
 #include "dice.hpp"
 #include "encoder.hpp"
+#include "host.hpp"
 #include "instructions.hpp"
 #include "places.hpp"
 #include "prepared.hpp"
@@ -41,7 +42,8 @@ struct sequence {
 
 /// Returns whether what these bytes do can differ from one time to the next: clocks, random
 /// numbers, transactions, and instructions that store what a processor keeps of the last x87
-/// instruction, or which parts of its state it takes for unused.
+/// instruction, or which parts of its state it takes for unused. In an emulated host also ADCX and
+/// ADOX: QEMU 7.2 sometimes has other flags after them.
 inline bool can_vary(std::span<const std::uint8_t> code) {
   for (std::size_t i = 0; i + 1 < code.size(); ++i) {
     const auto at = [&](std::size_t offset) -> unsigned {
@@ -57,6 +59,7 @@ inline bool can_vary(std::span<const std::uint8_t> code) {
     const unsigned rm = at(2);
     const unsigned extension = rm >> 3 & 7;
     if (next == 0x31 || next == 0x33) return true;  // RDTSC, RDPMC
+    if (next == 0x38 && rm == 0xf6 && is_emulated()) return true;
     // XGETBV, XEND, XTEST, RDTSCP, MONITORX, MWAITX, RDPRU, and what VMs ask their hosts.
     if (next == 0x01 && rm >= 0xc0) return true;
     if (next == 0xc7 && extension != 1) return true;  // RDRAND, RDSEED, RDPID, XSAVEC, XSAVES

@@ -42,7 +42,8 @@ def fuzz(include, build, count, directory):
     program = directory / "guest-fuzz"
     made = subprocess.run(
         ["g++", "-std=c++20", "-O0", "-w", "-pthread", f"-I{include}",
-         f"-I{build / 'tests/fuzz/guest'}", ROOT / "tests/fuzz/guest/guest.cpp", "-o", program],
+         f"-I{build / 'tests/fuzz/guest'}", f"-I{ROOT / 'tests'}",
+         ROOT / "tests/fuzz/guest/guest.cpp", "-o", program],
         check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
     if made.returncode != 0:
         return "the compiler"

@@ -17,6 +17,7 @@
 #include <virtine/machine/machine.hpp>
 #include <virtine/machine/run_loop.hpp>
 
+#include "host.hpp"
 #include "image.hpp"
 #include "judge.hpp"
 #include "processor_state.hpp"
@@ -144,6 +145,7 @@ class subject {
     }
     // RF is the processor's own. Not every host tells of IOPL, or keeps NT.
     out.registers.rflags &= ~std::uint64_t{0x17000};
+    if (is_emulated()) forget_what_qemu_varies(out);
     out.vectors = reader.vectors(cpu);
     for_each_writable([&](std::uint64_t at) {
       const auto content = page_at(at);
@@ -152,6 +154,23 @@ class subject {
       out.pages[at].assign(content.begin(), content.end());
     });
     return out;
+  }
+
+  /// QEMU does not always have the same AF and PF where they are undefined, as after IMUL, and
+  /// sometimes has an INT that may not be raised fault behind itself.
+  void forget_what_qemu_varies(ending& of) const {
+    constexpr std::uint64_t adjust_and_parity_flag = 0x14;
+    of.registers.rflags &= ~adjust_and_parity_flag;
+    virtine::fault& fault = of.error.fault;
+    constexpr std::uint32_t of_interrupt_table = 2;
+    if (fault.vector != 13 || (fault.error_code & of_interrupt_table) == 0) return;
+    constexpr std::uint64_t int_size = 2;
+    const std::uint64_t at = fault.instruction - int_size;
+    const auto code = machine_->memory();
+    if (at < detail::layout::begin || at - detail::layout::begin + int_size > code.size()) return;
+    const auto* const here = &code[at - detail::layout::begin];
+    constexpr std::byte int_opcode{0xcd};
+    if (here[0] == int_opcode) fault.instruction = of.registers.rip = at;
   }
 
   /// The arguments that run() wrote, as restore() is told.
