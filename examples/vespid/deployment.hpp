@@ -107,6 +107,13 @@ Number number_of(const nlohmann::json& from, const char* name, Number other) {
   return value <= std::numeric_limits<Number>::max() ? static_cast<Number>(value) : 0;
 }
 
+/// Returns a text of a JSON object; empty if there is none, or if `from` is no object. For what a
+/// peer has sent: nlohmann's value() throws where it finds another type.
+inline std::string text_of(const nlohmann::json& from, const char* name) {
+  const auto found = from.find(name);
+  return found != from.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
 inline void to_json(nlohmann::json& to, const deployment& from) {
   to = {{"kind", from.kind},
         {"digest", from.digest},

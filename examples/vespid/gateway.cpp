@@ -343,7 +343,7 @@ class gateway {
   /// Tells of a call that failed. Where and how a function faults is for its owner only.
   static void refuse_call(const exchange& open, const identity& who, const nlohmann::json& why,
                           const http::header_list& headers = {}) {
-    const std::string code = why.is_object() ? why.value("code", "") : "";
+    const std::string code = text_of(why, "code");
     const unsigned status = status_of(code);
     const char* const title = code == "bad_argument" ? "An argument is wrong"
                               : code == "timed_out"  ? "The function took too long"
@@ -353,9 +353,12 @@ class gateway {
                                                      : "The function failed";
     nlohmann::json more{{"code", code}};
     if (who.is_owner || status == 400) {
-      for (const char* const each : {"detail", "function", "file", "line"}) {
-        if (why.contains(each)) more[each] = why[each];
+      // Texts and a number, whatever the worker has sent: a list of lists of lists would be copied
+      // and written by as many calls.
+      for (const char* const each : {"detail", "function", "file"}) {
+        if (std::string text = text_of(why, each); !text.empty()) more[each] = std::move(text);
       }
+      if (const auto line = number_of(why, "line", 0U); line != 0) more["line"] = line;
     }
     refuse(open, status, title, std::move(more), headers);
   }
@@ -394,8 +397,9 @@ class gateway {
                   // That it is accepted, for whoever asks before it is done. Not over a result.
                   store_->ask(store::subject_of(store::results_bucket(who.tenant), id), "",
                               {{"Nats-Expected-Last-Subject-Sequence", "0"}}, store_patience,
-                              [open, id, is_repeated = answer.value("duplicate", false)](
-                                  const nats::message&) { accepted(open, id, is_repeated); });
+                              [open, id, is_repeated = is_duplicate(answer)](const nats::message&) {
+                                accepted(open, id, is_repeated);
+                              });
                 });
   }
 
@@ -412,10 +416,13 @@ class gateway {
                 }
                 const std::size_t end = found->find('\n');
                 const auto head = nlohmann::json::parse(found->substr(0, end), nullptr, false);
+                if (end == found->npos || !head.is_object()) {
+                  return refuse(open, 502, "The result is not what a worker writes");
+                }
                 const http::header_list headers{
-                    {"Vespid-Deliveries", std::to_string(head.value("deliveries", 1))}};
+                    {"Vespid-Deliveries", std::to_string(number_of(head, "deliveries", 1U))}};
                 if (head.contains("code")) return refuse_call(open, who, head, headers);
-                const auto its = catalogue_->find(who.tenant, head.value("name", ""));
+                const auto its = catalogue_->find(who.tenant, text_of(head, "name"));
                 open->respond(200, its != nullptr ? type_of(*its) : "application/octet-stream",
                               std::string_view(*found).substr(end + 1), headers);
               });
@@ -522,7 +529,7 @@ class gateway {
             drop_parts(who, name, its, before);
             return refuse(open, code == "busy" ? 503 : 422,
                           code == "busy" ? "All workers are busy" : "The function is refused",
-                          {{"code", code}, {"detail", answer.value("detail", "")}});
+                          {{"code", code}, {"detail", text_of(answer, "detail")}});
           }
           write_record(open, who, name, its, before, answer);
         });
@@ -605,11 +612,22 @@ class gateway {
                     return answer_json(open, 200, *out);
                   }
                   const auto& message = answer["message"];
-                  auto entry = nlohmann::json::parse(decode_base64(message.value("data", "")),
-                                                     nullptr, false);
-                  out->push_back(std::move(entry));
-                  read_logs(open, subject, message.value("seq", from) + 1, out);
+                  out->push_back(entry_of(decode_base64(text_of(message, "data"))));
+                  read_logs(open, subject, number_of(message, "seq", from) + 1, out);
                 });
+  }
+
+  /// Of what is in the log no more than a worker writes there.
+  static nlohmann::json entry_of(const std::string& logged) {
+    const auto read = nlohmann::json::parse(logged, nullptr, false);
+    nlohmann::json out = nlohmann::json::object();
+    if (const auto time = read.find("time"); time != read.end() && time->is_number()) {
+      out["time"] = time->get<double>();
+    }
+    for (const char* const each : {"output", "failure"}) {
+      if (std::string text = text_of(read, each); !text.empty()) out[each] = std::move(text);
+    }
+    return out;
   }
 
   // The operator.
@@ -688,13 +706,18 @@ class gateway {
 
   /// Says whether the store has taken what was published. A refusal has a number, too: 0.
   static bool is_stored(const nlohmann::json& answer) {
-    return !answer.contains("error") && answer.value("seq", std::uint64_t{0}) > 0;
+    return !answer.contains("error") && number_of(answer, "seq", std::uint64_t{0}) > 0;
+  }
+
+  static bool is_duplicate(const nlohmann::json& answer) {
+    const auto found = answer.find("duplicate");
+    return found != answer.end() && *found == true;
   }
 
   static void refuse_store(const exchange& open, const nlohmann::json& answer) {
     const bool is_told = answer.contains("error");
     refuse(open, 503, is_told ? "The store does not take it" : "The store cannot be reached",
-           is_told ? nlohmann::json{{"detail", answer["error"].value("description", "")}}
+           is_told ? nlohmann::json{{"detail", text_of(answer["error"], "description")}}
                    : nlohmann::json::object());
   }
 
@@ -706,10 +729,10 @@ class gateway {
                 [done = std::move(done)](const nats::message& reply) {
                   const auto answer = parsed(reply);
                   if (answer.contains("message")) {
-                    return done(true, decode_base64(answer["message"].value("data", "")));
+                    return done(true, decode_base64(text_of(answer["message"], "data")));
                   }
                   const bool is_missing =
-                      answer.contains("error") && answer["error"].value("code", 0) == 404;
+                      answer.contains("error") && number_of(answer["error"], "code", 0U) == 404;
                   done(is_missing, std::nullopt);
                 });
   }

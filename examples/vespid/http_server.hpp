@@ -14,6 +14,7 @@
 #include <chrono>
 #include <cstdint>
 #include <cstring>
+#include <exception>
 #include <functional>
 #include <map>
 #include <memory>
@@ -178,11 +179,23 @@ class server {
             MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
         if (found != nullptr) ::shutdown(found->connect_fd, SHUT_RDWR);
       }
+      end_forgotten(its);
     }
   }
   [[nodiscard]] std::size_t connections() const { return connections_.size(); }
 
  private:
+  struct connection_state;
+  /// One that waits for an answer that nobody can give any more: who was to give it has failed.
+  static void end_forgotten(const connection_state& its) {
+    const auto open = its.open.lock();
+    const bool is_forgotten =
+        open != nullptr && open.use_count() == 2;  // Here, and for completed().
+    if (is_forgotten && open->is_suspended_) {
+      open->respond(500, "text/plain", "the gateway failed at this request\n");
+    }
+  }
+
   struct connection_state {
     std::chrono::steady_clock::time_point since = std::chrono::steady_clock::now();
     bool is_waiting = true;  // For the rest of a first request, or of one that has begun.
@@ -192,7 +205,11 @@ class server {
   static MHD_Result access(void* self, MHD_Connection* connection, const char* url,
                            const char* method, const char*, const char* data, std::size_t* size,
                            void** state) {
-    return static_cast<server*>(self)->on_access(connection, url, method, data, size, state);
+    try {
+      return static_cast<server*>(self)->on_access(connection, url, method, data, size, state);
+    } catch (const std::exception&) {  // Memory, most likely. It closes the connection.
+      return MHD_NO;
+    }
   }
 
   MHD_Result on_access(MHD_Connection* connection, const char* url, const char* method,
@@ -261,7 +278,13 @@ class server {
 
   MHD_Result handle(const std::shared_ptr<exchange>& open) {
     connections_[open->connection_].is_waiting = false;
-    if (!std::exchange(open->is_handled_, true)) handle_(open);
+    if (!std::exchange(open->is_handled_, true)) {
+      try {
+        handle_(open);
+      } catch (const std::exception&) {  // Not through libmicrohttpd, which is C.
+        open->respond(500, "text/plain", "the gateway failed at this request\n");
+      }
+    }
     if (open->response_ == nullptr) {
       open->is_suspended_ = true;
       MHD_suspend_connection(open->connection_);

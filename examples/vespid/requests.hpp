@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <map>
 #include <string>
@@ -14,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "log.hpp"
 #include "nats.hpp"
 
 namespace vespid::nats {
@@ -68,7 +70,7 @@ class requests {
     while (!later_.empty() && later_.begin()->first <= clock::now()) {
       const auto act = std::move(later_.begin()->second);
       later_.erase(later_.begin());
-      act();
+      guarded(act);
     }
   }
 
@@ -100,7 +102,17 @@ class requests {
     const callback done = std::move(found->second.done);
     deadlines_.erase(found->second.deadline);
     open_.erase(found);
-    done(std::move(reply));
+    guarded([&] { done(std::move(reply)); });
+  }
+
+  /// Nothing that a peer sends may end the program, whatever a callback makes of it.
+  template <class Act>
+  static void guarded(const Act& act) {
+    try {
+      act();
+    } catch (const std::exception& why) {
+      log_event("callback.failed", {{"why", why.what()}});
+    }
   }
 
   event_connection& connection_;

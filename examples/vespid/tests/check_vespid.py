@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 
-from installation import Temporary, await_result, call, skip_unless_ready, until, vespid
+from installation import FalseWorker, Temporary, await_result, call, skip_unless_ready, until, vespid
 
 FUNCTIONS = pathlib.Path(sys.argv[1]).read_bytes()
 DURABLE_MAX, IMAGES_MAX = 1_000_000, 16 << 20
@@ -292,6 +292,44 @@ def check_durable(home):
     assert refused(home.tenant("curious"), "GET", f"/result/{first['id']}")[0] == 404
 
 
+# What is no message of a worker's: of another type, with members of another type, and so deep that to copy it or to
+# write it takes more stack than there is.
+STRANGE = (b"", b"x", b"[]", b"null", b"7", b'"x"', b"[" * 50_000 + b"]" * 50_000, b'{"code": 7}',
+           b'{"code": "guest_fault", "detail": [], "function": {}, "file": 1, "line": "x"}',
+           b'{"code": "guest_fault", "detail": ' + b"[" * 50_000 + b"]" * 50_000 + b"}",
+           b'{"deliveries": "x", "name": []}', b'{"deliveries": -1, "name": null}', b'{"detail": 7, "time": "x", "output": []}',
+           b'{"output": ' + b"[" * 50_000 + b"]" * 50_000 + b"}")
+
+
+def check_strange_messages(home):
+    """What a worker sends ends no gateway, whatever it is."""
+    owner, gateway = home.tenant("strange"), home.programs["gateway"][0]
+    put(owner, "square")
+    for i, strange in enumerate(STRANGE):
+        for j, record in enumerate((strange, strange + b"\nx")):
+            path = f"/result/{i}-{j}"
+            home.publish(f"$KV.vespid-results-strange.{i}-{j}", record)
+            until(lambda path=path: owner.raw("GET", path)[0] != 404, "the store does not have what was published")
+            status = owner.raw("GET", path)[0]
+            assert status in (200, 502) or (status, record) == (202, b""), (status, record[:80])
+        home.publish("vespid.log.strange.square", strange)
+    logged = owner.ask("GET", "/functions/square/logs")
+    assert len(logged) == len(STRANGE) and all(set(each) <= {"time", "output", "failure"} for each in logged), logged
+    home.kill("worker", 15)
+    for strange in STRANGE:
+        for error in (b"guest_fault", b"busy", b"x"):
+            # Without retries of what is busy, it would take a second for each.
+            with FalseWorker(home, "vespid.call.>", lambda _, it=(error, strange): it):
+                assert refused(owner, "POST", "/call/square", b"[1]")[0] in (502, 503), strange[:80]
+        for error in (b"image_refused",):
+            with FalseWorker(home, "vespid.check.>", lambda _, it=(error, strange): it):
+                status = refused(owner, "PUT", "/functions/strange", b"1;", {"Vespid-Options": '{"kind": "script"}'})[0]
+                assert status in (422, 502), (status, strange[:80])
+    home.start_worker()
+    assert gateway.poll() is None, "the gateway has ended"
+    until(lambda: call(owner, "square", 3) == (200, 9), "the gateway does not go on", tries=200)
+
+
 def check_restarts(home):
     """Durable calls outlive each of the programs; what is called meanwhile is told so."""
     owner = home.owner()
@@ -419,7 +457,8 @@ def main():
                     "store": {"redelivery_milliseconds": 3000, "durable_max": DURABLE_MAX, "images_max": IMAGES_MAX}}) as home:
         idle_since, idle_connections = time.monotonic(), connections(idle)
         for check in (check_calls, check_command, check_tenants, check_limits, check_bad_functions, check_update, check_durable,
-                      check_slow_clients, check_quotas, check_many_at_once, check_seen, check_restarts):
+                      check_slow_clients, check_quotas, check_many_at_once, check_seen,
+                      check_strange_messages, check_restarts):
             begun = time.monotonic()
             try:
                 check(home)

@@ -10,6 +10,7 @@ import shutil
 import socket
 import sys
 import tempfile
+import threading
 import time
 
 SKIPPED = 77
@@ -75,15 +76,66 @@ class Temporary(vespid.Installation):
         process.send_signal(number)
         process.wait()
 
+    def connect(self):
+        """Connects to NATS, past the gateway. Returns the socket."""
+        link = socket.create_connection(("127.0.0.1", self.nats_port))
+        while not link.recv(65536).endswith(b"\r\n"):
+            pass
+        options = {"user": "vespid", "pass": self.secrets["nats"], "verbose": False, "pedantic": False, "headers": True}
+        link.sendall(b"CONNECT " + json.dumps(options).encode() + b"\r\n")
+        return link
+
     def publish(self, subject, data):
         """Publishes a message to NATS, past the gateway."""
-        with socket.create_connection(("127.0.0.1", self.nats_port)) as link:
-            link.recv(65536)
-            options = {"user": "vespid", "pass": self.secrets["nats"], "verbose": False, "pedantic": False}
-            link.sendall(b"CONNECT " + json.dumps(options).encode() + b"\r\nPUB " + subject.encode() + b" " +
-                         str(len(data)).encode() + b"\r\n" + data + b"\r\nPING\r\n")
+        with self.connect() as link:
+            link.sendall(b"PUB " + subject.encode() + b" " + str(len(data)).encode() + b"\r\n" + data + b"\r\nPING\r\n")
             while b"PONG" not in link.recv(65536):
                 pass
+
+    def api(self, what, request=None):
+        """Asks JetStream's API. Returns its answer."""
+        with self.connect() as link:
+            body = json.dumps(request).encode() if request else b""
+            link.sendall(b"SUB answer 1\r\nPUB $JS.API." + what.encode() + b" answer " + str(len(body)).encode() +
+                         b"\r\n" + body + b"\r\n")
+            lines = link.makefile("rb")
+            while not (line := lines.readline()).startswith(b"MSG "):
+                assert line, "NATS has closed the connection"
+            return json.loads(lines.read(int(line.split()[-1])))
+
+
+class FalseWorker:
+    """Takes what workers take, and answers as it was told: a worker that was taken over, as long as a `with`."""
+
+    def __init__(self, home, subject, answer):
+        """`answer` gets the message's text; returns the header Vespid-Error, empty for none, and the text."""
+        self.link, self.answer = home.connect(), answer
+        self.lines = self.link.makefile("rb")
+        self.link.sendall(b"SUB " + subject.encode() + b" workers 1\r\nPING\r\n")
+        while self.lines.readline().strip() != b"PONG":
+            pass
+        self.thread = threading.Thread(target=self.serve)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.link.shutdown(socket.SHUT_RDWR)
+        self.thread.join()
+        self.link.close()
+
+    def serve(self):
+        while line := self.lines.readline():
+            if line.startswith(b"PING"):
+                self.link.sendall(b"PONG\r\n")
+            if not line.startswith(b"HMSG "):
+                continue
+            *_, reply, headers, size = line.split()
+            text = self.lines.read(int(size) + 2)[int(headers):int(size)]
+            error, body = self.answer(text)
+            head = b"NATS/1.0\r\nVespid-Error: " + error + b"\r\n\r\n" if error else b"NATS/1.0\r\n\r\n"
+            self.link.sendall(b"HPUB %s %d %d\r\n%s%s\r\n" % (reply, len(head), len(head) + len(body), head, body))
 
 
 def until(is_so, otherwise, tries=100, pause=0.05):
