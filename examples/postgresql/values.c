@@ -147,6 +147,24 @@ static bool place_columns(const SqlType *row, uint32 *places, uint32 *size, uint
   return true;
 }
 
+// The same of a row whose columns are known to have one.
+static uint32 place_fixed(const SqlType *row, uint32 *places) {
+  uint32 size, alignment;
+
+  if (!place_columns(row, places, &size, &alignment)) {
+    elog(ERROR, "a column of %s has no fixed place", format_type_be(row->type));
+  }
+  return size;
+}
+
+// Before a member of the union is read: of a value of another kind it would be what a guest wrote,
+// taken for a pointer or a length of the server's.
+static void require_kind(const virtine_value *value, virtine_kind kind) {
+  if (value->kind != (uint32) kind) {
+    elog(ERROR, "a virtine's result is of kind %u where it must be %u", value->kind, (uint32) kind);
+  }
+}
+
 static bool is_struct_of(const SqlType *row, const GuestType *guest) {
   uint32 places[MaxTupleAttributeNumber], size, alignment;
 
@@ -167,7 +185,10 @@ static bool parts_fit(const SqlType *row, const GuestType *guest, bool is_result
 }
 
 static bool fits(const SqlType *sql, const GuestType *guest, bool is_result) {
-  if (guest->kind == GUEST_OPTIONAL) return fits(sql, &guest->parts[0], is_result);
+  // SQL has one kind of NULL, so that an optional in an optional is nothing that it could have.
+  if (guest->kind == GUEST_OPTIONAL) {
+    return guest->parts[0].kind != GUEST_OPTIONAL && fits(sql, &guest->parts[0], is_result);
+  }
   switch (sql->kind) {
     case SQL_VOID:
       return guest->kind == GUEST_VOID;
@@ -271,11 +292,10 @@ static virtine_value row_to_guest(Datum datum, const SqlType *sql, const GuestTy
     }
     return virtine_of_list(parts, (size_t) sql->count);
   } else {
-    uint32 places[MaxTupleAttributeNumber], size, alignment;
-    char *bytes;
+    uint32 places[MaxTupleAttributeNumber];
+    const uint32 size = place_fixed(sql, places);
+    char *const bytes = palloc0(size);
 
-    place_columns(sql, places, &size, &alignment);
-    bytes = palloc0(size);
     for (i = 0; i < sql->count; ++i) {
       if (nulls[i]) {
         ereport(ERROR,
@@ -407,10 +427,10 @@ void virtine_check_domain(Datum datum, bool is_null, const SqlType *sql) {
 
 void virtine_from_element(const char *bytes, const SqlType *sql, Datum *values, bool *nulls) {
   if (sql->kind == SQL_ROW) {
-    uint32 places[MaxTupleAttributeNumber], size, alignment;
+    uint32 places[MaxTupleAttributeNumber];
     int i;
 
-    place_columns(sql, places, &size, &alignment);
+    place_fixed(sql, places);
     for (i = 0; i < sql->count; ++i) {
       values[i] = read_column(bytes + places[i], &sql->columns[i]);
       nulls[i] = false;
@@ -430,8 +450,20 @@ static Datum row_from_guest(const virtine_value *value, const SqlType *sql,
   int i;
 
   if (guest->kind == GUEST_OBJECT) {
+    uint32 places[MaxTupleAttributeNumber];
+
+    require_kind(value, VIRTINE_BYTES);
+    if (value->as.bytes.size != place_fixed(sql, places)) {
+      elog(ERROR, "a virtine's result is of %zu bytes, and is no %s", value->as.bytes.size,
+           format_type_be(sql->type));
+    }
     virtine_from_element(value->as.bytes.data, sql, values, nulls);
   } else {
+    require_kind(value, VIRTINE_LIST);
+    if (guest->kind != GUEST_TUPLE || value->as.list.count != (size_t) sql->count) {
+      elog(ERROR, "a virtine's result has %zu parts, and is no %s", value->as.list.count,
+           format_type_be(sql->type));
+    }
     for (i = 0; i < sql->count; ++i) {
       values[i] = virtine_from_guest(&value->as.list.items[i], &sql->columns[i], &guest->parts[i],
                                      &nulls[i]);
@@ -446,15 +478,19 @@ static Datum unchecked_from_guest(const virtine_value *value, const SqlType *sql
     case SQL_VOID:
       break;
     case SQL_BOOL:
+      require_kind(value, VIRTINE_BOOL);
       return BoolGetDatum(value->as.boolean != 0);
     case SQL_INT:
+      if (value->kind != VIRTINE_INT) require_kind(value, VIRTINE_UINT);
       return int_from_guest(value, sql);
     case SQL_FLOAT:
+      require_kind(value, VIRTINE_DOUBLE);
       return sql->size == 4 ? Float4GetDatum((float4) value->as.floating)
                             : Float8GetDatum(value->as.floating);
     case SQL_TEXT:
     case SQL_BYTEA:
     case SQL_ARRAY:
+      require_kind(value, VIRTINE_BYTES);
       return virtine_from_elements(value->as.bytes.data, value->as.bytes.size, sql);
     case SQL_ROW:
       return row_from_guest(value, sql, guest);

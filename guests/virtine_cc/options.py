@@ -34,7 +34,9 @@ REFUSED = {
     r"-flto(=.*)?": "a guest is linked from machine code",
     r"-W[lap],.*": "a guest is linked by virtine-cc itself",
     r"-m(16|32|x32|cmodel=.*|regparm.*)": "a guest is 64-bit code within 2 GiB",
-    r"-f(syntax-only|plugin.*|pass-plugin.*|modules.*|coverage.*|profile.*)":
+    r"-mllvm.*": "what it has clang do may not make a guest",
+    r"-f(syntax-only|plugin.*|pass-plugin.*|modules.*|coverage.*|profile.*|test-coverage|time-trace.*|"
+    r"(save-)?optimization-record.*|crash-diagnostics.*|stack-usage|dump-.*)":
         "it makes something else than a guest",
 }
 

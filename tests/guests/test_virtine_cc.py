@@ -676,7 +676,9 @@ class CompilersOptions(Case):
 
     def test_what_is_not_for_guests(self):
         self.write("square.cpp", SQUARE)
-        for option in ("-flto", "-flto=thin", "-Wl,-x", "-m32", "-mcmodel=large", "-fprofile-generate",
+        for option in ("-flto", "-flto=thin", "-Wl,-x", "-m32", "-mcmodel=large", "-mllvm", "-fprofile-generate",
+                       "-foptimization-record-file=f", "-fsave-optimization-record", "-ftest-coverage",
+                       "-fcrash-diagnostics-dir=d", "-ftime-trace",
                        "-fsyntax-only"):
             self.fails(option, "square.cpp", says=[f"{option} is not for guests: ", "leave it out"])
         self.write("fib.asm", FIB16)

@@ -99,6 +99,13 @@ std::optional<int> first_or_second(std::optional<int> a, std::optional<int> b) {
   return a ? a : b;
 }
 void nothing() {}
+// SQL has no value that is as an optional in an optional.
+std::optional<std::optional<point>> maybe_a_point() {
+  return std::optional(point{.x = 1, .y = 2, .flag = true});
+}
+int x_of(std::optional<std::optional<point>> of) {
+  return of && *of ? (**of).x : -1;
+}
 
 // What an earlier call has left is seen only by calls that share a machine.
 int counted(int) {
@@ -142,6 +149,8 @@ VIRTINE_EXPORT(line);
 VIRTINE_EXPORT(described);
 VIRTINE_EXPORT(first_or_second);
 VIRTINE_EXPORT(nothing);
+VIRTINE_EXPORT(maybe_a_point);
+VIRTINE_EXPORT(x_of);
 VIRTINE_EXPORT(counted);
 VIRTINE_EXPORT(too_large);
 VIRTINE_EXPORT(no_text);

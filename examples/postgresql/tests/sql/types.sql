@@ -60,6 +60,10 @@ SELECT liar();
 CREATE FUNCTION divide(int, int) RETURNS int LANGUAGE virtine STRICT AS 'shop.sample divide';
 SELECT divide(7, 2);
 
+-- A guest's struct is never taken for a list of the server's.
+CREATE FUNCTION maybe_a_point() RETURNS point2 LANGUAGE virtine STRICT AS 'shop.sample maybe_a_point';
+CREATE FUNCTION x_of(point2) RETURNS int LANGUAGE virtine STRICT AS 'shop.sample x_of';
+
 CREATE FUNCTION add_up(int8, int4) RETURNS int8 LANGUAGE sql AS 'SELECT total(0::int2, $2, $1)';
 CREATE AGGREGATE added(int4) (SFUNC = add_up, STYPE = int8, INITCOND = '0');
 SELECT added(i) FROM generate_series(1, 100) i;
