@@ -93,11 +93,37 @@ class value_hypercall {
         continue;
       }
       std::memcpy(&places[i], slot, sizeof places[i]);
+      if (shares_much(places, i)) {
+        return rejected("large arguments of a hypercall lie in the same memory", places[i].address);
+      }
       auto elements = read_elements(guest, type, places[i]);
       if (!elements) return elements.error();
       out.push_back(*std::move(elements));
     }
     return out;
+  }
+
+  /// Returns whether argument `last` and one before it are large and overlap. All are copied, so
+  /// that a guest would have its host allocate many times the memory that it has itself.
+  [[nodiscard]] bool shares_much(std::span<const sequence_reference> places,
+                                 std::size_t last) const {
+    constexpr std::uint64_t large = std::uint64_t{64} << 10;  // Bytes.
+    const auto size_of = [&](std::size_t i) {
+      const shape& type = types_.arguments[i];
+      if (!type.is_sequence()) return std::uint64_t{0};
+      const std::uint64_t size = element_size(type);
+      return places[i].count > UINT64_MAX / size ? UINT64_MAX : places[i].count * size;
+    };
+    const std::uint64_t size = size_of(last);
+    if (size <= large) return false;
+    const std::uint64_t begin = places[last].address;
+    for (std::size_t i = 0; i < last; ++i) {
+      const std::uint64_t other = places[i].address;
+      const std::uint64_t other_size = size_of(i);
+      const bool overlap = other <= begin ? begin - other < other_size : other - begin < size;
+      if (other_size > large && overlap) return true;
+    }
+    return false;
   }
 
   static result<value> read_elements(guest_access& guest, const shape& type,

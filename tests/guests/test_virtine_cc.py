@@ -678,8 +678,7 @@ class CompilersOptions(Case):
         self.write("square.cpp", SQUARE)
         for option in ("-flto", "-flto=thin", "-Wl,-x", "-m32", "-mcmodel=large", "-mllvm", "-fprofile-generate",
                        "-foptimization-record-file=f", "-fsave-optimization-record", "-ftest-coverage",
-                       "-fcrash-diagnostics-dir=d", "-ftime-trace",
-                       "-fsyntax-only"):
+                       "-fcrash-diagnostics-dir=d", "-ftime-trace", "-fsyntax-only"):
             self.fails(option, "square.cpp", says=[f"{option} is not for guests: ", "leave it out"])
         self.write("fib.asm", FIB16)
         self.fails("--mode", "real16", "-lz", "fib.asm", says="-l is for --mode user64")

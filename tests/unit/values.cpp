@@ -19,8 +19,11 @@
 #include <virtine/abi/frame.hpp>
 #include <virtine/call/marshal.hpp>
 #include <virtine/call/value_marshal.hpp>
+#include <virtine/dynamic_policy.hpp>
 #include <virtine/value/codec.hpp>
 #include <virtine/value/shape.hpp>
+
+#include "fuzz/plain_guest.hpp"
 
 using namespace virtine;
 using namespace virtine::detail;
@@ -488,4 +491,43 @@ TEST_CASE("each kind of value has a name and equals its like", "[values]") {
   CHECK_FALSE(value(std::span(numbers)) == value(std::span(long_ones)));
   CHECK(value(-1) == value(-1L));
   CHECK_FALSE(value(-1) == value(UINT64_MAX));
+}
+
+// All are copied: otherwise a guest would have its host allocate its memory many times over.
+TEST_CASE("large arguments of a hypercall by values lie in memory of their own", "[values]") {
+  using texts = std::uint32_t(std::string_view, std::string_view);
+  using layout = frame<texts>;
+  constexpr std::uint64_t large = 65'537;
+  constexpr std::uint64_t first = 4096;
+  const value_hypercall count(1, std::string(signature<texts>), [](std::span<value> given) {
+    return std::optional(
+        value(given[0].as<std::string_view>()->size() + given[1].as<std::string_view>()->size()));
+  });
+  const auto accepts = [&](std::uint64_t size, std::uint64_t second, std::uint64_t second_size) {
+    plain_guest guest(std::vector<std::byte>(first + 4 * large));
+    const auto put = [&](std::size_t i, std::uint64_t at, std::uint64_t elements) {
+      const sequence_reference where{.address = plain_guest::base + at, .count = elements};
+      REQUIRE(guest.memory().write(guest_address{plain_guest::base + layout::offsets[i]},
+                                   std::as_bytes(std::span(&where, 1))));
+    };
+    put(0, first + large, size);
+    put(1, second, second_size);
+    const auto served = count.serve(guest, guest_address{plain_guest::base});
+    if (served) {
+      CHECK(guest.memory().read<std::uint32_t>(guest_address{plain_guest::base}).value() ==
+            size + second_size);
+    } else {
+      CHECK(served.error().code == errc::hypercall_rejected);
+      CHECK(std::string(served.error().operation).find("same memory") != std::string::npos);
+    }
+    return served.has_value();
+  };
+  CHECK(accepts(large, first, large));
+  CHECK(accepts(large, first + 2 * large, large));
+  CHECK_FALSE(accepts(large, first + 1, large));
+  CHECK_FALSE(accepts(large, first + 2 * large - 1, large));
+  CHECK_FALSE(accepts(large, first + large, large));
+  // Small ones may: the same text twice is nothing to mind.
+  CHECK(accepts(large - 1, first + large, large));
+  CHECK(accepts(large, first + large, large - 1));
 }

@@ -5,6 +5,8 @@
 
 #include <virtine/cxx20.hpp>
 
+#include <cxxabi.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
@@ -149,7 +151,11 @@ int guarded(virtine_error* error, const Body& body) {
     return tell(body(), error);
   } catch (const std::bad_alloc&) {
     return tell(os::out_of_memory(), error);
-  } catch (const std::exception&) {
+#ifdef __GLIBCXX__
+  } catch (const abi::__forced_unwind&) {
+    throw;  // The thread is cancelled. The C library ends the process if that is kept from it.
+#endif
+  } catch (...) {
     return tell(c_failure::misused("a handler, or the C++ library, threw an exception"), error);
   }
 #else
