@@ -145,6 +145,10 @@ class catalogue {
         if (is_there) {
           made = std::make_shared<deployment>(json.get<deployment>());
           made->revision = kvEntry_Revision(from);
+          if (const std::string wrong = made->problem_of_record(); !wrong.empty()) {
+            log_event("record.damaged", {{"key", key}, {"why", wrong}});
+            return;
+          }
         }
         const std::unique_lock lock(mutex_);
         if (made) {
@@ -153,7 +157,12 @@ class catalogue {
           functions_.erase(key);
         }
       } else if (key.starts_with("tenant.")) {
-        take_tenant(key.substr(7), is_there ? json.get<tenant>() : tenant());
+        const tenant made = is_there ? json.get<tenant>() : tenant();
+        if (const std::string wrong = made.problem(); !wrong.empty()) {
+          log_event("record.damaged", {{"key", key}, {"why", wrong}});
+          return;
+        }
+        take_tenant(key.substr(7), made);
       }
     } catch (const nlohmann::json::exception& why) {
       log_event("record.damaged", {{"key", key}, {"why", why.what()}});

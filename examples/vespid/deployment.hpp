@@ -38,6 +38,11 @@ inline bool is_name(std::string_view text) {
   });
 }
 
+inline bool is_digest(std::string_view text) {
+  return text.size() == 2 * SHA256_DIGEST_LENGTH &&
+         text.find_first_not_of("0123456789abcdef") == text.npos;
+}
+
 /// How the body of a request becomes arguments, and a result the body of the answer.
 enum class calling : std::uint8_t {
   json,   ///< A list of arguments; the result.
@@ -92,7 +97,25 @@ struct deployment {
       }
       bytes += name.size() + value.size() + 2;
     }
-    return bytes > 4096 ? "the environment has more than 4096 bytes" : "";
+    if (bytes > 4096) return "the environment has more than 4096 bytes";
+    if (entry.size() > max_entry || signature.size() > max_signature || !is_one_line(entry) ||
+        !is_one_line(signature)) {
+      return "the exported function's name or signature is none";
+    }
+    return "";
+  }
+  /// The same of one that was deployed, as the store has it.
+  [[nodiscard]] std::string problem_of_record() const {
+    if (!is_digest(digest)) return "the digest is none";
+    return size < 1 ? "the size is no whole number from 1" : problem();
+  }
+
+ private:
+  static constexpr std::size_t max_entry = 4096, max_signature = std::size_t{64} << 10;
+
+  static bool is_one_line(std::string_view text) {
+    return std::none_of(text.begin(), text.end(),
+                        [](unsigned char c) { return c < ' ' || c == 127; });
   }
 };
 
@@ -142,6 +165,24 @@ inline void from_json(const nlohmann::json& from, deployment& to) {
   to.room = number_of(from, "room", other.room);
   to.grants = from.value("grants", other.grants);
   to.environment = from.value("environment", other.environment);
+}
+
+/// Adds to `to` what a worker alone can tell, as it loads the image: the function, its signature
+/// and its calling. Nothing else of `checked` counts: limits, grants and environment are what the
+/// owner has asked for. Returns what is wrong with it; empty if nothing is.
+inline std::string add_checked(deployment& to, const nlohmann::json& checked) {
+  if (!checked.is_object()) return "the answer is no JSON object";
+  if (to.kind == "script") return "";
+  const std::string entry = text_of(checked, "entry");
+  if (entry.empty() || (!to.entry.empty() && entry != to.entry)) {
+    return "the answer is about another function";
+  }
+  to.entry = entry;
+  to.signature = text_of(checked, "signature");
+  const std::string how = text_of(checked, "calling");
+  if (how != "json" && how != "bytes" && how != "sized") return "the calling is none";
+  to.calling = checked.at("calling").get<calling>();
+  return to.problem();
 }
 
 /// A tenant: whose tokens these are, and what it may take. Tokens are kept as digests only.

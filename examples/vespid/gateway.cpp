@@ -531,15 +531,24 @@ class gateway {
                           code == "busy" ? "All workers are busy" : "The function is refused",
                           {{"code", code}, {"detail", text_of(answer, "detail")}});
           }
-          write_record(open, who, name, its, before, answer);
+          deployment checked = its;
+          if (const std::string wrong =
+                  add_checked(checked, nlohmann::json::parse(nats::data_of(reply), nullptr, false));
+              !wrong.empty()) {
+            drop_parts(who, name, its, before);
+            log_event("check.damaged",
+                      {{"tenant", who.tenant}, {"function", name}, {"why", wrong}});
+            return refuse(open, 502, "The worker's check is not what it should be",
+                          {{"detail", wrong}});
+          }
+          write_record(open, who, name, checked, before);
         });
   }
 
   void write_record(const exchange& open, const identity& who, const std::string& name,
-                    const deployment& its, const std::shared_ptr<const deployment>& before,
-                    const nlohmann::json& checked) {
+                    const deployment& its, const std::shared_ptr<const deployment>& before) {
     store_->ask(store::subject_of(store::records, store::function_key(who.tenant, name)),
-                to_text(checked), {}, store_patience, [=, this](const nats::message& reply) {
+                to_text(its), {}, store_patience, [=, this](const nats::message& reply) {
                   const auto answer = parsed(reply);
                   if (!is_stored(answer)) {
                     drop_parts(who, name, its, before);
@@ -552,7 +561,7 @@ class gateway {
                                                   {"function", name},
                                                   {"digest", its.digest},
                                                   {"revision", answer["seq"]}});
-                  nlohmann::json out = checked;
+                  nlohmann::json out = its;
                   out["name"] = name;
                   out["revision"] = answer["seq"];
                   await(

@@ -301,6 +301,33 @@ STRANGE = (b"", b"x", b"[]", b"null", b"7", b'"x"', b"[" * 50_000 + b"]" * 50_00
            b'{"output": ' + b"[" * 50_000 + b"]" * 50_000 + b"}")
 
 
+def check_false_checks(home, owner):
+    """A worker that was taken over does not decide what is deployed."""
+    wanted = {"memory": 32 << 20, "timeout_ms": 700, "concurrency": 3, "grants": [], "environment": {"A": "b"}}
+    more = {"memory": 1 << 50, "timeout_ms": 4_000_000_000, "concurrency": 4_000_000_000, "room": 1 << 40,
+            "grants": ["kv", "clock"], "environment": {"A": "c"}, "digest": "0" * 64, "size": 1, "kind": "shell"}
+    for kind, told in (("script", {"entry": "x"}), ("image", {"entry": "x", "signature": "v()", "calling": "bytes"})):
+        with FalseWorker(home, "vespid.check.>", lambda text, told=told: (
+                b"", json.dumps({**json.loads(text), **more, **told}).encode())):
+            vespid.deploy(owner, "false", kind, b"1;", dict(wanted))
+        made = owner.ask("GET", "/functions/false")
+        assert {each: made[each] for each in wanted} == wanted and made["kind"] == kind, made
+        assert (made["size"], made["room"], made["entry"]) == (2, 32 << 10, told["entry"] if kind == "image" else ""), made
+    for told in ({"entry": ""}, {"entry": "a\nb"}, {"calling": "other"}, {"signature": "\n"}):
+        with FalseWorker(home, "vespid.check.>", lambda _, told=told: (
+                b"", json.dumps({"entry": "x", "signature": "v()", "calling": "json", **told}).encode())):
+            assert refused(owner, "PUT", "/functions/false", b"2;")[0] == 502, told
+    # Nor does what is in the store count, if it is no deployment.
+    revision = owner.ask("GET", "/functions/false")["revision"]
+    home.publish("$KV.vespid-records.function.strange.false", json.dumps({**made, **more}).encode())
+    home.publish("$KV.vespid-records.function.strange.other", b"[]")
+    put_script = {"Vespid-Options": '{"kind": "script"}'}
+    with FalseWorker(home, "vespid.check.>", lambda text: (b"", text)):
+        owner.raw("PUT", "/functions/last", b"1;", put_script)
+    names = {each["name"]: each["revision"] for each in owner.ask("GET", "/functions")["functions"]}
+    assert names["false"] == revision and "other" not in names and "last" in names, names
+
+
 def check_strange_messages(home):
     """What a worker sends ends no gateway, whatever it is."""
     owner, gateway = home.tenant("strange"), home.programs["gateway"][0]
@@ -321,10 +348,13 @@ def check_strange_messages(home):
             # Without retries of what is busy, it would take a second for each.
             with FalseWorker(home, "vespid.call.>", lambda _, it=(error, strange): it):
                 assert refused(owner, "POST", "/call/square", b"[1]")[0] in (502, 503), strange[:80]
-        for error in (b"image_refused",):
+        for error in (b"image_refused", b""):
+            if not error and strange.startswith(b"{"):
+                continue  # A script's check says nothing that counts.
             with FalseWorker(home, "vespid.check.>", lambda _, it=(error, strange): it):
                 status = refused(owner, "PUT", "/functions/strange", b"1;", {"Vespid-Options": '{"kind": "script"}'})[0]
                 assert status in (422, 502), (status, strange[:80])
+    check_false_checks(home, owner)
     home.start_worker()
     assert gateway.poll() is None, "the gateway has ended"
     until(lambda: call(owner, "square", 3) == (200, 9), "the gateway does not go on", tries=200)

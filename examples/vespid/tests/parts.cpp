@@ -119,6 +119,58 @@ TEST_CASE("a deployment survives JSON, and says what is wrong with it") {
   CHECK(wrong([](auto& its) { its.environment = {{"K", std::string(5000, 'x')}}; }));
 }
 
+TEST_CASE("a worker's check decides nothing but what the exported function is") {
+  vespid::deployment asked;
+  asked.digest = vespid::digest_of("abc");
+  asked.size = 3;
+  REQUIRE(asked.problem_of_record().empty());
+  const nlohmann::json answer{{"entry", "f"},
+                              {"signature", "i4(i4)"},
+                              {"calling", "sized"},
+                              {"grants", {"kv"}},
+                              {"memory", 1},
+                              {"timeout_ms", 60'000},
+                              {"concurrency", 1000},
+                              {"room", 1},
+                              {"digest", vespid::digest_of("x")},
+                              {"size", 1},
+                              {"kind", "script"},
+                              {"environment", {{"A", "b"}}}};
+  vespid::deployment its = asked;
+  CHECK(add_checked(its, answer).empty());
+  CHECK(its.entry == "f");
+  CHECK(its.signature == "i4(i4)");
+  CHECK(its.calling == vespid::calling::sized);
+  its.entry = asked.entry;
+  its.signature = asked.signature;
+  its.calling = asked.calling;
+  CHECK(nlohmann::json(its) == nlohmann::json(asked));
+
+  const auto is_refused = [&](const char* name, const nlohmann::json& value) {
+    auto changed = answer;
+    changed[name] = value;
+    auto to = asked;
+    return !add_checked(to, changed).empty();
+  };
+  CHECK(is_refused("entry", ""));
+  CHECK(is_refused("entry", 7));
+  CHECK(is_refused("entry", "a\nb"));
+  CHECK(is_refused("entry", std::string(5000, 'x')));
+  CHECK(is_refused("signature", std::string(1, '\0')));
+  CHECK(is_refused("calling", "other"));
+  CHECK(is_refused("calling", nullptr));
+  CHECK(!add_checked(asked, nlohmann::json::array()).empty());
+  asked.entry = "g";
+  CHECK(is_refused("entry", "f"));
+  CHECK(!is_refused("entry", "g"));
+
+  asked.digest = "*";
+  CHECK(!asked.problem_of_record().empty());
+  asked.digest = vespid::digest_of("abc");
+  asked.size = 0;
+  CHECK(!asked.problem_of_record().empty());
+}
+
 TEST_CASE("quantiles are those of what was added, to a fifth") {
   vespid::histogram it;
   CHECK(it.quantile(0.5) == 0);
