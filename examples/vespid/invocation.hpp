@@ -205,6 +205,8 @@ class script_engine {
       wrong.is_callers_fault = true;
       return wrong;
     }
+    // A message of NATS has to hold it, quoted.
+    out.resize(std::min(out.size(), call_context::output_max));
     outcome thrown = failed("script_error", std::move(out));
     thrown.line = static_cast<std::uint32_t>(std::max(0, reply->line));
     return thrown;

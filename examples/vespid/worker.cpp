@@ -240,6 +240,9 @@ class worker {
 
  private:
   static constexpr int log_backlog_max = 1 << 20;
+  /// How often a durable call is begun again, as far as is known, before an error is its result.
+  static constexpr unsigned runs_max = 20;
+  static constexpr std::size_t headers_max = 1024;  ///< Of a message that stores a result.
   static constexpr std::uint64_t nats_tag = 1, wake_tag = 2, log_tag = 3;
 
   void wake() {
@@ -294,13 +297,19 @@ class worker {
     const std::size_t tenant = subject.find('.', kind) + 1;
     const std::size_t function = subject.find('.', tenant) + 1;
     if (tenant == 0 || function == 0) return;
+    // Of a durable call that cannot be acknowledged nobody would know that it was run.
+    if (subject.starts_with(store::queued) && natsMsg_GetReply(message.get()) == nullptr) {
+      log_event("call.refused", {{"why", "a durable call without a reply"}});
+      return;
+    }
     const std::string of(subject.substr(tenant, function - tenant - 1));
     const std::string name(subject.substr(function));
     const auto its = catalogue_->find(of, name);
     // A durable call has all the time that there is until NATS gives it to another worker.
-    auto left = std::chrono::milliseconds(60'000);
+    auto left = deployment::max_timeout;
     if (const auto given = nats::header_of(message, "Vespid-Milliseconds"); !given.empty()) {
-      left = std::chrono::milliseconds(std::strtoul(std::string(given).c_str(), nullptr, 10));
+      const auto number = std::strtoul(std::string(given).c_str(), nullptr, 10);
+      left = std::chrono::milliseconds(std::min(number, 10UL * deployment::max_timeout.count()));
     }
     std::optional<job> returned;
     {
@@ -308,10 +317,10 @@ class worker {
       job made{std::move(message), name, steady::now() + left};
       // Durable calls can wait, and may have to for the store: they leave room for those that
       // somebody waits for.
-      returned =
-          is_durable(made)
-              ? queue_.push(of, "*", std::max<std::size_t>(1, slots_ / 4), std::move(made))
-              : queue_.push(of, name, its != nullptr ? its->concurrency : 1, std::move(made));
+      returned = is_durable(made)
+                     ? queue_.push(of, "*", std::max<std::size_t>(1, slots_ / 4), std::move(made))
+                     : queue_.push(of, name, its != nullptr ? std::max(1U, its->concurrency) : 1,
+                                   std::move(made));
     }
     if (!returned) return;
     ++refused_;
@@ -346,7 +355,8 @@ class worker {
       }
     } catch (const std::exception& why) {  // Memory, most likely.
       log_event("call.failed", {{"why", why.what()}});
-      if (!is_durable(next.job)) answer(next.job, failed("worker_failed", why.what()));
+      if (is_durable(next.job)) return try_later(next.job);
+      answer(next.job, failed("worker_failed", why.what()));
     }
   }
 
@@ -511,7 +521,15 @@ class worker {
 
   void answer_check(const fair_queue<job>::taken& next) {
     const auto json = nlohmann::json::parse(nats::data_of(next.job.message), nullptr, false);
-    const auto its = json.get<deployment>();
+    deployment its;
+    try {
+      its = json.get<deployment>();
+    } catch (const nlohmann::json::exception& why) {
+      return answer(next.job, failed("bad_deployment", why.what()));
+    }
+    if (const std::string problem = its.problem(); !problem.empty()) {
+      return answer(next.job, failed("bad_deployment", problem));
+    }
     auto loaded = load(next.tenant, next.job.function, its);
     if (const auto* const why = std::get_if<outcome>(&loaded)) return answer(next.job, *why);
     const auto& made = *std::get<0>(loaded);
@@ -524,7 +542,8 @@ class worker {
     // $JS.ACK.STREAM.CONSUMER.DELIVERED..., with two more tokens before the stream in some
     // versions.
     std::vector<std::string> tokens(1);
-    for (const char each : std::string_view(natsMsg_GetReply(of.message.get()))) {
+    const char* const reply = natsMsg_GetReply(of.message.get());
+    for (const char each : std::string_view(reply != nullptr ? reply : "")) {
       if (each == '.') {
         tokens.emplace_back();
       } else {
@@ -541,11 +560,14 @@ class worker {
     std::uint64_t revision = 0;
     bool is_done = false;
   };
-  static kept_result read_result(kvStore* from, const std::string& id) {
+  /// Nothing if the store cannot tell.
+  static std::optional<kept_result> read_result(kvStore* from, const std::string& id) {
     kvEntry* found = nullptr;
-    if (kvStore_Get(&found, from, id.c_str()) != NATS_OK) return {};
+    const natsStatus got = kvStore_Get(&found, from, id.c_str());
+    if (got == NATS_NOT_FOUND) return kept_result{};
+    if (got != NATS_OK) return std::nullopt;
     const nats::entry kept(found);
-    return {kvEntry_Revision(found), kvEntry_ValueLen(found) > 0};
+    return kept_result{kvEntry_Revision(found), kvEntry_ValueLen(found) > 0};
   }
   /// Writes the result if nothing was written since `before`.
   static bool write_result(kvStore* to, const std::string& id, const std::string& record,
@@ -571,32 +593,93 @@ class worker {
     return buckets_.try_emplace(name, std::move(kept)).first->second.get();
   }
 
+  /// Notes that a call is to be run again, beside its result. Returns how often that was noted
+  /// before, at most `runs_max`; nothing if it cannot be noted.
+  static std::optional<unsigned> note_run(kvStore* in, const std::string& id) {
+    const std::string key = id + ".runs";
+    kvEntry* found = nullptr;
+    const natsStatus got = kvStore_Get(&found, in, key.c_str());
+    const nats::entry kept(found);
+    if (got != NATS_OK && got != NATS_NOT_FOUND) return std::nullopt;
+    unsigned before = 0;
+    if (got == NATS_OK) {
+      const std::string text(static_cast<const char*>(kvEntry_Value(found)),
+                             static_cast<std::size_t>(kvEntry_ValueLen(found)));
+      before = static_cast<unsigned>(
+          std::min<unsigned long>(runs_max, std::strtoul(text.c_str(), nullptr, 10)));
+    }
+    if (before == runs_max) return before;
+    const std::string now = std::to_string(before + 1);
+    const natsStatus put = kvStore_PutString(nullptr, in, key.c_str(), now.c_str());
+    return put == NATS_OK ? std::optional(before) : std::nullopt;
+  }
+
+  /// Has NATS give a durable call out again; later each time, so that one which finds no end takes
+  /// next to nothing of the worker.
+  void try_later(const job& of) {
+    const unsigned before = std::clamp(deliveries_of(of), 1U, 7U) - 1;
+    const std::chrono::nanoseconds delay = std::chrono::seconds(std::min(60, 1 << before));
+    connection_->publish(natsMsg_GetReply(of.message.get()),
+                         "-NAK {\"delay\": " + std::to_string(delay.count()) + '}');
+  }
+
+  /// Returns what is stored of a durable call: a line of JSON, then the body.
+  static std::string record_of(const job& of, const outcome& what) {
+    nlohmann::json head = what.is_ok() ? nlohmann::json::object() : as_json(what);
+    head["deliveries"] = deliveries_of(of);
+    head["finished"] = seconds_now();
+    head["name"] = of.function;
+    return to_text(head) + '\n' + what.body;
+  }
+
   void run_durable(std::size_t number, script_engine& engine, const fair_queue<job>::taken& next) {
     const std::string id(nats::header_of(next.job.message, "Nats-Msg-Id"));
-    kvStore* const results = bucket_of(store::results_bucket(next.tenant));
-    kept_result before = read_result(results, id);
-    if (!before.is_done) {
-      const outcome out = call(number, engine, next);
-      nlohmann::json head = out.is_ok() ? nlohmann::json::object() : as_json(out);
-      head["deliveries"] = deliveries_of(next.job);
-      head["finished"] = seconds_now();
-      head["name"] = next.job.function;
-      const std::string record = to_text(head) + '\n' + out.body;
-      // Of two workers that ran the call, the first one's result stays. The gateway may write that
-      // the call is accepted meanwhile, which is no result.
-      bool is_kept = write_result(results, id, record, before);
-      for (int i = 0; i < 2 && !is_kept; ++i) {
-        before = read_result(results, id);
-        is_kept = before.is_done || write_result(results, id, record, before);
-      }
-      if (!is_kept) {  // The store is full or away: NATS gives the call out again.
-        log_event("result.not_kept", {{"id", id}});
-        connection_->publish(natsMsg_GetReply(next.job.message.get()),
-                             R"(-NAK {"delay": 1000000000})");
-        return;
-      }
+    if (!is_name(id)) {  // No gateway's, and no result could be found by it.
+      log_event("call.refused", {{"why", "a durable call without an id"}});
+      connection_->publish(natsMsg_GetReply(next.job.message.get()), "+ACK");
+      return;
+    }
+    if (!finish_durable(number, engine, next, id)) {  // The store is full or away.
+      log_event("result.not_kept", {{"id", id}});
+      return try_later(next.job);
     }
     connection_->publish(natsMsg_GetReply(next.job.message.get()), "+ACK");
+  }
+
+  /// Runs a durable call unless it has a result. Returns whether it has one now.
+  bool finish_durable(std::size_t number, script_engine& engine, const fair_queue<job>::taken& next,
+                      const std::string& id) {
+    kvStore* const results = bucket_of(store::results_bucket(next.tenant));
+    if (results == nullptr) return false;
+    auto before = read_result(results, id);
+    if (!before || before->is_done) return before.has_value();
+    // What was given out before may have been run, and may have ended its worker.
+    const auto runs =
+        deliveries_of(next.job) > 1 ? note_run(results, id) : std::optional<unsigned>(0);
+    if (!runs) return false;
+    const outcome out =
+        *runs < runs_max
+            ? call(number, engine, next)
+            : failed("given_up", "it was run " + std::to_string(runs_max) +
+                                     " times and more, and none of them left a result");
+    std::string record = record_of(next.job, out);
+    const auto most =
+        static_cast<std::size_t>(natsConnection_GetMaxPayload(blocking_.get())) - headers_max;
+    if (record.size() > most) {
+      record = record_of(
+          next.job, failed("result_too_large", "the result has " + std::to_string(out.body.size()) +
+                                                   " bytes, and its record may have " +
+                                                   std::to_string(most)));
+    }
+    // Of two workers that ran the call, the first one's result stays. The gateway may write that
+    // the call is accepted meanwhile, which is no result.
+    bool is_kept = write_result(results, id, record, *before);
+    for (int i = 0; i < 2 && !is_kept; ++i) {
+      before = read_result(results, id);
+      if (!before) return false;
+      is_kept = before->is_done || write_result(results, id, record, *before);
+    }
+    return is_kept;
   }
 
   const std::size_t slots_;

@@ -2,8 +2,9 @@
 # Checks an installation from outside: by HTTP, with functions good and bad, and with programs that
 # end while calls are under way. Must not judge how long anything took.
 # SPDX-License-Identifier: MIT
-"""usage: check_vespid.py FUNCTIONS.virtine"""
+"""usage: check_vespid.py FUNCTIONS.virtine LARGE.virtine"""
 
+import hashlib
 import json
 import os
 import pathlib
@@ -15,13 +16,17 @@ import time
 
 from installation import FalseWorker, Temporary, await_result, call, skip_unless_ready, until, vespid
 
-FUNCTIONS = pathlib.Path(sys.argv[1]).read_bytes()
+FUNCTIONS, LARGE = (pathlib.Path(each).read_bytes() for each in sys.argv[1:3])
 DURABLE_MAX, IMAGES_MAX = 1_000_000, 16 << 20
 
 
 def put(gateway, name, export=None, **options):
     options["entry"] = export or name
     return vespid.deploy(gateway, name, "image", FUNCTIONS, options)
+
+
+def put_large(gateway, name, export, **options):
+    return vespid.deploy(gateway, name, "image", LARGE, {"entry": export, "memory": 256 << 20, **options})
 
 
 def script(gateway, name, text, **options):
@@ -360,6 +365,46 @@ def check_strange_messages(home):
     until(lambda: call(owner, "square", 3) == (200, 9), "the gateway does not go on", tries=200)
 
 
+def check_durable_ends(home):
+    """No durable call is run without end, and none holds up the others."""
+    owner = home.owner()
+    put(owner, "square")
+    # More than a record may have, by its body and by what a script throws.
+    put_large(owner, "big", "big", room=1100 << 10)
+    script(owner, "shouts", "throw new Error(Array(200000).join('\\u0001'))", room=256 << 10)
+    for name, code, times in (("big", "result_too_large", 17), ("shouts", "script_error", 2)):
+        waiting = [owner.ask("POST", f"/async/{name}", b"null")["id"] for _ in range(times)]
+        for each in waiting:
+            status, headers, text = await_result(owner, each)
+            assert (status, json.loads(text)["code"], headers["Vespid-Deliveries"]) == (502, code, "1"), (status, text)
+        assert refused(owner, "POST", f"/call/{name}", b"null")[1]["code"] == code
+    # No gateway's.
+    home.publish("vespid.durable.main.square", b"[1]")
+    assert await_result(owner, owner.ask("POST", "/async/square", b"[5]")["id"])[2] == b"25"
+    # Workers ended while they ran it.
+    put(owner, "fatal", "spin", timeout_ms=20000)
+    identity = hashlib.sha256(b"main\nfatal\nkey").hexdigest()[:32]
+    home.publish(f"$KV.vespid-results-main.{identity}.runs", b"20")
+    assert owner.ask("POST", "/async/fatal", b"[]", {"Idempotency-Key": "key"})["id"] == identity
+    until(lambda: 'vespid_cold_total{tenant="main",function="fatal"} 1' in worker_metrics(home), "it does not run")
+    home.kill("worker")
+    home.start_worker()
+    status, headers, text = await_result(owner, identity)
+    assert (status, json.loads(text)["code"]) == (502, "given_up") and int(headers["Vespid-Deliveries"]) > 1, text
+
+
+def check_deployments_of_peers(home):
+    """What is no deployment is refused, whoever sends it, and the worker goes on."""
+    owner = home.owner()
+    put(owner, "square")
+    for wrong in (b"[", b'{"kind": 7}', b'{"environment": {"A": 1}}', b'{"grants": "kv"}', b'{"timeout_ms": 0}',
+                  b'{"grants": ' + b"[" * 50_000 + b"]" * 50_000 + b"}", *(each for each in STRANGE if each[:1] != b"{")):
+        answer = home.request("vespid.check.main.square", wrong)
+        assert b"Vespid-Error: bad_deployment" in answer, (wrong, answer)
+    assert call(owner, "square", 3) == (200, 9)
+    assert home.programs["worker"][0].poll() is None
+
+
 def check_restarts(home):
     """Durable calls outlive each of the programs; what is called meanwhile is told so."""
     owner = home.owner()
@@ -464,14 +509,18 @@ def connections(home):
             if state == established and int(to.split(":")[1], 16) == home.nats_port}
 
 
+def worker_metrics(home):
+    ready = [json.loads(line) for line in (home.directory / "worker.log").read_text().splitlines() if "metrics" in line]
+    worker = vespid.Gateway(f"http://127.0.0.1:{ready[-1]['port']}", "")
+    return worker.raw("GET", "/metrics")[2].decode()
+
+
 def check_seen(home):
     status, headers, page = home.owner().raw("GET", "/")
     assert status == 200 and b"<html" in page and "Content-Security-Policy" in headers
     text = home.operator().raw("GET", "/metrics")[2].decode()
     assert 'vespid_requests_total{tenant="main",function="square",status="200"}' in text, text
-    ready = [json.loads(line) for line in (home.directory / "worker.log").read_text().splitlines() if "metrics" in line]
-    worker = vespid.Gateway(f"http://127.0.0.1:{ready[-1]['port']}", "")
-    text = worker.raw("GET", "/metrics")[2].decode()
+    text = worker_metrics(home)
     for wanted in ('vespid_calls_total{tenant="main",function="square"}', "vespid_guest_seconds_total{",
                    "vespid_cold_total{", "vespid_worker_running ", "virtine_pool_machines{"):
         assert wanted in text, (wanted, text)
@@ -487,8 +536,8 @@ def main():
                     "store": {"redelivery_milliseconds": 3000, "durable_max": DURABLE_MAX, "images_max": IMAGES_MAX}}) as home:
         idle_since, idle_connections = time.monotonic(), connections(idle)
         for check in (check_calls, check_command, check_tenants, check_limits, check_bad_functions, check_update, check_durable,
-                      check_slow_clients, check_quotas, check_many_at_once, check_seen,
-                      check_strange_messages, check_restarts):
+                      check_durable_ends, check_deployments_of_peers, check_slow_clients, check_quotas, check_many_at_once,
+                      check_seen, check_strange_messages, check_restarts):
             begun = time.monotonic()
             try:
                 check(home)

@@ -92,6 +92,16 @@ class Temporary(vespid.Installation):
             while b"PONG" not in link.recv(65536):
                 pass
 
+    def request(self, subject, data):
+        """Publishes one, and returns the first answer, with its headers."""
+        with self.connect() as link:
+            link.settimeout(20)
+            link.sendall(b"SUB answer 1\r\nPUB %s answer %d\r\n%s\r\n" % (subject.encode(), len(data), data))
+            lines = link.makefile("rb")
+            while b"MSG " not in (line := lines.readline()):
+                assert line, "NATS has closed the connection"
+            return lines.read(int(line.split()[-1]))
+
     def api(self, what, request=None):
         """Asks JetStream's API. Returns its answer."""
         with self.connect() as link:
