@@ -156,21 +156,28 @@ class subject {
     return out;
   }
 
-  /// QEMU does not always have the same AF and PF where they are undefined, as after IMUL, and
+  /// QEMU does not always have the same flags where they are undefined, as after IMUL and BTC, and
   /// sometimes has an INT that may not be raised fault behind itself.
   void forget_what_qemu_varies(ending& of) const {
-    constexpr std::uint64_t adjust_and_parity_flag = 0x14;
-    of.registers.rflags &= ~adjust_and_parity_flag;
+    constexpr std::uint64_t arithmetic_flags = 0x8d5;
+    of.registers.rflags &= ~arithmetic_flags;
     virtine::fault& fault = of.error.fault;
     constexpr std::uint32_t of_interrupt_table = 2;
     if (fault.vector != 13 || (fault.error_code & of_interrupt_table) == 0) return;
+    const auto memory = machine_->memory();
+    const auto byte = [&](std::uint64_t at) -> unsigned {
+      const std::uint64_t offset = at - detail::layout::begin;
+      return offset < memory.size() ? std::to_integer<unsigned>(memory[offset]) : 0;
+    };
+    constexpr unsigned int_opcode = 0xcd;
     constexpr std::uint64_t int_size = 2;
-    const std::uint64_t at = fault.instruction - int_size;
-    const auto code = machine_->memory();
-    if (at < detail::layout::begin || at - detail::layout::begin + int_size > code.size()) return;
-    const auto* const here = &code[at - detail::layout::begin];
-    constexpr std::byte int_opcode{0xcd};
-    if (here[0] == int_opcode) fault.instruction = of.registers.rip = at;
+    std::uint64_t at = fault.instruction;
+    if (byte(at - int_size) == int_opcode) {
+      at -= int_size;
+    } else {
+      while (is_prefix(byte(at))) ++at;
+    }
+    if (byte(at) == int_opcode) fault.instruction = of.registers.rip = at;
   }
 
   /// The arguments that run() wrote, as restore() is told.
