@@ -6,6 +6,8 @@ find_dependency(Threads)
 # This file is in PREFIX/share/cmake/virtine.
 cmake_path(SET virtine_prefix NORMALIZE "${CMAKE_CURRENT_LIST_DIR}/../../..")
 set(VIRTINE_CC "${virtine_prefix}/bin/virtine-cc")
+# The name that virtine.pc has for it. Meson asks whichever of the two files it finds.
+set(virtine_cc "${VIRTINE_CC}")
 
 if(NOT TARGET virtine::virtine)
   add_library(virtine::virtine INTERFACE IMPORTED)
