@@ -13,7 +13,11 @@ import subprocess
 import sys
 import tempfile
 
-import clang.cindex as cindex
+try:
+    import clang.cindex as cindex
+except ModuleNotFoundError:
+    sys.exit("this needs libclang for Python: install python3-clang-14, and run tests/coverage.py by its "
+             "first line, that is by Debian's own Python")
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HEADERS = ROOT / "include" / "virtine"
