@@ -1,5 +1,5 @@
 // A host in C99: it loads an image file, grants what the guest may ask for, and calls.
-// Run: c_host plugin.virtine
+// Run: c_host plugin.virtine, which is made by virtine-cc tests/run/plugin.cpp -o plugin.virtine
 // SPDX-License-Identifier: MIT
 #include <stdio.h>
 
