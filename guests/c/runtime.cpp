@@ -425,7 +425,9 @@ std::optional<told> failed(const error& why) {
   if (why.code == errc::timed_out) {
     text += "; give it more by virtine_config(timeout=60s) or -fvirtine-timeout=60s";
   } else if (why.code == errc::system_call_denied) {
-    text += "; virtine_config(output), clock or entropy grant some";
+    text +=
+        "; write `virtine_config(output)` before the function, or what else it needs: clock, "
+        "entropy";
   } else if (why.code == errc::exited) {
     text += "; a marked function has to return";
   }

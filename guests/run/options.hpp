@@ -239,6 +239,11 @@ class parser {
         return;
       }
     }
+    std::error_code why;
+    if (!std::filesystem::is_directory(host, why)) {
+      fails(name_ + ' ' + host + ": " + (why ? why.message() : "this is no directory"));
+      return;
+    }
     out_.directories.push_back(
         {.guest_path = std::move(guest), .host_path = std::move(host), .allowed = allowed});
   }

@@ -87,7 +87,12 @@ std::optional<value> read_word(const shape& type, const std::string& word, std::
   }
   json::reader reader(word);
   auto out = reader.read();
-  if (!out) why = word + ": " + reader.problem();
+  if (!out) {
+    const bool is_word = type.kind == shape_kind::boolean || type.kind == shape_kind::integer ||
+                         type.kind == shape_kind::natural || type.kind == shape_kind::floating;
+    why = is_word ? word + " is not " + virtine::detail::cpp_of(type)
+                  : word + ": " + reader.problem();
+  }
   return out;
 }
 
@@ -152,7 +157,11 @@ virtine::result<virtine::dynamic_policy> policy_of(const run::options& given) {
   }
   if (!given.directories.empty()) {
     auto directories = posix::try_directories(given.directories);
-    if (!directories) return directories.error();
+    if (!directories) {
+      virtine::error why = directories.error();
+      if (why.code == virtine::errc::os_error) why.detail = 0;  // Which it is the path says.
+      return why;
+    }
     add(*std::move(directories));
   }
   if (given.clock) add(posix::clock());

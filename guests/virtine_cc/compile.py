@@ -57,6 +57,12 @@ MISUSES = {
     "instance of it by VIRTINE_AS(name, &largest<int>)",
     r"variable 'virtine_body_\w+' .*'<overloaded function type>'": "VIRTINE_AS is given more than one "
     "function; choose one by static_cast<int (*)(int)>(&function), or &function<int>",
+    r"an attribute list cannot appear here": "VIRTINE makes the function static and inline; leave out "
+    "what stands before it",
+    r"expected function body after function declarator": "VIRTINE takes noexcept within its "
+    "parentheses: VIRTINE(name, (parameters) noexcept -> result) { ... }",
+    r"redefinition of default argument": "VIRTINE takes no default arguments, because no call would "
+    "use them; let another function call this one with them",
     r"\[V140\]": "VIRTINE_AS takes the address of a function that needs no object; mark a function "
     "that calls what you have",
     r"function 'virtine_body_\w+' with deduced return type|virtine_V141_write_|"

@@ -4,6 +4,7 @@
 
 import argparse
 import collections
+import os
 import pathlib
 import re
 
@@ -30,6 +31,8 @@ BARE_MEMORY_MAX = {"real16": 1 << 20, "protected32": 1 << 30, "long64": 1 << 30}
 IGNORED = {"-pthread", "-pipe", "-fPIC", "-fpic", "-fPIE", "-fpie", "-fno-pic", "-fno-pie", "-no-pie",
            "-m64", "-static", "-g0"}
 JOINED = ("-isystem", "-iquote", "-idirafter", "-include")  # with what follows, or with the next word
+# What runs compilers and adds nothing to their commands.
+BUILDERS = {"make", "gmake", "ninja", "samu", "cmake", "meson", "bazel", "scons"}
 REFUSED = {
     r"-flto(=.*)?": "a guest is linked from machine code",
     r"-W[lap],.*": "a guest is linked by virtine-cc itself",
@@ -158,6 +161,10 @@ class Options:
         if given.host is not None and (given.compile_only or not given.host):
             raise Failure("--host is the last option, before the command that compiles the host"
                           + (", and does not go with -c" if given.compile_only else ""))
+        if given.host and os.path.basename(given.host[0]) in BUILDERS:
+            raise Failure(f"--host takes the command of a compiler, such as g++, and not "
+                          f"{given.host[0]}, which would not get to know the image; have the build "
+                          "run virtine-cc")
         if not given.compile_only:
             if not self.name:
                 raise Failure(f"-o {given.out} does not say what the image is called; give the name "

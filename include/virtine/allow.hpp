@@ -228,11 +228,13 @@ struct allowed {
     return "hypercall " + std::to_string(Call::number) + ": answered by a handler";
   }
 
-  static_assert(detail::server<typename Call::signature_type>::template accepts<Handler>,
-                "virtine [V111]: a handler cannot be called with the hypercall's arguments. It "
-                "must accept virtine::tainted<A> for each value, string_view or span<const T>, and "
-                "virtine::guest_buffer<T> for each span<T>, in the order of the signature, and "
-                "return its result or virtine::answer of it.");
+  static_assert(
+      detail::server<typename Call::signature_type>::template accepts<Handler>,
+      "virtine [V111]: a handler cannot be called with the hypercall's arguments, or what "
+      "it returns is not the hypercall's result. It "
+      "must accept virtine::tainted<A> for each value, string_view or span<const T>, and "
+      "virtine::guest_buffer<T> for each span<T>, in the order of the signature, and "
+      "return its result or virtine::answer of it.");
 };
 
 /// Allows `Call`, and answers it by `handler`. The handler runs on the thread that made the call,

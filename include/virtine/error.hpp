@@ -278,9 +278,10 @@ inline std::string to_string(const error& e) {
       out += "; run virtine-doctor and report what it says";
       break;
     case errc::arguments_too_large:
-      out += "the arguments need " + std::to_string(e.detail) +
-             " bytes, more than the image reserves; rebuild it with a larger --arguments";
-      break;
+      out += "the arguments need " + std::to_string(e.detail) + " bytes, ";
+      if (e.operation == nullptr)
+        return out + "more than the image reserves; rebuild it with a larger --arguments";
+      return out + "and " + e.operation + "; build the image with a larger --arguments";
     case errc::hypercall_denied:
       out += "the guest made hypercall " + std::to_string(e.detail) +
              ", which the policy does not allow";

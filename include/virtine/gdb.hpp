@@ -46,6 +46,9 @@ class debugged_target final : public virtine::detail::callee<R, A...> {
 
   result<R> call(const call_options& options, const A&... arguments) override {
     const virtine::detail::marshaller<R(A...)> marshalled(arguments...);
+    if constexpr (requires { marshalled.check(); }) {
+      if (auto whole = marshalled.check(); !whole) return whole.error();
+    }
     const virtine::detail::run_limits limits = virtine::detail::limits_of(options, options.timeout);
     auto made = debugged_machine::create(function_->pool().image(), limits);
     if (!made) return made.error();

@@ -198,8 +198,10 @@ constexpr bool is_without_padding() {
 
 /// An argument that the guest reads where it is: `virtine_fn<float(virtine::lent<const float>,
 /// int), guests::tables::look_up>`, called with a lent_memory. The guest's function takes a
-/// std::span<const T> of as many elements as fit into the memory. All of the memory can be read by
-/// the guest, and by no later call that is not lent it.
+/// std::span<const T> of all of the memory, whose size must be a multiple of sizeof(T): a call
+/// fails with errc::bad_argument if it is not, also for a file, where what is left over could be a
+/// sign of another format, or that it is cut off. Lend it as bytes if it may be. All of the memory
+/// can be read by the guest, and by no later call that is not lent it.
 ///
 /// A machine keeps what it was lent last, so that only its first call with a memory costs anything:
 /// a mapping, and a page fault for each page that is looked at. No session, bare image or hypercall

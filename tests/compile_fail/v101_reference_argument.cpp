@@ -1,4 +1,4 @@
-// error: virtine \[V101\]: an argument is a pointer
+// error: virtine \[V101\]: an argument is a pointer.* a text as std::string_view
 // A reference is a pointer in all but name.
 // SPDX-License-Identifier: MIT
 #include <virtine/abi/frame.hpp>

@@ -1,4 +1,4 @@
-// error: virtine \[V104\]: the result, or a part of it, is a pointer, a reference, a span or a type
+// error: virtine \[V104\]: the result, or a part of it, .*a result of any size
 // An owning result would own memory of the guest.
 // SPDX-License-Identifier: MIT
 #include <vector>

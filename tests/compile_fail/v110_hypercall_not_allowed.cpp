@@ -1,4 +1,4 @@
-// error: virtine \[V110\]: the function can make a hypercall that the policy does not allow
+// error: virtine \[V110\]: the function can make a hypercall .*Image, decltype\(policy\)>
 // The default policy allows nothing. Of the functions of the image sum alone writes to its host's
 // log, so fib needs no other policy.
 // SPDX-License-Identifier: MIT

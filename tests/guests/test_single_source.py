@@ -190,6 +190,8 @@ class SingleSource(Case):
         done = self.with_host("sh", "-c", "kill -9 $$")
         self.assertEqual((done.returncode, done.stdout), (137, ""))
         for command, says in ((["no/such program"], "--host no/such program cannot be run: No such"),
+                              (["make"], "--host takes the command of a compiler, such as g++, "),
+                              (["/usr/bin/cmake", "--build", "."], "and not /usr/bin/cmake, which"),
                               ([], "--host is the last option")):
             done = self.with_host(*command)
             self.assertEqual((done.returncode, done.stdout), (1, ""))
@@ -329,6 +331,10 @@ int wrong() { return after(1); }
                 (square.replace("-> int", "-> auto"), "VIRTINE takes the form VIRTINE(name, "),
                 (square.replace(" ->", ""), "VIRTINE takes the form VIRTINE(name, "),
                 ("VIRTINE(f, int(int n)) { return n; }\n", "VIRTINE takes the form VIRTINE(name, "),
+                ("static " + square, "VIRTINE makes the function static and inline; leave out what"),
+                ("inline " + square, "VIRTINE makes the function static and inline; leave out what"),
+                (square.replace("int)", "int) noexcept"), "VIRTINE takes noexcept within its paren"),
+                (square.replace("int n", "int n = 3"), "VIRTINE takes no default arguments"),
                 ("int f(int);\ndouble f(double);\nVIRTINE_AS(a, &f);\n", "more than one function"),
                 ("struct s { int f(); };\nVIRTINE_AS(a, &s::f);\n", "VIRTINE_AS takes the address")):
             with self.subTest(text):

@@ -206,6 +206,33 @@ TEST_CASE("what cannot be lent is refused before a call", "[kvm][own_vm]") {
   CHECK(lent_memory::allocate(0).value() == lent_memory());
 }
 
+TEST_CASE("memory that is not whole elements is refused, and the machine is not used",
+          "[kvm][own_vm]") {
+  virtine_fn<word(lent_words, word), image::element> element;
+  const auto is_refused = [](const error& why, std::size_t size) {
+    INFO(to_string(why));
+    CHECK(why.code == errc::bad_argument);
+    CHECK(why.detail == size);
+  };
+  const file source(4 * kib + 7);
+  const lent_memory whole = numbered(4 * kib, 100);
+  const auto lent_file = lent_memory::of_file(source.descriptor()).value();
+  is_refused(element.try_call(lent_memory::allocate(12).value(), 0).error(), 12);
+  is_refused(element.try_call(lent_file, 0).error(), 4 * kib + 7);
+  CHECK(element.pool().stats().created == 0);
+  const std::vector<std::tuple<lent_memory, word>> jobs{{whole, 1}, {lent_file, 2}, {whole, 3}};
+  const auto each = element.each(jobs);
+  CHECK(each[0].value() == 101);
+  is_refused(each[1].error(), 4 * kib + 7);
+  CHECK(each[2].value() == 103);
+  const auto together = element.together(jobs);
+  REQUIRE(!together);
+  is_refused(together.error(), 4 * kib + 7);
+  CHECK(together.error().job == 1);
+  virtine_fn<word(lent_bytes), image::size> size;
+  CHECK(size(lent_file) == 4 * kib + 7);
+}
+
 TEST_CASE("only images that end below 4 GiB have a window", "[kvm][own_vm]") {
   static constexpr auto layout_with = [](std::uint64_t arguments) {
     image_description described = image::description;

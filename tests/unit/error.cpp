@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include <virtine/call/too_large.hpp>
 #include <virtine/error.hpp>
 
 using namespace virtine;
@@ -193,4 +194,10 @@ TEST_CASE("a failure says what to_string says and keeps the error", "[error]") {
     CHECK(thrown.error().code == each.why.code);
     CHECK(thrown.error().detail == each.why.detail);
   }
+}
+
+TEST_CASE("arguments that are too large are told with the room there is", "[error]") {
+  CHECK(to_string(too_large(70000, 65536)) ==
+        "arguments_too_large: the arguments need 70000 bytes, and there is room for 65536; build "
+        "the image with a larger --arguments");
 }

@@ -11,6 +11,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdlib>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -185,18 +186,38 @@ TEST_CASE("a missing or forbidden device is no_kvm and says what to do", "[kvm]"
     CHECK(opened.error().operation == std::string(os::open_device));
   }
   SECTION("without permission") {
-    if (::geteuid() != 0) {
+    const auto open_as_nobody = [](unsigned mode, ::gid_t group) {
       std::string path = "/tmp/virtine-kvm-errors-XXXXXX";
       const os::fd file{::mkstemp(path.data())};
       REQUIRE(file);
-      ::fchmod(file.get(), 0);
-      const auto opened = kvm::system::open(path.c_str());
+      REQUIRE(::fchown(file.get(), ::getuid(), group) == 0);
+      REQUIRE(::fchmod(file.get(), mode) == 0);
+      const ::uid_t before = ::geteuid();
+      // Root may open everything. In some containers it cannot become another.
+      const bool is_other = before != 0 || ::seteuid(65534) == 0;
+      auto opened = kvm::system::open(path.c_str());
+      if (before == 0) static_cast<void>(::seteuid(before));
       ::unlink(path.c_str());
-      REQUIRE_FALSE(opened.has_value());
-      CHECK(opened.error().code == errc::no_kvm);
-      CHECK(opened.error().os_error == EACCES);
-      check_mentions(to_string(opened.error()), "usermod -aG kvm");
+      return is_other ? std::optional(std::move(opened)) : std::nullopt;
+    };
+    const ::gid_t own = ::getegid();
+    const bool is_root = ::geteuid() == 0;
+    for (const unsigned mode : {0U, 0040U, 0060U}) {
+      const ::gid_t group = is_root ? 65533 : own;
+      const auto opened = open_as_nobody(mode, group);
+      if (!opened) continue;
+      INFO(mode);
+      REQUIRE_FALSE(opened->has_value());
+      CHECK(opened->error().code == errc::no_kvm);
+      CHECK(opened->error().os_error == EACCES);
+      const std::string text = to_string(opened->error());
+      check_mentions(text, "usermod -aG kvm");
+      const bool can_help = mode == 0060 && group != 0;
+      CHECK((text.find("99-kvm.rules") == text.npos) == can_help);
     }
+    CHECK(os::opening(0020660, 104) == std::string(os::open_device));
+    CHECK(os::opening(0020600, 104) == std::string(os::open_closed_device));
+    CHECK(os::opening(0020660, 0) == std::string(os::open_closed_device));
   }
 }
 
@@ -223,6 +244,8 @@ TEST_CASE("explain knows the remedies and leaves the rest alone", "[kvm]") {
   };
   const auto expected =
       GENERATE(row{os::open_device, EACCES, errc::no_kvm, "usermod -aG kvm"},
+               row{os::open_closed_device, EACCES, errc::no_kvm, "MODE=\"0660\""},
+               row{os::open_closed_device, EACCES, errc::no_kvm, "chgrp kvm /dev/kvm"},
                row{os::open_device, EPERM, errc::no_kvm, "device policy"},
                row{os::open_device, EACCES, errc::no_kvm, "--group-add"},
                row{os::open_device, EPERM, errc::no_kvm, "--device /dev/kvm"},

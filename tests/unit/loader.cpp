@@ -162,7 +162,7 @@ TEST_CASE("a function that an image does not have is refused by name", "[loader]
         "square of the image square is int(int), and not long(int)");
   CHECK(why(loaded->function<int(int)>("cube")) ==
         "cube can make hypercall 3, which the policy does not allow; add "
-        "virtine::allow<Call>(handler) to it");
+        "virtine::allow<Call>(handler) to it (in C virtine_policy_add_hypercall)");
   CHECK(loaded->function<int(int)>("square"));
   using three = virtine::hypercall<3, int(int)>;
   CHECK(loaded->function<int(int)>(

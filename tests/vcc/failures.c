@@ -86,7 +86,7 @@ static const struct { const char *name; void (*run)(void); int status; const cha
     {"aborts", try_aborts, 70, "the call of aborts() failed"},
     {"exits", try_exits, 70, "exited: the guest ended itself with status 3; a marked function has to return"},
     {"spins", try_spins, 70, "timed_out"},
-    {"prints", try_prints, 70, "system_call_denied: the guest made system call writev"},
+    {"prints", try_prints, 70, "write `virtine_config(output)` before the function"},
     {"opens", try_opens, 70, "system_call_denied: the guest made system call open"},
     {"randoms", try_randoms, 70, "system_call_denied: the guest made system call getrandom"},
     {"clock of another grant", try_clock_only, 70, "system_call_denied: the guest made system call clock_gettime"},

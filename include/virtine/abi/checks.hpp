@@ -218,9 +218,8 @@ template <std::size_t Index, class T>
 struct pointer_argument {
   static_assert(never<T>,
                 "virtine [V101]: an argument is a pointer, a reference or a span of fixed extent, "
-                "which means nothing in the guest's memory. Pass the object by value, or a "
-                "std::span<const T> whose "
-                "elements are copied in.");
+                "which means nothing in the guest's memory. Pass the object by value, a "
+                "text as std::string_view, or a std::span<const T> whose elements are copied in.");
 };
 
 template <std::size_t Index, class T>
@@ -229,8 +228,8 @@ struct owning_argument {
       never<T>,
       "virtine [V102]: an argument, a part of one, or an element of a span is not trivially "
       "copyable, so its bytes alone are not its value. Pass its contents as "
-      "std::span<const T> or std::string_view, and what has a std::pair or std::tuple "
-      "among its members as a struct of theirs.");
+      "std::span<const T> or std::string_view. If a struct has a std::pair or std::tuple as a "
+      "member, replace that by a plain struct.");
 };
 
 template <class R>
@@ -239,7 +238,8 @@ struct reference_result {
       never<R>,
       "virtine [V104]: the result, or a part of it, is a pointer, a reference, a span or a type "
       "that is not trivially copyable, so its bytes alone are not its value. Return a value, "
-      "virtine::bytes<N>, or a struct, std::pair, tuple, optional or variant of these.");
+      "virtine::bytes<N>, or a struct, std::pair, tuple, optional or variant of these; or have the "
+      "caller pass a std::span<T>, into which the guest writes a result of any size.");
 };
 
 template <class T>

@@ -184,7 +184,9 @@ class batch<R(A...)> {
   result<void> add(const job& one, std::size_t index) {
     const std::size_t at = place();
     if (!fits(at, one.used())) {
-      return error{.code = errc::arguments_too_large, .detail = at + one.used(), .job = index};
+      // Behind another job it is no failure, but where this batch ends.
+      if (count_ > 0) return error{.code = errc::arguments_too_large, .job = index};
+      return of_job(too_large(at + one.used(), area_.size()), index);
     }
     if (auto written = one.write(area_.subspan(at), guest_address{base_ + at}); !written) {
       return written;

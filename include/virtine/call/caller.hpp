@@ -127,6 +127,9 @@ class caller<R(A...), Named, Policy> final
     std::size_t used = 0;
     auto results = for_each_job<R, A...>(jobs, [&](const A&... arguments) -> result<R> {
       const marshaller marshalled(arguments...);
+      if constexpr (lends) {
+        if (auto whole = marshalled.check(); !whole) return whole.error();
+      }
       auto limits = ready(lent, used, options.timeout, options);
       if (!limits) return limits.error();
       used = marshalled.used();
@@ -211,6 +214,8 @@ class caller<R(A...), Named, Policy> final
       added = with_arguments<A...>(*last, [&](const A&... arguments) -> result<void> {
         const marshaller job(arguments...);
         if constexpr (lends) {
+          if (auto whole = job.check(); !whole)
+            return of_job(whole.error(), replies.size() + batch.count());
           if (auto same = lend_batch(machine, job, lent, batch.count()); !same) return same;
         }
         return batch.add(job, replies.size() + batch.count());

@@ -64,11 +64,13 @@ struct frame_too_large {
 
 template <class Policy, std::uint32_t Number>
 struct hypercall_not_allowed {
-  static_assert(never<Policy>,
-                "virtine [V110]: the function can make a hypercall that the policy does not "
-                "allow. Add virtine::allow<Call>(handler) for the hypercall of this number to the "
-                "policy. A function of VIRTINE that is called by its name has none: write "
-                "virtine::virtine_fn fn{name, policy}.");
+  static_assert(
+      never<Policy>,
+      "virtine [V110]: the function can make a hypercall that the policy does not "
+      "allow. Add virtine::allow<Call>(handler) for the hypercall of this number to the "
+      "policy; if you pass a policy, name its type: virtine_fn<Sig, Image, "
+      "decltype(policy)>. A function of VIRTINE that is called by its name has none: write "
+      "virtine::virtine_fn fn{name, policy}.");
 };
 
 template <class Image>

@@ -15,6 +15,7 @@
 
 #include <virtine/abi/frame.hpp>
 #include <virtine/abi/object_bytes.hpp>
+#include <virtine/call/too_large.hpp>
 #include <virtine/guest_memory.hpp>
 #include <virtine/lent.hpp>
 #include <virtine/machine/lent_window.hpp>
@@ -87,6 +88,22 @@ class marshaller<R(A...)> {
     return all;
   }
 
+  /// Fails with errc::bad_argument if memory that the call is lent does not consist of whole
+  /// elements.
+  [[nodiscard]] result<void> check() const requires(lent_count<R(A...)> > 0) {
+    result<void> checked;
+    each([&]<class T>(std::size_t, const T& argument) {
+      if constexpr (is_lent<T>) {
+        const std::size_t size = argument.memory().size();
+        if (size % sizeof(sequence_element_t<T>) == 0 || !checked) return;
+        checked = error{.code = errc::bad_argument,
+                        .operation = "the size of lent memory is no multiple of an element's",
+                        .detail = size};
+      }
+    });
+    return checked;
+  }
+
   /// Returns how many of these bytes read() checks before it takes them for good.
   [[nodiscard]] std::size_t reply_size() const { return checks_outputs ? used_ : layout::size; }
 
@@ -98,7 +115,7 @@ class marshaller<R(A...)> {
   /// Writes the frame to `area`, which the guest has at `base`. Fails with
   /// errc::arguments_too_large, and writes nothing, if it does not fit.
   result<void> write(std::span<std::byte> area, guest_address base) const {
-    if (used_ > area.size()) return error{.code = errc::arguments_too_large, .detail = used_};
+    if (used_ > area.size()) return too_large(used_, area.size());
     [[maybe_unused]] std::size_t pane = 0;
     each([&]<class T>(std::size_t i, const T& argument) {
       std::byte* slot = area.data() + layout::offsets[i];

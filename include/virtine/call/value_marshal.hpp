@@ -15,6 +15,7 @@
 #include <vector>
 
 #include <virtine/abi/frame.hpp>
+#include <virtine/call/too_large.hpp>
 #include <virtine/guest_memory.hpp>
 #include <virtine/os/out_of_memory.hpp>
 #include <virtine/pool/machine_like.hpp>
@@ -84,7 +85,7 @@ class value_marshaller {
 
   /// As marshaller::write(). The arguments are good.
   result<void> write(std::span<std::byte> area, guest_address base) const {
-    if (used_ > area.size()) return error{.code = errc::arguments_too_large, .detail = used_};
+    if (used_ > area.size()) return too_large(used_, area.size());
     return os::or_out_of_memory([&]() -> result<void> {
       value_encoder encoder;
       for (std::size_t i = 0; i < arguments_.size(); ++i) {

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/stat.h>
 
 #include <array>
 #include <atomic>
@@ -35,7 +36,13 @@ class system {
   /// another version or without a required capability, which the error then names.
   static result<system> open(const char* path = "/dev/kvm") {
     os::fd device{::open(path, O_RDWR | O_CLOEXEC)};
-    if (!device) return os::explain(os::open_device, errno);
+    if (!device) {
+      const int why = errno;
+      struct ::stat about {};
+      // To be in the group of a device that its group may not open helps nobody.
+      const bool known = why == EACCES && ::stat(path, &about) == 0;
+      return os::explain(known ? os::opening(about.st_mode, about.st_gid) : os::open_device, why);
+    }
     return from(std::move(device));
   }
 

@@ -84,9 +84,11 @@ class loaded_data final : public kept {
 
   /// Returns what is wrong with a function that can make a hypercall which its policy denies.
   static error denied(std::string_view name, std::uint32_t number) {
-    return told({.code = errc::image_refused},
-                std::string(name) + " can make hypercall " + std::to_string(number) +
-                    ", which the policy does not allow; add virtine::allow<Call>(handler) to it");
+    return told(
+        {.code = errc::image_refused},
+        std::string(name) + " can make hypercall " + std::to_string(number) +
+            ", which the policy does not allow; add virtine::allow<Call>(handler) to it (in C "
+            "virtine_policy_add_hypercall)");
   }
 
   [[nodiscard]] const image_description& description() const { return contents_.description; }

@@ -14,6 +14,16 @@ namespace virtine::os {
 /// The operation name of opening the KVM device.
 inline constexpr const char* open_device = "/dev/kvm cannot be opened";
 
+/// The same for a device that its group may not open, or whose group is root's.
+inline constexpr const char* open_closed_device = "/dev/kvm, closed to its group, cannot be opened";
+
+/// Returns which of the two it is, by the device's mode and group.
+constexpr const char* opening(unsigned mode, unsigned group) {
+  constexpr unsigned group_reads_and_writes = 060;
+  const bool helps = (mode & group_reads_and_writes) == group_reads_and_writes && group != 0;
+  return helps ? open_device : open_closed_device;
+}
+
 struct remedy {
   std::string_view operation;  // Empty: any.
   int os_error;                // 0: any.
@@ -41,6 +51,12 @@ inline constexpr std::array remedies{
         "/dev/kvm cannot be opened; add your user to its group (usermod -aG kvm USER) and log in "
         "again, or give the container's user that group (docker run --group-add with the number "
         "from stat -c %g /dev/kvm; podman run --group-add keep-groups)"},
+    remedy{open_closed_device, EACCES, errc::no_kvm,
+           "/dev/kvm cannot be opened, because it is root's alone; give it a group with rights, as "
+           "root: echo 'KERNEL==\"kvm\", GROUP=\"kvm\", MODE=\"0660\"' > "
+           "/etc/udev/rules.d/99-kvm.rules && udevadm control --reload && udevadm trigger "
+           "/dev/kvm (without udev: chgrp kvm /dev/kvm && chmod 0660 /dev/kvm), and add your user "
+           "to it (usermod -aG kvm USER)"},
     remedy{open_device, EPERM, errc::no_kvm,
            "/dev/kvm cannot be opened; allow the device in the container's or service's device "
            "policy (docker or podman run --device /dev/kvm; DeviceAllow=/dev/kvm rw)"},
