@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -59,6 +60,10 @@ inline outcome failed(const virtine::error& why) {
       why.code == virtine::errc::bad_argument || why.code == virtine::errc::arguments_too_large;
   return out;
 }
+
+/// A machine that has written more pages than these, 64 MiB, is not kept. Fewer would be dear: a
+/// new machine takes a fault for each page, which takes far longer than to restore one.
+inline constexpr std::size_t write_set_max = 16384;
 
 /// The values that functions keep, by tenant.
 class state {
@@ -215,7 +220,7 @@ class script_engine {
   [[nodiscard]] virtine::pool_stats stats() const { return machines_.stats(); }
 
  private:
-  virtine::pool<guests::script> machines_{{.max = 1}};
+  virtine::pool<guests::script> machines_{{.max = 1, .write_set_max = write_set_max}};
   detail::script_function function_;
 };
 
@@ -229,6 +234,7 @@ class loaded_function {
                                                                       std::string bytes,
                                                                       std::size_t threads) {
     auto out = std::shared_ptr<loaded_function>(new loaded_function(std::move(its)));
+    out->kept_ = 2 * bytes.size();  // What was read, and the machines' own form of it.
     if (out->its_.kind == "script") {
       out->script_ = std::move(bytes);
       return out;
@@ -265,24 +271,28 @@ class loaded_function {
       auto made = make_(machines_[thread]);
       if (!made) return failed(made.error());
       mine.emplace(*std::move(made));
+      shown_[thread] = machines_[thread].get();
     }
-    const virtine::dynamic_function function = mine->with(options);
-    switch (its_.calling) {
-      case calling::bytes:
-        return call_with_bytes(function, body);
-      case calling::sized:
-        return call_sized(function, body);
-      case calling::json:
-        break;
-    }
-    return call_with_json(function, body);
+    virtine::call_usage used;
+    virtine::call_options counting = options;
+    if (counting.usage == nullptr) counting.usage = &used;
+    outcome out = call_on(mine->with(counting), body);
+    note_kept(thread, *counting.usage, out.is_ok() || out.is_callers_fault);
+    return out;
   }
+
+  /// Returns the bytes that it keeps between calls, by a guess that is rather too high. It knows
+  /// nothing of pages that were only read, or that an initialiser wrote.
+  [[nodiscard]] std::uint64_t kept() const { return kept_; }
+  /// Returns the bytes of memory that a machine of its image has.
+  [[nodiscard]] std::uint64_t size() const { return size_; }
 
   [[nodiscard]] virtine::pool_stats stats() const {
     virtine::pool_stats sum;
-    for (const auto& each : machines_) {
-      if (each == nullptr) continue;
-      const virtine::pool_stats its = each->stats();
+    for (const auto& each : shown_) {
+      const machines* const found = each;
+      if (found == nullptr) continue;
+      const virtine::pool_stats its = found->stats();
       sum.machines += its.machines;
       sum.idle += its.idle;
       sum.created += its.created;
@@ -303,7 +313,7 @@ class loaded_function {
   template <class Machine>
   struct machines_of : machines {
     explicit machines_of(const virtine::basic_loaded_image<Machine>& image)
-        : pool(image, {.max = 1}) {}
+        : pool(image, {.max = 1, .write_set_max = write_set_max}) {}
     [[nodiscard]] virtine::pool_stats stats() const override { return pool.stats(); }
     [[nodiscard]] virtine::result<void> warm_up() override { return pool.warm_up(1); }
     virtine::loaded_pool<Machine> pool;
@@ -348,9 +358,48 @@ class loaded_function {
       place = std::move(made);
       return function;
     };
+    const virtine::image_description& described = image.description();
+    size_ = described.memory_size + described.arguments_size + described.stack_size;
+    for (const virtine::segment& each : described.segments) size_ += each.memory_size;
+    if (std::is_same_v<Machine, virtine::bare_machine>) {
+      bare_memory_ = 2 * described.memory_size;  // Its own, and how it began.
+    }
     machines_.resize(threads);
+    shown_ = std::vector<std::atomic<const machines*>>(threads);
+    kept_by_.resize(threads);
     functions_.resize(threads);
     return std::nullopt;
+  }
+
+  [[nodiscard]] outcome call_on(const virtine::dynamic_function& function,
+                                std::string_view body) const {
+    switch (its_.calling) {
+      case calling::bytes:
+        return call_with_bytes(function, body);
+      case calling::sized:
+        return call_sized(function, body);
+      case calling::json:
+        break;
+    }
+    return call_with_json(function, body);
+  }
+
+  /// After a call on thread number `thread`; one that failed leaves no machine.
+  void note_kept(std::size_t thread, const virtine::call_usage& used, bool has_machine) {
+    // What was written and put back as it was does not count as written, but takes memory: as many
+    // pages as a trap makes writable at most.
+    constexpr std::uint64_t page = 4096, pages_of_trap = 32;
+    std::uint64_t& mine = kept_by_[thread];
+    const std::uint64_t before = mine;
+    if (bare_memory_ != 0) {
+      mine = has_machine ? bare_memory_ : 0;
+    } else if (!has_machine || used.pages_written > write_set_max) {
+      mine = 0;
+    } else {
+      mine = std::max(mine + used.traps * pages_of_trap * page, used.pages_written * page);
+      mine = std::min(mine, write_set_max * page);
+    }
+    kept_ += mine - before;
   }
 
   [[nodiscard]] outcome call_with_bytes(const virtine::dynamic_function& function,
@@ -419,7 +468,13 @@ class loaded_function {
   deployment its_;
   std::string script_;
   std::function<virtine::result<virtine::dynamic_function>(std::unique_ptr<machines>&)> make_;
-  std::vector<std::unique_ptr<machines>> machines_;                  // One for each thread.
+  std::atomic<std::uint64_t> kept_ = 0;
+  std::uint64_t size_ = 0;
+  std::uint64_t bare_memory_ = 0;  // Of each of its machines, if they are bare.
+  // One for each thread, which alone touches its own.
+  std::vector<std::unique_ptr<machines>> machines_;
+  std::vector<std::atomic<const machines*>> shown_;  // The same, for any thread, once it is made.
+  std::vector<std::uint64_t> kept_by_;
   std::vector<std::optional<virtine::dynamic_function>> functions_;  // On these.
 };
 

@@ -28,6 +28,7 @@
 #include "fair_queue.hpp"
 #include "http_server.hpp"
 #include "invocation.hpp"
+#include "kept_memory.hpp"
 #include "log.hpp"
 #include "metrics.hpp"
 #include "nats.hpp"
@@ -80,7 +81,8 @@ class bucket_state : public state {
 
 /// A function on this worker: what is loaded of it, and what it did.
 struct function_slot {
-  std::mutex mutex;  // Of all below. Held while the function is loaded, so that one thread does it.
+  std::mutex loading;  // Held while the function is loaded, so that one thread does it. First.
+  std::mutex mutex;    // Of all below. Nobody waits for anything while holding it.
   std::shared_ptr<loaded_function> loaded;
   std::uint64_t revision = 0;
   vespid::breaker breaker;
@@ -100,6 +102,21 @@ struct job {
   steady::time_point deadline;
 };
 
+/// Adds a call's memory to that of all as long as it runs.
+class running_memory {
+ public:
+  running_memory(std::atomic<std::uint64_t>& of_all, std::uint64_t its) : all_(of_all), its_(its) {
+    all_ += its_;
+  }
+  running_memory(const running_memory&) = delete;
+  running_memory& operator=(const running_memory&) = delete;
+  ~running_memory() { all_ -= its_; }
+
+ private:
+  std::atomic<std::uint64_t>& all_;
+  const std::uint64_t its_;
+};
+
 class worker {
  public:
   worker(const nlohmann::json& all, const nlohmann::json& its)
@@ -107,6 +124,11 @@ class worker {
                                1, 1000)),
         idle_(its.value("idle_seconds", 60)),
         max_loaded_(its.value("max_loaded", std::size_t{256})),
+        // Each thread has a machine for scripts, which it keeps.
+        kept_max_(
+            std::uint64_t{whole_number_of(
+                its, "kept_mib", 1024 + 64 * (static_cast<unsigned>(slots_) + 1), 32, 1U << 30)}
+            << 20),
         blocking_(nats::connect(nats_of(all, "vespid-worker-store"))),
         jetstream_(nats::jetstream_of(blocking_)),
         epoll_(::epoll_create1(EPOLL_CLOEXEC)),
@@ -155,34 +177,26 @@ class worker {
     log_event("worker.ended");
   }
 
-  /// Forgets what was not called for long; call it every second. Lets go of one loaded function at
-  /// a time, because calls are slow meanwhile, and returns whether there are more.
+  /// Forgets what was not called for long, or keeps too much; call it every second. Lets go of one
+  /// loaded function at a time, because calls are slow meanwhile, and returns whether there are
+  /// more.
   bool tidy() {
-    std::vector<std::pair<steady::time_point, std::shared_ptr<function_slot>>> loaded;
     {
       const std::unique_lock lock(functions_mutex_);
       std::erase_if(functions_, [&](const auto& each) {
         const std::size_t dot = each.first.find('.');
         return catalogue_->find(each.first.substr(0, dot), each.first.substr(dot + 1)) == nullptr;
       });
-      for (const auto& [key, each] : functions_) {
-        const std::unique_lock own(each->mutex, std::try_to_lock);
-        if (own && each->loaded != nullptr) loaded.emplace_back(each->used, each);
-      }
     }
+    auto loaded = all_loaded();
     std::sort(loaded.begin(), loaded.end(),
-              [](const auto& a, const auto& b) { return a.first > b.first; });
+              [](const auto& a, const auto& b) { return a.used > b.used; });
     const auto now = steady::now();
     for (std::size_t i = loaded.size(); i-- > 0;) {
-      if (i < max_loaded_ && now - loaded[i].first < idle_) break;
-      std::unique_lock own(loaded[i].second->mutex, std::try_to_lock);
-      if (!own) continue;
-      // Calls under way keep it. If there are none, it ends here, without the lock.
-      const auto gone = std::move(loaded[i].second->loaded);
-      own.unlock();
-      return i > 0;
+      if (i < max_loaded_ && now - loaded[i].used < idle_) break;
+      if (let_go(*loaded[i].slot)) return true;
     }
-    return false;
+    return make_room(1);
   }
 
   std::string metrics() {
@@ -201,6 +215,10 @@ class worker {
       append_head(out, "vespid_worker_waiting", "gauge", "Calls that wait for a slot.");
       out += "vespid_worker_waiting " + std::to_string(queue_.waiting()) + '\n';
     }
+    append_head(out, "vespid_worker_memory_bytes", "gauge", "Memory that the worker takes.");
+    out += "vespid_worker_memory_bytes " + std::to_string(memory_use()) + '\n';
+    append_head(out, "vespid_worker_kept_max_bytes", "gauge", "Of it, what it keeps at most.");
+    out += "vespid_worker_kept_max_bytes " + std::to_string(kept_max_) + '\n';
     append_head(out, "vespid_worker_refused_total", "counter", "Calls sent back as it was busy.");
     out += "vespid_worker_refused_total " + std::to_string(refused_.load()) + '\n';
     std::map<std::string, std::string> rows;
@@ -255,6 +273,55 @@ class worker {
     return queue_.running() == 0 && queue_.waiting() == 0;
   }
 
+  struct loaded_slot {
+    std::string tenant;
+    std::shared_ptr<function_slot> slot;
+    steady::time_point used;
+    std::uint64_t kept = 0, size = 0;
+  };
+  std::vector<loaded_slot> all_loaded() {
+    std::vector<loaded_slot> out;
+    const std::shared_lock lock(functions_mutex_);
+    for (const auto& [key, each] : functions_) {
+      const std::lock_guard own(each->mutex);
+      if (each->loaded == nullptr) continue;
+      out.push_back({.tenant = key.substr(0, key.find('.')),
+                     .slot = each,
+                     .used = each->used,
+                     .kept = each->loaded->kept(),
+                     .size = each->loaded->size()});
+    }
+    return out;
+  }
+
+  /// Forgets what is loaded of a function. Calls under way keep it; if there are none, it ends
+  /// here.
+  static bool let_go(function_slot& of) {
+    std::unique_lock lock(of.mutex);
+    auto gone = std::move(of.loaded);
+    lock.unlock();
+    return std::exchange(gone, nullptr) != nullptr;
+  }
+
+  /// Lets go of up to `most` functions, as long as the worker keeps more than it may. Returns
+  /// whether it still does, and there was something to let go of.
+  bool make_room(std::size_t most) {
+    const std::unique_lock only(making_room_, std::try_to_lock);
+    if (!only) return false;
+    for (;; --most) {
+      room_made_ = steady::now();
+      const std::uint64_t running = running_memory_.load(), use = memory_use();
+      if (use <= kept_max_ + running) return false;
+      const auto loaded = all_loaded();
+      if (loaded.empty() || most == 0) return !loaded.empty();
+      std::vector<kept_function> kept;
+      for (const loaded_slot& each : loaded) {
+        kept.push_back({each.tenant, each.kept, each.size, room_made_.load() - each.used});
+      }
+      let_go(*loaded[first_to_go(kept, use - running)].slot);
+    }
+  }
+
   void serve(std::size_t number) {
     script_engine engine;
     while (!may_end_) {
@@ -273,8 +340,16 @@ class worker {
       }
       while (auto next = take()) {
         run(number, engine, *next);
-        const std::lock_guard lock(queue_mutex_);
-        queue_.done(next->tenant, next->group);
+        {
+          const std::lock_guard lock(queue_mutex_);
+          queue_.done(next->tenant, next->group);
+        }
+        // To look takes as long as a call, or more.
+        const auto looked = room_made_.load();
+        if (has_grown_ && steady::now() - looked > std::chrono::milliseconds(100)) {
+          has_grown_ = false;
+          static_cast<void>(make_room(SIZE_MAX));
+        }
       }
     }
     --running_threads_;
@@ -411,6 +486,26 @@ class worker {
     return loaded_function::load(its, *std::move(bytes), slots_ + 1);
   }
 
+  /// The same for calls, of which one loads the function and the others wait.
+  std::variant<std::shared_ptr<loaded_function>, outcome> load_once(
+      function_slot& slot, const fair_queue<job>::taken& next, const deployment& its) {
+    const std::lock_guard only(slot.loading);
+    {
+      const std::lock_guard lock(slot.mutex);
+      if (slot.loaded != nullptr && slot.revision == its.revision) return slot.loaded;
+    }
+    auto made = load(next.tenant, next.job.function, its);
+    has_grown_ = true;
+    const std::lock_guard lock(slot.mutex);
+    if (auto* const why = std::get_if<outcome>(&made)) {
+      note_failure(slot, next, *why, "");
+    } else if (slot.revision == its.revision) {
+      slot.loaded = std::get<0>(made);
+      ++slot.cold;
+    }
+    return made;
+  }
+
   /// Returns the function, at least in the revision that the gateway knew: NATS tells the worker of
   /// it, but may do so a moment later. Null if there is none.
   std::shared_ptr<const deployment> await(const fair_queue<job>::taken& next) {
@@ -429,12 +524,15 @@ class worker {
     if (its == nullptr) return failed("no_function", "there is no function " + next.job.function);
     const auto now = steady::now();
     if (now >= next.job.deadline) return failed("timed_out", "it waited for a slot too long");
+    // What it takes until it has answered is not kept, even twice: as it began, and as it is.
+    const running_memory its_memory(running_memory_, 2 * its->memory);
     const auto slot = slot_of(next.tenant + '.' + next.job.function);
-    std::shared_ptr<loaded_function> loaded;
+    std::shared_ptr<loaded_function> loaded, old;
     {
       const std::lock_guard lock(slot->mutex);
       if (slot->revision != its->revision) {
         slot->breaker = {};
+        old = std::move(slot->loaded);
         slot->loaded.reset();
         slot->revision = its->revision;
       }
@@ -445,16 +543,13 @@ class worker {
                                      std::to_string(breaker::pause.count()) +
                                      " s, as its last calls all failed");
       }
-      if (slot->loaded == nullptr) {
-        auto made = load(next.tenant, next.job.function, *its);
-        if (auto* const why = std::get_if<outcome>(&made)) {
-          note_failure(*slot, next, *why, "");
-          return *why;
-        }
-        slot->loaded = std::get<0>(std::move(made));
-        ++slot->cold;
-      }
       loaded = slot->loaded;
+    }
+    old.reset();
+    if (loaded == nullptr) {
+      auto made = load_once(*slot, next, *its);
+      if (auto* const why = std::get_if<outcome>(&made)) return *why;
+      loaded = std::get<0>(std::move(made));
     }
     call_context context;
     std::optional<bucket_state> values;
@@ -472,6 +567,7 @@ class worker {
          .usage = &used});
     const auto took = steady::now() - begun;
     call_context::current() = nullptr;
+    if (used.traps > 64) has_grown_ = true;
     {
       const std::lock_guard lock(slot->mutex);
       ++slot->calls;
@@ -685,6 +781,7 @@ class worker {
   const std::size_t slots_;
   const std::chrono::seconds idle_;
   const std::size_t max_loaded_;
+  const std::uint64_t kept_max_;
   nats::connection blocking_;
   nats::jetstream jetstream_;
   nats::bucket images_;
@@ -700,6 +797,10 @@ class worker {
   fair_queue<job> queue_;
   std::shared_mutex functions_mutex_;
   std::map<std::string, std::shared_ptr<function_slot>> functions_;
+  std::atomic<std::uint64_t> running_memory_ = 0;  // That calls under way may take.
+  std::mutex making_room_;
+  std::atomic<steady::time_point> room_made_{};  // When it was last looked at.
+  std::atomic<bool> has_grown_ = false;
   std::atomic<std::uint64_t> refused_ = 0;
   std::atomic<bool> may_end_ = false;
   std::atomic<int> running_threads_ = 0;

@@ -8,6 +8,8 @@ import hashlib
 import json
 import os
 import pathlib
+import re
+import signal
 import socket
 import subprocess
 import sys
@@ -333,6 +335,75 @@ def check_false_checks(home, owner):
     assert names["false"] == revision and "other" not in names and "last" in names, names
 
 
+def check_loading_apart(_):
+    """A worker shows itself while it waits for the store."""
+    with Temporary({"worker": {"metrics_port": 0}}) as home:
+        owner = home.owner()
+        put(owner, "busy", "spin", timeout_ms=1500)
+        put(owner, "loads", "square")
+        # All slots that a tenant gets.
+        callers = [threading.Thread(target=call, args=(owner, "busy")) for _ in range(3)]
+        for each in callers:
+            each.start()
+        until(lambda: "vespid_worker_running 3" in worker_metrics(home), "three calls do not run")
+        callers.append(threading.Thread(target=call, args=(owner, "loads", 2)))
+        callers[-1].start()
+        until(lambda: "vespid_worker_waiting 1" in worker_metrics(home), "the fourth call does not wait")
+        log = home.directory / "worker.log"
+        failed = log.read_text().count("call.failed")
+        nats = home.programs["nats"][0]
+        nats.send_signal(signal.SIGSTOP)
+        try:
+            # They end, and the fourth one loads its function, whose image does not come.
+            until(lambda: 'vespid_calls_total{tenant="main",function="busy"} 3' in worker_metrics(home), "the calls do not end")
+            for _ in range(3):
+                worker_metrics(home)
+                assert log.read_text().count("call.failed") == failed, "it showed nothing before the store was given up"
+        finally:
+            nats.send_signal(signal.SIGCONT)
+        for each in callers:
+            each.join()
+        until(lambda: call(owner, "loads", 3) == (200, 9), "it does not go on", tries=200)
+
+
+def memory_of(home):
+    """Returns the MiB that the worker takes, without and with what of memory files is mapped."""
+    status = pathlib.Path(f"/proc/{home.programs['worker'][0].pid}/status").read_text()
+    found = {each: int(re.search(rf"{each}:\s+(\d+)", status)[1]) >> 10 for each in ("RssAnon", "VmRSS")}
+    return found["RssAnon"], found["VmRSS"]
+
+
+def check_memory(_):
+    """What calls wrote or read is not kept without end, and what one tenant keeps costs others nothing."""
+    kept_mib = 96
+    with Temporary({"worker": {"kept_mib": kept_mib, "metrics_port": 0}}, slots=3) as home:
+        owner, other = home.owner(), home.tenant("other")
+        put(other, "square")
+        assert call(other, "square", 2) == (200, 4)
+        bound = kept_mib << 20
+
+        def is_bounded():
+            return int(re.search(r"vespid_worker_memory_bytes (\d+)\n", worker_metrics(home))[1]) <= bound
+
+        # 200 MiB at once; 12 MiB of many machines, and put back as they were; pages that are there for a look.
+        for export, arguments, count in (("fill", (200, 1), 2), ("fill", (12, 1), 10), ("fill", (12, 0), 10), ("look", (150,), 3)):
+            for i in range(count):
+                put_large(owner, f"{export}{i}", export, timeout_ms=20000)
+            for _ in range(3):
+                callers = [threading.Thread(target=call, args=(owner, f"{export}{i}", *arguments)) for i in range(count)]
+                for each in callers:
+                    each.start()
+                for each in callers:
+                    each.join()
+            until(is_bounded, f"{export}{arguments}: the worker keeps {memory_of(home)} MiB", tries=200)
+            assert memory_of(home)[0] <= kept_mib, memory_of(home)
+            for i in range(count):
+                assert call(owner, f"{export}{i}", *arguments)[0] == 200
+        assert call(other, "square", 3) == (200, 9)
+        until(is_bounded, f"the worker keeps {memory_of(home)} MiB", tries=200)
+        assert 'vespid_cold_total{tenant="other",function="square"} 1\n' in worker_metrics(home), worker_metrics(home)
+
+
 def check_strange_messages(home):
     """What a worker sends ends no gateway, whatever it is."""
     owner, gateway = home.tenant("strange"), home.programs["gateway"][0]
@@ -536,8 +607,8 @@ def main():
                     "store": {"redelivery_milliseconds": 3000, "durable_max": DURABLE_MAX, "images_max": IMAGES_MAX}}) as home:
         idle_since, idle_connections = time.monotonic(), connections(idle)
         for check in (check_calls, check_command, check_tenants, check_limits, check_bad_functions, check_update, check_durable,
-                      check_durable_ends, check_deployments_of_peers, check_slow_clients, check_quotas, check_many_at_once,
-                      check_seen, check_strange_messages, check_restarts):
+                      check_durable_ends, check_deployments_of_peers, check_loading_apart, check_memory, check_slow_clients,
+                      check_quotas, check_many_at_once, check_seen, check_strange_messages, check_restarts):
             begun = time.monotonic()
             try:
                 check(home)

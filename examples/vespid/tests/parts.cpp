@@ -1,14 +1,20 @@
 // The parts of Vespid that decide something, each alone: turns, limits, names, times.
 // SPDX-License-Identifier: MIT
 #include <chrono>
+#include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
+
+#include <virtine/os/mapping.hpp>
 
 #include "catch.hpp"
 
 #include "../breaker.hpp"
 #include "../deployment.hpp"
 #include "../fair_queue.hpp"
+#include "../kept_memory.hpp"
 #include "../metrics.hpp"
 #include "../rate_limit.hpp"
 
@@ -84,6 +90,42 @@ TEST_CASE("a rate lets twice its requests through at once, then as many as it sa
   now += 1h;  // No more than twice the rate is saved up.
   for (int i = 0; i < 20; ++i) CHECK(it.may_pass(10, now));
   CHECK(!it.may_pass(10, now));
+}
+
+TEST_CASE("who keeps most lets go first, of what it kept for longest") {
+  const auto first = [](const std::vector<vespid::kept_function>& of, std::uint64_t use = 0) {
+    return vespid::first_to_go(of, use);
+  };
+  CHECK(first({{"a", 100, 0, 1s}}) == 0);
+  CHECK(first({{"a", 100, 0, 1s}, {"b", 90, 0, 60s}}) == 0);
+  CHECK(first({{"a", 100, 0, 1s}, {"b", 60, 0, 1s}, {"b", 60, 0, 2s}}) == 2);
+  CHECK(first({{"a", 10, 0, 2s}, {"b", 5, 0, 90s}, {"a", 30, 0, 1s}}) == 2);
+  CHECK(first({{"a", 0, 0, 0s}, {"b", 0, 0, 0s}}) < 2);
+  // Who can have read most, if much is there that nobody wrote.
+  CHECK(first({{"a", 100, 50, 1s}, {"b", 90, 900, 1s}}, 190) == 0);
+  CHECK(first({{"a", 100, 50, 1s}, {"b", 90, 900, 1s}}, 400) == 1);
+}
+
+TEST_CASE("memory counts where it is taken, mapped or not, and once") {
+  constexpr std::size_t size = std::size_t{64} << 20;
+  const auto before = vespid::memory_use();
+  const auto is_about = [&](std::uint64_t sizes) {
+    const auto now = vespid::memory_use();
+    return now + size / 4 > before + sizes * size && now < before + sizes * size + size / 4;
+  };
+  const auto file = virtine::os::create_memfd("test", size);
+  REQUIRE(file);
+  REQUIRE(virtine::os::write_at(*file, std::vector<std::byte>(size), 0));
+  CHECK(is_about(1));
+  const auto mapped =
+      virtine::os::mapping::of(*file, size, virtine::os::sharing::private_, PROT_READ | PROT_WRITE);
+  REQUIRE(mapped);
+  std::size_t sum = 0;
+  for (std::size_t i = 0; i < size; i += 4096) sum += static_cast<std::size_t>(mapped->bytes()[i]);
+  CHECK(sum == 0);
+  CHECK(is_about(1));
+  for (std::size_t i = 0; i < size; i += 4096) mapped->bytes()[i] = std::byte{1};
+  CHECK(is_about(2));
 }
 
 TEST_CASE("names cannot be anything but names") {
