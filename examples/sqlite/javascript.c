@@ -80,7 +80,9 @@ static void call_with(sqlite3_context *context, Function *of, const char *list) 
   struct timespec now;
   Reply reply;
 
-  if (text == NULL) {
+  // SQLite has no text to give where there is no memory for it.
+  if (text == NULL || list == NULL || of->script == NULL) {
+    free(text);
     sqlite3_result_error_nomem(context);
     return;
   }
