@@ -61,6 +61,13 @@ class catalogue {
     return out;
   }
 
+  [[nodiscard]] std::vector<std::string> tenants() const {
+    std::vector<std::string> out;
+    const std::shared_lock lock(mutex_);
+    for (const auto& [name, its] : tenants_) out.push_back(name);
+    return out;
+  }
+
   struct identity {
     std::string tenant;
     bool is_owner = false;
@@ -135,38 +142,35 @@ class catalogue {
     const std::string key = kvEntry_Key(from);
     const bool is_there = kvEntry_Operation(from) == kvOp_Put;
     if (is_there && knows(key, kvEntry_Revision(from))) return;
-    const auto json =
-        nlohmann::json::parse(std::string(static_cast<const char*>(kvEntry_Value(from)),
-                                          static_cast<std::size_t>(kvEntry_ValueLen(from))),
-                              nullptr, false);
-    try {
-      if (key.starts_with("function.")) {
-        std::shared_ptr<deployment> made;
-        if (is_there) {
-          made = std::make_shared<deployment>(json.get<deployment>());
-          made->revision = kvEntry_Revision(from);
-          if (const std::string wrong = made->problem_of_record(); !wrong.empty()) {
-            log_event("record.damaged", {{"key", key}, {"why", wrong}});
-            return;
-          }
-        }
-        const std::unique_lock lock(mutex_);
-        if (made) {
-          functions_[key] = std::move(made);
-        } else {
-          functions_.erase(key);
-        }
-      } else if (key.starts_with("tenant.")) {
-        const tenant made = is_there ? json.get<tenant>() : tenant();
-        if (const std::string wrong = made.problem(); !wrong.empty()) {
-          log_event("record.damaged", {{"key", key}, {"why", wrong}});
-          return;
-        }
-        take_tenant(key.substr(7), made);
-      }
-    } catch (const nlohmann::json::exception& why) {
-      log_event("record.damaged", {{"key", key}, {"why", why.what()}});
+    const std::string_view value(static_cast<const char*>(kvEntry_Value(from)),
+                                 static_cast<std::size_t>(kvEntry_ValueLen(from)));
+    std::string wrong;
+    if (key.starts_with("function.")) {
+      wrong = take_function(key, is_there, value, kvEntry_Revision(from));
+    } else if (key.starts_with("tenant.")) {
+      wrong = take_tenant(key.substr(7), is_there, value);
     }
+    if (!wrong.empty()) log_event("record.damaged", {{"key", key}, {"why", wrong}});
+  }
+
+  /// Returns what is wrong with it; empty if nothing is.
+  std::string take_function(const std::string& key, bool is_there, std::string_view value,
+                            std::uint64_t revision) {
+    std::string why;
+    auto read = is_there ? read_deployment(value, &why) : std::nullopt;
+    if (is_there && !read) return why;
+    std::shared_ptr<deployment> made;
+    if (read) {
+      made = std::make_shared<deployment>(*std::move(read));
+      made->revision = revision;
+    }
+    const std::unique_lock lock(mutex_);
+    if (made) {
+      functions_[key] = std::move(made);
+    } else {
+      functions_.erase(key);
+    }
+    return "";
   }
 
   bool knows(const std::string& key, std::uint64_t revision) const {
@@ -175,13 +179,21 @@ class catalogue {
     return found != functions_.end() && found->second->revision == revision;
   }
 
-  void take_tenant(const std::string& name, const tenant& its) {
+  std::string take_tenant(const std::string& name, bool is_there, std::string_view value) {
+    tenant its;
+    try {
+      if (is_there) its = nlohmann::json::parse(value).get<tenant>();
+    } catch (const nlohmann::json::exception& why) {
+      return why.what();
+    }
+    if (std::string wrong = its.problem(); !wrong.empty()) return wrong;
     const std::unique_lock lock(mutex_);
     std::erase_if(tokens_, [&](const auto& each) { return each.second == name; });
     tenants_[name] = its;
     for (const digest_type& each : {its.owner, its.caller}) {
       if (!each.empty()) tokens_[each] = name;
     }
+    return "";
   }
 
   nats::jetstream jetstream_;

@@ -10,9 +10,11 @@
 #include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace vespid {
 
@@ -61,6 +63,7 @@ struct deployment {
 
   std::string kind = "image";  ///< "image" or "script", JavaScript.
   digest_type digest;          ///< Of the image or the script.
+  std::string parts;           ///< Its own name in the store: no two deployments have one.
   std::uint64_t size = 0;      ///< Of the same, in bytes.
   std::string entry;           ///< The exported function; of an image.
   std::string signature;       ///< Of that, as docs/guest-abi.md has it.
@@ -107,8 +110,11 @@ struct deployment {
   /// The same of one that was deployed, as the store has it.
   [[nodiscard]] std::string problem_of_record() const {
     if (!is_digest(digest)) return "the digest is none";
+    if (!parts.empty() && !is_name(parts)) return "the name of its parts is none";
     return size < 1 ? "the size is no whole number from 1" : problem();
   }
+  /// What is in the keys of the image: the digest, if it was deployed before it had a name.
+  [[nodiscard]] const std::string& parts_name() const { return parts.empty() ? digest : parts; }
 
  private:
   static constexpr std::size_t max_entry = 4096, max_signature = std::size_t{64} << 10;
@@ -140,6 +146,7 @@ inline std::string text_of(const nlohmann::json& from, const char* name) {
 inline void to_json(nlohmann::json& to, const deployment& from) {
   to = {{"kind", from.kind},
         {"digest", from.digest},
+        {"parts", from.parts},
         {"size", from.size},
         {"entry", from.entry},
         {"signature", from.signature},
@@ -155,6 +162,7 @@ inline void from_json(const nlohmann::json& from, deployment& to) {
   const deployment other;
   to.kind = from.value("kind", other.kind);
   to.digest = from.value("digest", other.digest);
+  to.parts = from.value("parts", other.parts);
   to.size = number_of(from, "size", other.size);
   to.entry = from.value("entry", other.entry);
   to.signature = from.value("signature", other.signature);
@@ -165,6 +173,21 @@ inline void from_json(const nlohmann::json& from, deployment& to) {
   to.room = number_of(from, "room", other.room);
   to.grants = from.value("grants", other.grants);
   to.environment = from.value("environment", other.environment);
+}
+
+/// Returns the deployment that the store has; nothing if it is none, and why.
+inline std::optional<deployment> read_deployment(std::string_view record,
+                                                 std::string* why = nullptr) {
+  std::string wrong;
+  try {
+    auto out = nlohmann::json::parse(record).get<deployment>();
+    wrong = out.problem_of_record();
+    if (wrong.empty()) return out;
+  } catch (const nlohmann::json::exception& thrown) {
+    wrong = thrown.what();
+  }
+  if (why != nullptr) *why = std::move(wrong);
+  return std::nullopt;
 }
 
 /// Adds to `to` what a worker alone can tell, as it loads the image: the function, its signature

@@ -9,8 +9,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include <openssl/evp.h>
-
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <exception>
@@ -37,6 +36,9 @@
 #include "requests.hpp"
 #include "settings.hpp"
 #include "store.hpp"
+#include "store_client.hpp"
+#include "sweep.hpp"
+#include "turns.hpp"
 
 namespace {
 
@@ -45,7 +47,11 @@ using steady = std::chrono::steady_clock;
 using exchange = std::shared_ptr<http::exchange>;
 using identity = catalogue::identity;
 
-constexpr std::chrono::milliseconds store_patience{3000};
+/// A deployment is given up after it: what it has stored is swept some time later.
+constexpr std::chrono::minutes deploying_patience{5};
+/// A mark that a record is gone stays as long: who watches learns of it, or else from the list of
+/// what there is, which it reads every 30 s.
+constexpr std::chrono::seconds mark_kept{5};
 
 std::string random_id() {
   std::array<unsigned char, 16> bytes{};
@@ -57,17 +63,6 @@ std::string random_id() {
     out << std::hex << (each >> 4) << (each & 15);
   }
   return out.str();
-}
-
-std::string decode_base64(const std::string& text) {
-  std::string out(text.size() / 4 * 3 + 1, '\0');
-  // Sound: bytes are characters.
-  const int size = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(out.data()),
-                                   reinterpret_cast<const unsigned char*>(text.data()),
-                                   static_cast<int>(text.size()));
-  const std::size_t padding = text.ends_with("==") ? 2 : text.ends_with('=') ? 1 : 0;
-  out.resize(size < 0 ? 0 : static_cast<std::size_t>(size) - padding);
-  return out;
 }
 
 /// Answers with an error, in the form of RFC 9457.
@@ -136,6 +131,8 @@ class gateway {
     store_connection_ = std::make_unique<nats::event_connection>(
         nats_of(all, "vespid-gateway-writes"), epoll_.get(), store_tag);
     store_ = std::make_unique<nats::requests>(*store_connection_);
+    store_client_ = std::make_unique<store::client>(*store_);
+    sweep_ = std::make_unique<sweep>(*store_client_, *catalogue_, retention_.unnamed_kept);
     http::limits limits;
     limits.connections = its.value("connections", limits.connections);
     limits.connections_of_address =
@@ -164,6 +161,7 @@ class gateway {
       for (const int each : {server_->patience(), requests_->patience(), store_->patience()}) {
         if (each >= 0 && each < patience) patience = each;
       }
+      if (turns_.is_due()) patience = 0;
       std::array<epoll_event, 8> events{};
       const int got = ::epoll_wait(epoll_.get(), events.data(), events.size(), patience);
       for (int i = 0; i < got; ++i) {
@@ -181,10 +179,13 @@ class gateway {
       store_connection_->flush();
       requests_->run();
       store_->run();
+      nats::requests::guarded([this] { turns_.run(); });
       server_->run();
       if (steady::now() - swept > std::chrono::seconds(1)) {
         swept = steady::now();
         server_->end_slow();
+        nats::requests::guarded([this] { sweep_->run(); });
+        forget_counts();
       }
     }
   }
@@ -203,6 +204,8 @@ class gateway {
         std::chrono::seconds(given.value("results_kept_seconds", out.results_kept.count()));
     out.redelivery =
         std::chrono::milliseconds(given.value("redelivery_milliseconds", out.redelivery.count()));
+    out.unnamed_kept =
+        std::chrono::seconds(given.value("unnamed_kept_seconds", out.unnamed_kept.count()));
     return out;
   }
   static std::string read_page(const std::string& path) {
@@ -328,11 +331,23 @@ class gateway {
       status = status_of(nats::header_of(reply, "Vespid-Error"));
       refuse_call(open, who, nlohmann::json::parse(nats::data_of(reply), nullptr, false));
     }
+    // One that was removed meanwhile has no row any more.
+    if (catalogue_->find(who.tenant, name) == nullptr) return;
     const auto took = steady::now() - open->begun();
     function_counts& counts = counts_[who.tenant + '.' + name];
     ++counts.calls;
     ++counts.by_status[status];
     counts.time.add(took);
+  }
+
+  /// Of functions that are gone, as through another gateway.
+  void forget_counts() {
+    if (steady::now() - counts_looked_at_ < std::chrono::seconds(30)) return;
+    counts_looked_at_ = steady::now();
+    std::erase_if(counts_, [&](const auto& each) {
+      const std::size_t dot = each.first.find('.');
+      return catalogue_->find(each.first.substr(0, dot), each.first.substr(dot + 1)) == nullptr;
+    });
   }
 
   static std::string_view type_of(const deployment& its) {
@@ -373,13 +388,14 @@ class gateway {
     if (key.empty()) return enqueue(open, who, name, its->revision, random_id());
     const std::string id = digest_of(who.tenant + '\n' + name + '\n' + key).substr(0, 32);
     // NATS knows recent ones itself; of older ones there is the result.
-    read_last(store::results_bucket(who.tenant), id,
-              [this, open, who, name, revision = its->revision, id](
-                  bool is_reached, const std::optional<std::string>& found) {
-                if (!is_reached) return refuse(open, 503, "The store cannot be reached");
-                if (found) return accepted(open, id, true);
-                enqueue(open, who, name, revision, id);
-              });
+    store_client_->read_last(
+        store::results_bucket(who.tenant), id,
+        [this, open, who, name, revision = its->revision, id](
+            bool is_reached, const std::optional<store::client::value>& found) {
+          if (!is_reached) return refuse(open, 503, "The store cannot be reached");
+          if (found) return accepted(open, id, true);
+          enqueue(open, who, name, revision, id);
+        });
   }
 
   static void accepted(const exchange& open, const std::string& id, bool is_repeated) {
@@ -391,41 +407,42 @@ class gateway {
                std::uint64_t revision, const std::string& id) {
     store_->ask(store::queued + who.tenant + '.' + name, open->body,
                 {{"Nats-Msg-Id", id}, {"Vespid-Revision", std::to_string(revision)}},
-                store_patience, [this, open, who, id](const nats::message& reply) {
-                  const auto answer = parsed(reply);
-                  if (!is_stored(answer)) return refuse_store(open, answer);
+                store::patience, [this, open, who, id](const nats::message& reply) {
+                  const auto answer = store::parsed(reply);
+                  if (!store::is_stored(answer)) return refuse_store(open, answer);
                   // That it is accepted, for whoever asks before it is done. Not over a result.
                   store_->ask(store::subject_of(store::results_bucket(who.tenant), id), "",
-                              {{"Nats-Expected-Last-Subject-Sequence", "0"}}, store_patience,
-                              [open, id, is_repeated = is_duplicate(answer)](const nats::message&) {
-                                accepted(open, id, is_repeated);
-                              });
+                              {store::expecting(0)}, store::patience,
+                              [open, id, is_repeated = store::is_duplicate(answer)](
+                                  const nats::message&) { accepted(open, id, is_repeated); });
                 });
   }
 
   void result(const exchange& open, const identity& who, const std::string& id) {
     if (!is_name(id)) return refuse(open, 404, "There is no such result");
-    read_last(store::results_bucket(who.tenant), id,
-              [this, open, who, id](bool is_reached, std::optional<std::string> found) {
-                if (!is_reached) return refuse(open, 503, "The store cannot be reached");
-                if (!found) return refuse(open, 404, "There is no such call, or it is long ago");
-                if (found->empty()) {
-                  return open->respond(202, "application/json",
-                                       to_text({{"id", id}, {"state", "waiting"}}) + '\n',
-                                       {{"Retry-After", "1"}});
-                }
-                const std::size_t end = found->find('\n');
-                const auto head = nlohmann::json::parse(found->substr(0, end), nullptr, false);
-                if (end == found->npos || !head.is_object()) {
-                  return refuse(open, 502, "The result is not what a worker writes");
-                }
-                const http::header_list headers{
-                    {"Vespid-Deliveries", std::to_string(number_of(head, "deliveries", 1U))}};
-                if (head.contains("code")) return refuse_call(open, who, head, headers);
-                const auto its = catalogue_->find(who.tenant, text_of(head, "name"));
-                open->respond(200, its != nullptr ? type_of(*its) : "application/octet-stream",
-                              std::string_view(*found).substr(end + 1), headers);
-              });
+    store_client_->read_last(
+        store::results_bucket(who.tenant), id,
+        [this, open, who, id](bool is_reached, const std::optional<store::client::value>& read) {
+          if (!is_reached) return refuse(open, 503, "The store cannot be reached");
+          if (!read) return refuse(open, 404, "There is no such call, or it is long ago");
+          const std::string_view found = read->data;
+          if (found.empty()) {
+            return open->respond(202, "application/json",
+                                 to_text({{"id", id}, {"state", "waiting"}}) + '\n',
+                                 {{"Retry-After", "1"}});
+          }
+          const std::size_t end = found.find('\n');
+          const auto head = nlohmann::json::parse(found.substr(0, end), nullptr, false);
+          if (end == found.npos || !head.is_object()) {
+            return refuse(open, 502, "The result is not what a worker writes");
+          }
+          const http::header_list headers{
+              {"Vespid-Deliveries", std::to_string(number_of(head, "deliveries", 1U))}};
+          if (head.contains("code")) return refuse_call(open, who, head, headers);
+          const auto its = catalogue_->find(who.tenant, text_of(head, "name"));
+          open->respond(200, its != nullptr ? type_of(*its) : "application/octet-stream",
+                        found.substr(end + 1), headers);
+        });
   }
 
   // Functions.
@@ -460,12 +477,21 @@ class gateway {
     answer_json(open, 200, described(who, name, *its));
   }
 
+  /// A deployment under way.
+  struct deploying {
+    exchange open;
+    identity who;
+    std::string name;
+    deployment its;
+    std::optional<deployment> before;  ///< What the store has of this name.
+    std::uint64_t revision = 0;        ///< Of that record, or of the mark that it is gone.
+    turns::turn turn;
+    steady::time_point until = steady::now() + deploying_patience;
+  };
+  using deploying_ptr = std::shared_ptr<deploying>;
+
   void deploy(const exchange& open, const identity& who, const std::string& name) {
     if (open->body.empty()) return refuse(open, 400, "The body has to be the image or the script");
-    const auto before = catalogue_->find(who.tenant, name);
-    if (before == nullptr && catalogue_->functions_of(who.tenant).size() >= who.limits.functions) {
-      return refuse(open, 403, "The tenant has as many functions as it may");
-    }
     deployment its;
     try {
       const std::string_view options = open->header("Vespid-Options");
@@ -477,132 +503,200 @@ class gateway {
       return refuse(open, 400, "An option is wrong", {{"detail", wrong}});
     }
     its.size = open->body.size();
-    if (!has_room(who, name, its.size)) {
-      return refuse(open, 403, "The tenant's functions are as large as they may be together");
-    }
+    its.parts = random_id();
     its.digest = digest_of(open->body);
     if (const std::string given(open->header("Vespid-Digest"));
         !given.empty() && given != its.digest) {
       return refuse(open, 400, "The body is not what was sent: its digest is another");
     }
-    write_parts(open, who, name, its, before, 0);
+    take_turn(open, who, name, [=, this](const deploying_ptr& made) {
+      made->its = its;
+      if (!has_room(*made)) return;
+      under_way_.push_back(made);
+      write_parts(made, 0);
+    });
   }
 
-  /// Says whether an image of `size` may be added, or stand where `name`'s is.
-  bool has_room(const identity& who, const std::string& name, std::uint64_t size) const {
-    for (const auto& [each, its] : catalogue_->functions_of(who.tenant)) {
-      if (each != name) size += its->size;
+  /// Calls `act` when no other deployment or removal of this function is under way here, with what
+  /// the store has of it then. Those through other gateways are found out by the record's revision.
+  void take_turn(const exchange& open, const identity& who, const std::string& name,
+                 const std::function<void(const deploying_ptr&)>& act) {
+    turns_.take(who.tenant + '.' + name, [=, this](const turns::turn& turn) {
+      if (open->is_over()) return;  // Who asked has gone while it waited.
+      const auto made = std::make_shared<deploying>(
+          deploying{.open = open, .who = who, .name = name, .its = {}, .before = {}, .turn = turn});
+      store_client_->read_last(
+          store::records, store::function_key(who.tenant, name),
+          [open, made, act](bool is_reached, const std::optional<store::client::value>& found) {
+            if (!is_reached) return refuse(open, 503, "The store cannot be reached");
+            if (found) {
+              made->revision = found->revision;
+              made->before = read_deployment(found->data);
+            }
+            act(made);
+          });
+    });
+  }
+
+  /// Says whether the tenant may have this one, beside those that it has and those under way. If it
+  /// may not, that is answered.
+  bool has_room(const deploying& of) {
+    std::map<std::string, std::uint64_t> sizes;
+    for (const auto& [each, its] : catalogue_->functions_of(of.who.tenant)) sizes[each] = its->size;
+    std::erase_if(under_way_, [](const auto& each) { return each.expired(); });
+    for (const auto& each : under_way_) {
+      const auto other = each.lock();
+      if (other == nullptr || other->who.tenant != of.who.tenant) continue;
+      std::uint64_t& size = sizes[other->name];
+      size = std::max(size, other->its.size);
     }
-    return size <= static_cast<std::uint64_t>(retention_.images_max) / 4;
+    sizes[of.name] = of.its.size;
+    if (sizes.size() > of.who.limits.functions) {
+      refuse(of.open, 403, "The tenant has as many functions as it may");
+      return false;
+    }
+    std::uint64_t sum = 0;
+    for (const auto& [each, size] : sizes) sum += size;
+    if (sum > static_cast<std::uint64_t>(retention_.images_max) / 4) {
+      refuse(of.open, 403, "The tenant's functions are as large as they may be together");
+      return false;
+    }
+    return true;
   }
 
-  void write_parts(const exchange& open, const identity& who, const std::string& name,
-                   const deployment& its, const std::shared_ptr<const deployment>& before,
-                   std::size_t part) {
-    if (part == store::parts_of(its.size)) return check(open, who, name, its, before);
-    const std::string key = store::image_key(who.tenant, name, its.digest, part);
-    store_->ask(store::subject_of(store::images, key),
-                std::string_view(open->body).substr(part * store::part_size, store::part_size), {},
-                store_patience, [=, this](const nats::message& reply) {
-                  const auto answer = parsed(reply);
-                  if (!is_stored(answer)) {
-                    drop_parts(who, name, its, before);
-                    return refuse_store(open, answer);
-                  }
-                  write_parts(open, who, name, its, before, part + 1);
-                });
-  }
-
-  /// Has a worker load it, before anyone can call it.
-  void check(const exchange& open, const identity& who, const std::string& name,
-             const deployment& its, const std::shared_ptr<const deployment>& before) {
-    requests_->ask(
-        store::checks + who.tenant + '.' + name, to_text(its), {{"Vespid-Milliseconds", "70000"}},
-        std::chrono::seconds(75), [=, this](const nats::message& reply) {
-          if (reply == nullptr) {
-            drop_parts(who, name, its, before);
-            return refuse(open, 503, "There is no worker to check the function");
+  void write_parts(const deploying_ptr& made, std::size_t part) {
+    if (part == store::parts_of(made->its.size)) return check(made);
+    const std::string key = store::image_key(made->who.tenant, made->name, made->its, part);
+    store_->ask(
+        store::subject_of(store::images, key),
+        std::string_view(made->open->body).substr(part * store::part_size, store::part_size), {},
+        store::patience, [=, this](const nats::message& reply) {
+          const auto answer = store::parsed(reply);
+          if (!store::is_stored(answer)) {
+            drop_image(*made, made->its);
+            return refuse_store(made->open, answer);
           }
-          const auto answer = parsed(reply);
-          const auto code = nats::header_of(reply, "Vespid-Error");
-          if (!code.empty()) {
-            drop_parts(who, name, its, before);
-            return refuse(open, code == "busy" ? 503 : 422,
-                          code == "busy" ? "All workers are busy" : "The function is refused",
-                          {{"code", code}, {"detail", text_of(answer, "detail")}});
-          }
-          deployment checked = its;
-          if (const std::string wrong =
-                  add_checked(checked, nlohmann::json::parse(nats::data_of(reply), nullptr, false));
-              !wrong.empty()) {
-            drop_parts(who, name, its, before);
-            log_event("check.damaged",
-                      {{"tenant", who.tenant}, {"function", name}, {"why", wrong}});
-            return refuse(open, 502, "The worker's check is not what it should be",
-                          {{"detail", wrong}});
-          }
-          write_record(open, who, name, checked, before);
+          write_parts(made, part + 1);
         });
   }
 
-  void write_record(const exchange& open, const identity& who, const std::string& name,
-                    const deployment& its, const std::shared_ptr<const deployment>& before) {
-    store_->ask(store::subject_of(store::records, store::function_key(who.tenant, name)),
-                to_text(its), {}, store_patience, [=, this](const nats::message& reply) {
-                  const auto answer = parsed(reply);
-                  if (!is_stored(answer)) {
-                    drop_parts(who, name, its, before);
-                    return refuse_store(open, answer);
-                  }
-                  if (before != nullptr && before->digest != its.digest) {
-                    drop_image(who, name, *before);
-                  }
-                  log_event("function.deployed", {{"tenant", who.tenant},
-                                                  {"function", name},
-                                                  {"digest", its.digest},
-                                                  {"revision", answer["seq"]}});
-                  nlohmann::json out = its;
-                  out["name"] = name;
-                  out["revision"] = answer["seq"];
-                  await(
-                      open, 201, out,
-                      [this, who, name, revision = answer["seq"].get<std::uint64_t>()] {
-                        const auto found = catalogue_->find(who.tenant, name);
-                        return found != nullptr && found->revision >= revision;
-                      },
-                      steady::now() + std::chrono::seconds(2));
-                });
+  /// Has a worker load it, before anyone can call it.
+  void check(const deploying_ptr& made) {
+    requests_->ask(
+        store::checks + made->who.tenant + '.' + made->name, to_text(made->its),
+        {{"Vespid-Milliseconds", "70000"}}, std::chrono::seconds(75),
+        [=, this](const nats::message& reply) {
+          if (reply == nullptr) {
+            drop_image(*made, made->its);
+            return refuse(made->open, 503, "There is no worker to check the function");
+          }
+          const auto answer = nlohmann::json::parse(nats::data_of(reply), nullptr, false);
+          const auto code = nats::header_of(reply, "Vespid-Error");
+          if (!code.empty()) {
+            drop_image(*made, made->its);
+            return refuse(made->open, code == "busy" ? 503 : 422,
+                          code == "busy" ? "All workers are busy" : "The function is refused",
+                          {{"code", code}, {"detail", text_of(answer, "detail")}});
+          }
+          if (const std::string wrong = add_checked(made->its, answer); !wrong.empty()) {
+            drop_image(*made, made->its);
+            log_event("check.damaged",
+                      {{"tenant", made->who.tenant}, {"function", made->name}, {"why", wrong}});
+            return refuse(made->open, 502, "The worker's check is not what it should be",
+                          {{"detail", wrong}});
+          }
+          write_record(made);
+        });
   }
 
-  /// Answers when this gateway has learnt of what was written itself, so that who asked can use it.
-  void await(const exchange& open, unsigned status, const nlohmann::json& answer,
-             const std::function<bool()>& is_known, steady::time_point until) {
-    if (is_known() || steady::now() > until) return answer_json(open, status, answer);
-    requests_->after(std::chrono::milliseconds(2),
-                     [=, this] { await(open, status, answer, is_known, until); });
+  void write_record(const deploying_ptr& made) {
+    if (steady::now() >= made->until) {
+      drop_image(*made, made->its);
+      return refuse(made->open, 503, "It took too long to deploy the function");
+    }
+    store_->ask(
+        store::subject_of(store::records, store::function_key(made->who.tenant, made->name)),
+        to_text(made->its), {store::expecting(made->revision)}, store::patience,
+        [=, this](const nats::message& reply) {
+          const auto answer = store::parsed(reply);
+          if (!store::is_stored(answer)) {
+            // Without an answer, the record may be there all the same. If not, this is swept.
+            if (answer.contains("error")) drop_image(*made, made->its);
+            return refuse_overtaken(made->open, answer);
+          }
+          if (made->before) drop_image(*made, *made->before);
+          const auto revision = answer["seq"].get<std::uint64_t>();
+          log_event("function.deployed", {{"tenant", made->who.tenant},
+                                          {"function", made->name},
+                                          {"digest", made->its.digest},
+                                          {"revision", revision}});
+          nlohmann::json out = made->its;
+          out["name"] = made->name;
+          out["revision"] = revision;
+          await(
+              [this, made, revision] {
+                const auto found = catalogue_->find(made->who.tenant, made->name);
+                return found != nullptr && found->revision >= revision;
+              },
+              steady::now() + std::chrono::seconds(2),
+              [made, out] { answer_json(made->open, 201, out); });
+        });
+  }
+
+  static void refuse_overtaken(const exchange& open, const nlohmann::json& answer) {
+    if (!store::is_overtaken(answer)) return refuse_store(open, answer);
+    refuse(open, 409, "The function was deployed or removed through another gateway meanwhile");
+  }
+
+  /// Goes on when this gateway has learnt of what was written itself, so that who asked can use it.
+  void await(const std::function<bool()>& is_known, steady::time_point until,
+             const std::function<void()>& done) {
+    if (is_known() || steady::now() > until) return done();
+    requests_->after(std::chrono::milliseconds(2), [=, this] { await(is_known, until, done); });
   }
 
   void remove(const exchange& open, const identity& who, const std::string& name) {
-    const auto its = catalogue_->find(who.tenant, name);
-    if (its == nullptr) return refuse(open, 404, "There is no such function");
-    purge(store::records, store::function_key(who.tenant, name),
-          [this, open, who, name, its](bool done) {
-            if (!done) return refuse(open, 503, "The store cannot be reached");
-            drop_image(who, name, *its);
-            log_event("function.removed", {{"tenant", who.tenant}, {"function", name}});
-            counts_.erase(who.tenant + '.' + name);
-            open->respond(204, "text/plain", "");
+    take_turn(open, who, name, [this](const deploying_ptr& its) {
+      const std::string key = store::function_key(its->who.tenant, its->name);
+      // Of a record that cannot be read, catalogues know an older one, or none.
+      const auto known = catalogue_->find(its->who.tenant, its->name);
+      if (!its->before && known == nullptr) {
+        return refuse(its->open, 404, "There is no such function");
+      }
+      // A mark, which those who watch get. It does not stay: there may be names without end.
+      store_->ask(
+          store::subject_of(store::records, key), "",
+          {{"KV-Operation", "PURGE"}, {"Nats-Rollup", "sub"}, store::expecting(its->revision)},
+          store::patience, [this, its, key](const nats::message& reply) {
+            const auto answer = store::parsed(reply);
+            if (!store::is_stored(answer)) return refuse_overtaken(its->open, answer);
+            const auto revision = answer["seq"].get<std::uint64_t>();
+            if (its->before) drop_image(*its, *its->before);
+            requests_->after(mark_kept, [this, key, revision] {
+              store_client_->purge(store::records, key, revision);
+            });
+            removed(its, revision);
           });
+    });
   }
 
-  void drop_parts(const identity& who, const std::string& name, const deployment& its,
-                  const std::shared_ptr<const deployment>& before) {
-    if (before == nullptr || before->digest != its.digest) drop_image(who, name, its);
+  void removed(const deploying_ptr& its, std::uint64_t revision) {
+    log_event("function.removed", {{"tenant", its->who.tenant}, {"function", its->name}});
+    await(
+        [this, its, revision] {
+          const auto found = catalogue_->find(its->who.tenant, its->name);
+          return found == nullptr || found->revision > revision;
+        },
+        steady::now() + std::chrono::seconds(2),
+        [this, its] {
+          counts_.erase(its->who.tenant + '.' + its->name);
+          its->open->respond(204, "text/plain", "");
+        });
   }
-  void drop_image(const identity& who, const std::string& name, const deployment& its) {
-    for (std::size_t part = 0; part < store::parts_of(its.size); ++part) {
-      purge(store::images, store::image_key(who.tenant, name, its.digest, part), [](bool) {});
-    }
+
+  void drop_image(const deploying& of, const deployment& its) {
+    store_client_->purge(store::images,
+                         store::parts_key(of.who.tenant, of.name, its.parts_name()) + ".*");
   }
 
   /// What the function printed and how it failed: the last entries, oldest first.
@@ -613,15 +707,15 @@ class gateway {
   void read_logs(const exchange& open, const std::string& subject, std::uint64_t from,
                  const std::shared_ptr<nlohmann::json>& out) {
     store_->ask(std::string("$JS.API.STREAM.MSG.GET.") + store::logs,
-                to_text({{"seq", from}, {"next_by_subj", subject}}), {}, store_patience,
+                to_text({{"seq", from}, {"next_by_subj", subject}}), {}, store::patience,
                 [=, this](const nats::message& reply) {
                   if (reply == nullptr) return refuse(open, 503, "The store cannot be reached");
-                  const auto answer = parsed(reply);
+                  const auto answer = store::parsed(reply);
                   if (!answer.contains("message") || out->size() >= 100) {
                     return answer_json(open, 200, *out);
                   }
                   const auto& message = answer["message"];
-                  out->push_back(entry_of(decode_base64(text_of(message, "data"))));
+                  out->push_back(entry_of(store::decode_base64(text_of(message, "data"))));
                   read_logs(open, subject, number_of(message, "seq", from) + 1, out);
                 });
   }
@@ -663,15 +757,17 @@ class gateway {
       // Rarely done, so it may block.
       store::add_tenant(jetstream_.get(), name, retention_);
       store_->ask(
-          store::subject_of(store::records, "tenant." + name), to_text(made), {}, store_patience,
+          store::subject_of(store::records, "tenant." + name), to_text(made), {}, store::patience,
           [this, open, name, owner, caller](const nats::message& reply) {
-            const auto answer = parsed(reply);
-            if (!is_stored(answer)) return refuse_store(open, answer);
+            const auto answer = store::parsed(reply);
+            if (!store::is_stored(answer)) return refuse_store(open, answer);
             log_event("tenant.made", {{"tenant", name}});
             await(
-                open, 201, {{"tenant", name}, {"owner", owner}, {"caller", caller}},
                 [this, token = digest_of(owner)] { return catalogue_->who(token).has_value(); },
-                steady::now() + std::chrono::seconds(2));
+                steady::now() + std::chrono::seconds(2),
+                [open, name, owner, caller] {
+                  answer_json(open, 201, {{"tenant", name}, {"owner", owner}, {"caller", caller}});
+                });
           });
     } catch (const nlohmann::json::exception& why) {
       refuse(open, 400, "The limits are not what they should be", {{"detail", why.what()}});
@@ -707,50 +803,11 @@ class gateway {
 
   // The store.
 
-  static nlohmann::json parsed(const nats::message& reply) {
-    if (reply == nullptr) return nlohmann::json::object();
-    auto out = nlohmann::json::parse(nats::data_of(reply), nullptr, false);
-    return out.is_object() ? out : nlohmann::json::object();
-  }
-
-  /// Says whether the store has taken what was published. A refusal has a number, too: 0.
-  static bool is_stored(const nlohmann::json& answer) {
-    return !answer.contains("error") && number_of(answer, "seq", std::uint64_t{0}) > 0;
-  }
-
-  static bool is_duplicate(const nlohmann::json& answer) {
-    const auto found = answer.find("duplicate");
-    return found != answer.end() && *found == true;
-  }
-
   static void refuse_store(const exchange& open, const nlohmann::json& answer) {
     const bool is_told = answer.contains("error");
     refuse(open, 503, is_told ? "The store does not take it" : "The store cannot be reached",
            is_told ? nlohmann::json{{"detail", text_of(answer["error"], "description")}}
                    : nlohmann::json::object());
-  }
-
-  /// Reads the last value of a key: whether the store answered, and the value if there is one.
-  void read_last(const std::string& bucket, const std::string& key,
-                 std::function<void(bool, std::optional<std::string>)> done) {
-    store_->ask("$JS.API.STREAM.MSG.GET.KV_" + bucket,
-                to_text({{"last_by_subj", store::subject_of(bucket, key)}}), {}, store_patience,
-                [done = std::move(done)](const nats::message& reply) {
-                  const auto answer = parsed(reply);
-                  if (answer.contains("message")) {
-                    return done(true, decode_base64(text_of(answer["message"], "data")));
-                  }
-                  const bool is_missing =
-                      answer.contains("error") && number_of(answer["error"], "code", 0U) == 404;
-                  done(is_missing, std::nullopt);
-                });
-  }
-
-  void purge(const char* bucket, const std::string& key, std::function<void(bool)> done) {
-    store_->ask(
-        store::subject_of(bucket, key), "", {{"KV-Operation", "PURGE"}, {"Nats-Rollup", "sub"}},
-        store_patience,
-        [done = std::move(done)](const nats::message& reply) { done(is_stored(parsed(reply))); });
   }
 
   store::retention retention_;
@@ -761,12 +818,17 @@ class gateway {
   nats::jetstream jetstream_;
   std::unique_ptr<catalogue> catalogue_;
   virtine::os::fd epoll_;
+  turns turns_;
+  std::vector<std::weak_ptr<const deploying>> under_way_;
   std::unique_ptr<nats::event_connection> connection_;
   std::unique_ptr<nats::requests> requests_;  // Of workers.
   std::unique_ptr<nats::event_connection> store_connection_;
   std::unique_ptr<nats::requests> store_;
+  std::unique_ptr<store::client> store_client_;
+  std::unique_ptr<sweep> sweep_;
   std::unordered_map<std::string, tenant_use> uses_;
   std::map<std::string, function_counts> counts_;
+  steady::time_point counts_looked_at_ = steady::now();
   std::unique_ptr<http::server> server_;
 };
 

@@ -89,6 +89,16 @@ class requests {
     return static_cast<int>(std::max<std::int64_t>(0, left.count()));
   }
 
+  /// Nothing that a peer sends may end the program, whatever a callback makes of it.
+  template <class Act>
+  static void guarded(const Act& act) {
+    try {
+      act();
+    } catch (const std::exception& why) {
+      log_event("callback.failed", {{"why", why.what()}});
+    }
+  }
+
  private:
   using deadline_list = std::multimap<clock::time_point, std::uint64_t>;
   struct pending {
@@ -103,16 +113,6 @@ class requests {
     deadlines_.erase(found->second.deadline);
     open_.erase(found);
     guarded([&] { done(std::move(reply)); });
-  }
-
-  /// Nothing that a peer sends may end the program, whatever a callback makes of it.
-  template <class Act>
-  static void guarded(const Act& act) {
-    try {
-      act();
-    } catch (const std::exception& why) {
-      log_event("callback.failed", {{"why", why.what()}});
-    }
   }
 
   event_connection& connection_;

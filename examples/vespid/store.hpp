@@ -14,7 +14,7 @@
 namespace vespid::store {
 
 inline constexpr const char* records = "vespid-records";  ///< Keys: function.T.N and tenant.T.
-inline constexpr const char* images = "vespid-images";    ///< Keys: T.N.DIGEST.PART.
+inline constexpr const char* images = "vespid-images";    ///< Keys: T.N.PARTS.NUMBER.
 inline constexpr const char* logs = "vespid-logs";        ///< Stream of what functions print.
 
 inline constexpr const char* calls = "vespid.call.";    ///< + T.N, for calls that somebody awaits.
@@ -30,9 +30,13 @@ inline constexpr std::size_t part_size = std::size_t{512} << 10;
 inline std::string function_key(std::string_view tenant, std::string_view name) {
   return "function." + std::string(tenant) + '.' + std::string(name);
 }
-inline std::string image_key(std::string_view tenant, std::string_view name,
-                             const digest_type& digest, std::size_t part) {
-  return std::string(tenant) + '.' + std::string(name) + '.' + digest + '.' + std::to_string(part);
+inline std::string parts_key(std::string_view tenant, std::string_view name,
+                             std::string_view parts) {
+  return std::string(tenant) + '.' + std::string(name) + '.' + std::string(parts);
+}
+inline std::string image_key(std::string_view tenant, std::string_view name, const deployment& of,
+                             std::size_t part) {
+  return parts_key(tenant, name, of.parts_name()) + '.' + std::to_string(part);
 }
 inline std::size_t parts_of(std::uint64_t size) {
   return (size + part_size - 1) / part_size;
@@ -61,6 +65,7 @@ struct retention {
   std::chrono::seconds results_kept{3600};
   std::chrono::seconds duplicates_known{600};    ///< How long an idempotency key means one call.
   std::chrono::milliseconds redelivery{62'000};  ///< Longer than any call may take.
+  std::chrono::seconds unnamed_kept{900};  ///< Parts of images; longer than deploying may take.
 };
 
 inline void add_bucket(jsCtx* js, const std::string& name, const retention& of,
@@ -146,7 +151,7 @@ inline std::optional<std::string> read_image(kvStore* from, std::string_view ten
   std::string out;
   for (std::size_t part = 0; part < parts_of(of.size); ++part) {
     kvEntry* found = nullptr;
-    const std::string key = image_key(tenant, name, of.digest, part);
+    const std::string key = image_key(tenant, name, of, part);
     const natsStatus got = kvStore_Get(&found, from, key.c_str());
     if (got == NATS_NOT_FOUND) return std::nullopt;
     nats::check(got, "the store of images");

@@ -255,7 +255,7 @@ def check_bad_functions(home):
     assert refused(bad, "PUT", "/functions/square", FUNCTIONS,
                    {"Vespid-Options": '{"entry": "absent"}'})[0] == 422
     made = put(bad, "square")
-    home.publish(f"$KV.vespid-images.bad.square.{made['digest']}.0", FUNCTIONS[:-1] + b"x")
+    home.publish(f"$KV.vespid-images.bad.square.{made['parts']}.0", FUNCTIONS[:-1] + b"x")
     status, problem = refused(bad, "POST", "/call/square", b"[1]")
     assert status == 503 and problem["code"] == "image_damaged", problem
     put(bad, "square")
@@ -557,6 +557,120 @@ def check_quotas(home):
         assert await_result(owner, json.loads(text)["id"])[2] == str(i * i).encode()
 
 
+def together(*acts):
+    """Does all at one time. Returns what each has returned, in order."""
+    out = [None] * len(acts)
+
+    def act(i):
+        out[i] = acts[i]()
+
+    threads = [threading.Thread(target=act, args=(i,)) for i in range(len(acts))]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    return out
+
+
+def keys(home, bucket, prefix):
+    """Returns the keys of a bucket that begin with this, those of values that are gone among them."""
+    subject = f"$KV.{bucket}."
+    answer = home.api(f"STREAM.INFO.KV_{bucket}", {"subjects_filter": subject + prefix + ">"})
+    return sorted(each.removeprefix(subject) for each in answer["state"].get("subjects", {}))
+
+
+def images_of(home, gateway, tenant):
+    """Returns the keys that the tenant's images have, as the records say."""
+    made = [gateway.ask("GET", f"/functions/{each['name']}") for each in gateway.ask("GET", "/functions")["functions"]]
+    return sorted(f"{tenant}.{each['name']}.{each['parts']}.{part}"
+                  for each in made for part in range(-(-each["size"] // (512 << 10))))
+
+
+def check_deployments(_):
+    """Deployments at one time leave what was deployed in the store, and nothing else."""
+    with Temporary({"store": {"images_max": IMAGES_MAX}}) as home:
+        check_deployments_of_many(home)
+
+
+def check_deployments_of_many(home):
+    many, url = home.tenant("many", functions=6), home.url
+    options = {"Vespid-Options": '{"kind": "script"}'}
+
+    def deploying(name, text, through=url):
+        return lambda: vespid.Gateway(through, many.token).raw("PUT", f"/functions/{name}", text, options)[0]
+
+    def removing(name, through=url):
+        return lambda: vespid.Gateway(through, many.token).raw("DELETE", f"/functions/{name}")[0]
+
+    def check_store(wanted):
+        until(lambda: keys(home, "vespid-images", "many.") == images_of(home, many, "many"),
+              "the store has other images than those that are deployed")
+        assert len(keys(home, "vespid-images", "many.")) == wanted
+
+    # Of one function, in turn: large ones of two parts each, then the same again and again.
+    texts = [b"%d;" % i + b" " * 600_000 for i in range(8)]
+    assert together(*(deploying("one", each) for each in texts)) == [201] * 8
+    check_store(2)
+    assert call(many, "one")[1] in range(8)
+    for _ in range(5):
+        statuses = together(*(act for _ in range(3) for act in (deploying("one", b"7;"), removing("one"))))
+        assert set(statuses) <= {201, 204, 404}, statuses
+    assert deploying("one", b"8;")() == 201 and call(many, "one") == (200, 8)
+    check_store(1)
+    # Of several: no more, and no larger together, than the tenant may have.
+    statuses = together(*(deploying(f"f{i}", b"1;") for i in range(12)))
+    assert sorted(statuses) == [201] * 5 + [403] * 7, statuses
+    check_store(6)
+    for each in many.ask("GET", "/functions")["functions"]:
+        assert removing(each["name"])() == 204
+    half = b"1;" + b" " * (IMAGES_MAX // 4 // 2)
+    statuses = together(*(deploying(f"f{i}", half) for i in range(4)))
+    assert sorted(statuses) == [201] + [403] * 3, statuses
+    check_store(-(-len(half) // (512 << 10)))
+    # Through two gateways the first that is done wins.
+    other = home.start("other-gateway", [vespid.find_program("vespid-gateway"), "--config", str(home.config)],
+                       "gateway.ready")
+    through = (url, f"http://127.0.0.1:{other['port']}")
+    for i in range(5):
+        statuses = together(*(act for each in through for act in (deploying("f0", b"%d;" % i, each), removing("f0", each))))
+        assert set(statuses) <= {201, 204, 404, 409}, statuses
+    for name in [each["name"] for each in many.ask("GET", "/functions")["functions"]]:
+        until(lambda name=name: removing(name)() == 204, "what other gateways deploy cannot be removed")
+    assert deploying("f0", b"9;", through[1])() == 201
+    until(lambda: call(many, "f0") == (200, 9), "what another gateway deployed cannot be called")
+    check_store(1)
+    home.kill("other-gateway")
+    # What is gone leaves no mark for ever.
+    assert removing("f0")() == 204
+    check_store(0)
+    until(lambda: not keys(home, "vespid-records", "function.many."), "marks of what is gone stay", tries=200)
+    assert together(*(deploying("f1", b"%d;" % i) for i in range(2))) == [201] * 2
+
+
+def check_swept(_):
+    """What gateways that ended have left goes, and nothing else; functions of before images had names stay."""
+    with Temporary({"store": {"unnamed_kept_seconds": 2}}) as home:
+        owner = home.owner()
+        put(owner, "square")
+        script(owner, "long", "1;" + " " * 600_000)
+        text = b"5;"
+        old = {"kind": "script", "size": len(text), "digest": hashlib.sha256(text).hexdigest()}
+        home.publish(f"$KV.vespid-images.main.old.{old['digest']}.0", text)
+        home.publish("$KV.vespid-records.function.main.old", json.dumps(old).encode())
+        named = keys(home, "vespid-images", "main.")
+        for key in ("main.square.left.0", "main.square.left.1", "main.none.left.0", f"main.none.{old['digest']}.0"):
+            home.publish(f"$KV.vespid-images.{key}", b"x")
+        home.publish("$KV.vespid-records.function.main.none", b"")
+        until(lambda: keys(home, "vespid-images", "main.") == named, "images that no record names stay", tries=200)
+        until(lambda: "function.main.none" not in keys(home, "vespid-records", "function.main."), "a mark stays")
+        time.sleep(3)
+        assert keys(home, "vespid-images", "main.") == named
+        until(lambda: call(owner, "old") == (200, 5), "a function of before cannot be called")
+        assert call(owner, "square", 3) == (200, 9) and call(owner, "long") == (200, 1)
+        script(owner, "old", "6;")
+        assert f"main.old.{old['digest']}.0" not in keys(home, "vespid-images", "main.")
+
+
 def check_many_at_once(home):
     """Calls that come together are all answered, on the connections that there are."""
     crowd = home.tenant("crowd", rate=1e9, concurrency=1000)
@@ -591,6 +705,16 @@ def check_seen(home):
     assert status == 200 and b"<html" in page and "Content-Security-Policy" in headers
     text = home.operator().raw("GET", "/metrics")[2].decode()
     assert 'vespid_requests_total{tenant="main",function="square",status="200"}' in text, text
+    # A call that ends after its function was removed leaves no row.
+    put(home.owner(), "gone", "slow_first", timeout_ms=20000)
+    statuses = []
+    caller = threading.Thread(target=lambda: statuses.append(call(home.owner(), "gone", 5)[0]))
+    caller.start()
+    time.sleep(0.1)
+    home.owner().ask("DELETE", "/functions/gone")
+    assert not statuses, "the call has ended before its function was removed"
+    caller.join()
+    assert 'function="gone"' not in home.operator().raw("GET", "/metrics")[2].decode(), statuses
     text = worker_metrics(home)
     for wanted in ('vespid_calls_total{tenant="main",function="square"}', "vespid_guest_seconds_total{",
                    "vespid_cold_total{", "vespid_worker_running ", "virtine_pool_machines{"):
@@ -608,7 +732,7 @@ def main():
         idle_since, idle_connections = time.monotonic(), connections(idle)
         for check in (check_calls, check_command, check_tenants, check_limits, check_bad_functions, check_update, check_durable,
                       check_durable_ends, check_deployments_of_peers, check_loading_apart, check_memory, check_slow_clients,
-                      check_quotas, check_many_at_once, check_seen, check_strange_messages, check_restarts):
+                      check_quotas, check_deployments, check_swept, check_many_at_once, check_seen, check_strange_messages, check_restarts):
             begun = time.monotonic()
             try:
                 check(home)

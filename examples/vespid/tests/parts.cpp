@@ -3,7 +3,9 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -17,6 +19,7 @@
 #include "../kept_memory.hpp"
 #include "../metrics.hpp"
 #include "../rate_limit.hpp"
+#include "../turns.hpp"
 
 namespace {
 
@@ -211,6 +214,46 @@ TEST_CASE("a worker's check decides nothing but what the exported function is") 
   asked.digest = vespid::digest_of("abc");
   asked.size = 0;
   CHECK(!asked.problem_of_record().empty());
+}
+
+TEST_CASE("those that change one thing take turns, whatever becomes of them") {
+  auto its = std::make_unique<vespid::turns>();
+  std::string done;
+  std::vector<vespid::turns::turn> kept;
+  const auto take = [&](const char* what, char name) {
+    its->take(what, [&done, &kept, name](const vespid::turns::turn& turn) {
+      done += name;
+      kept.push_back(turn);
+    });
+  };
+  take("a", '1');
+  take("a", '2');
+  its->take("a", [](const vespid::turns::turn&) { throw std::runtime_error("it fails"); });
+  take("a", '3');
+  take("b", '4');
+  its->run();
+  CHECK(done == "14");
+  CHECK(!its->is_due());
+  kept.push_back(kept[0]);
+  kept.erase(kept.begin());
+  CHECK(!its->is_due());  // The copy has the turn still.
+  kept.pop_back();
+  CHECK(its->is_due());
+  its->run();
+  CHECK(done == "142");
+  kept.pop_back();
+  CHECK_THROWS_AS(its->run(), std::runtime_error);
+  CHECK(its->is_due());
+  its->run();
+  CHECK(done == "1423");
+  kept.clear();
+  CHECK(!its->is_due());
+  take("a", '5');
+  take("a", '6');
+  CHECK(done == "14235");
+  its.reset();  // Before the turn ends.
+  kept.clear();
+  CHECK(done == "14235");
 }
 
 TEST_CASE("quantiles are those of what was added, to a fifth") {
