@@ -5,6 +5,7 @@
 #pragma once
 
 #include <arpa/inet.h>
+#include <linux/tcp.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
 #include <strings.h>
@@ -32,8 +33,9 @@ struct limits {
   std::size_t headers = std::size_t{16} << 10;
   unsigned connections = 2000;
   unsigned connections_of_address = 1000;
-  std::chrono::seconds request{
-      15};  ///< From its first byte, or the connection's begin, to its last.
+  /// From its first byte, or the connection's begin, to its last.
+  std::chrono::seconds request{15};
+  std::chrono::seconds idle{75};               ///< Without a byte, between requests and in them.
   std::size_t bodies = std::size_t{64} << 20;  ///< Of one account's requests, all together.
 };
 
@@ -133,7 +135,7 @@ class server {
         MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_TURBO, 0, nullptr, nullptr, access, this,
         MHD_OPTION_SOCK_ADDR, &at, MHD_OPTION_CONNECTION_LIMIT, bounds.connections,
         MHD_OPTION_PER_IP_CONNECTION_LIMIT, bounds.connections_of_address,
-        MHD_OPTION_CONNECTION_TIMEOUT, static_cast<unsigned>(75),
+        MHD_OPTION_CONNECTION_TIMEOUT, static_cast<unsigned>(bounds.idle.count()),
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, bounds.headers + (std::size_t{16} << 10),
         MHD_OPTION_NOTIFY_COMPLETED, completed, this, MHD_OPTION_NOTIFY_CONNECTION, connected, this,
         MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_LISTEN_BACKLOG_SIZE, 1024U,
@@ -169,15 +171,18 @@ class server {
                                                      : -1;
   }
 
-  /// Ends connections whose request takes longer to come than limits::request; call it every
-  /// second. libmicrohttpd's own timeout begins again with each byte.
+  /// Ends connections whose request, the first or a later one, takes longer to come than
+  /// limits::request; call it every second. libmicrohttpd's own timeout, which ends those between
+  /// two requests, begins again with each byte.
   void end_slow() {
     const auto now = std::chrono::steady_clock::now();
     for (auto& [connection, its] : connections_) {
-      if (its.is_waiting && now - its.since > limits_.request) {
-        const auto* const found =
-            MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-        if (found != nullptr) ::shutdown(found->connect_fd, SHUT_RDWR);
+      if (its.awaits == awaited::next && received_by(connection) != its.received) {
+        its.awaits = awaited::request;
+        its.since = now;
+      }
+      if (its.awaits == awaited::request && now - its.since > limits_.request) {
+        ::shutdown(socket_of(connection), SHUT_RDWR);
       }
       end_forgotten(its);
     }
@@ -196,11 +201,31 @@ class server {
     }
   }
 
+  enum class awaited : std::uint8_t {
+    request,  ///< The rest of it; of a connection's first one the begin, too.
+    answer,
+    next,  ///< A first byte of the next request.
+  };
   struct connection_state {
-    std::chrono::steady_clock::time_point since = std::chrono::steady_clock::now();
-    bool is_waiting = true;  // For the rest of a first request, or of one that has begun.
+    awaited awaits = awaited::request;
+    std::chrono::steady_clock::time_point since = std::chrono::steady_clock::now();  // As request.
+    std::uint64_t received = 0;  // Bytes, when it began to wait for the next.
     std::weak_ptr<exchange> open;
   };
+
+  static int socket_of(MHD_Connection* connection) {
+    const auto* const found =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    return found != nullptr ? found->connect_fd : -1;
+  }
+  /// libmicrohttpd does not tell that a request has begun, but the kernel counts the bytes.
+  static std::uint64_t received_by(MHD_Connection* connection) {
+    tcp_info its{};
+    ::socklen_t size = sizeof its;
+    const bool is_told =
+        ::getsockopt(socket_of(connection), IPPROTO_TCP, TCP_INFO, &its, &size) == 0;
+    return is_told ? its.tcpi_bytes_received : 0;
+  }
 
   static MHD_Result access(void* self, MHD_Connection* connection, const char* url,
                            const char* method, const char*, const char* data, std::size_t* size,
@@ -224,7 +249,9 @@ class server {
       made.connection_ = connection;
       made.method = method;
       made.path = url;
-      its = {.open = *kept};
+      if (its.awaits != awaited::request) its.since = made.begun_;
+      its.awaits = awaited::request;
+      its.open = *kept;
       if (has_unclear_end(connection)) {
         made.is_handled_ = true;
         made.respond(400, "text/plain", "it is not clear where this request ends\n",
@@ -277,7 +304,7 @@ class server {
   static std::size_t keep_escapes(void*, MHD_Connection*, char* text) { return std::strlen(text); }
 
   MHD_Result handle(const std::shared_ptr<exchange>& open) {
-    connections_[open->connection_].is_waiting = false;
+    connections_[open->connection_].awaits = awaited::answer;
     if (!std::exchange(open->is_handled_, true)) {
       try {
         handle_(open);
@@ -293,12 +320,18 @@ class server {
     return MHD_queue_response(open->connection_, open->status_, open->response_.get());
   }
 
-  static void completed(void*, MHD_Connection*, void** state, MHD_RequestTerminationCode) {
+  static void completed(void* self, MHD_Connection* connection, void** state,
+                        MHD_RequestTerminationCode) {
     auto* const kept = static_cast<std::shared_ptr<exchange>*>(*state);
     if (kept == nullptr) return;
     (*kept)->is_over_ = true;
     *state = nullptr;
     delete kept;
+    auto& all = static_cast<server*>(self)->connections_;
+    if (const auto found = all.find(connection); found != all.end()) {
+      found->second.awaits = awaited::next;
+      found->second.received = received_by(connection);
+    }
   }
   static void connected(void* self, MHD_Connection* connection, void**,
                         MHD_ConnectionNotificationCode what) {

@@ -509,6 +509,11 @@ def check_slow_clients(home):
     """Clients that send next to nothing, for long, are let go; others are served meanwhile."""
     owner = home.owner()
     slow = [socket.create_connection(("127.0.0.1", home.port)) for _ in range(20)]
+    idle = socket.create_connection(("127.0.0.1", home.port))
+    for each in (idle, *slow[:10]):  # A second request is one, too.
+        each.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        while not each.recv(1000).endswith(b"ok\n"):
+            pass
     gone = set()
     for _ in range(60):
         for each in slow:
@@ -530,6 +535,10 @@ def check_slow_clients(home):
     for each in slow:
         each.close()
     assert len(gone) == len(slow), f"{len(gone)} of {len(slow)} were let go"
+    # One that has asked for nothing meanwhile.
+    idle.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert idle.recv(1000).startswith(b"HTTP/1.1 200"), "a connection is let go between two requests"
+    idle.close()
     # One that asks and does not wait for the answer.
     with socket.create_connection(("127.0.0.1", home.port)) as link:
         link.sendall(b"POST /call/square HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + home.token().encode() +

@@ -1,5 +1,9 @@
 // The parts of Vespid that decide something, each alone: turns, limits, names, times.
 // SPDX-License-Identifier: MIT
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -7,8 +11,11 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
+#include <thread>
 #include <vector>
 
+#include <virtine/os/fd.hpp>
 #include <virtine/os/mapping.hpp>
 
 #include "catch.hpp"
@@ -16,6 +23,7 @@
 #include "../breaker.hpp"
 #include "../deployment.hpp"
 #include "../fair_queue.hpp"
+#include "../http_server.hpp"
 #include "../kept_memory.hpp"
 #include "../metrics.hpp"
 #include "../rate_limit.hpp"
@@ -254,6 +262,97 @@ TEST_CASE("those that change one thing take turns, whatever becomes of them") {
   its.reset();  // Before the turn ends.
   kept.clear();
   CHECK(done == "14235");
+}
+
+/// A server in this thread, and those who ask it.
+struct served {
+  explicit served(const vespid::http::server::handler& handle)
+      : its("127.0.0.1", 0, {.request = 1s}, handle,
+            [](const vespid::http::exchange&) { return vespid::http::body_terms{}; }) {}
+  vespid::http::server its;
+
+  virtine::os::fd connect() const {
+    virtine::os::fd out(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in at{};
+    at.sin_family = AF_INET;
+    at.sin_port = htons(its.port());
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    // Sound: that is how the kernel takes addresses.
+    REQUIRE(::connect(out.get(), reinterpret_cast<const sockaddr*>(&at), sizeof at) == 0);
+    return out;
+  }
+  static bool send(const virtine::os::fd& to, std::string_view text) {
+    return ::send(to.get(), text.data(), text.size(), MSG_NOSIGNAL) ==
+           static_cast<ssize_t>(text.size());
+  }
+  /// Returns what has come; nothing if the connection has ended.
+  static std::optional<std::string> read(const virtine::os::fd& from) {
+    std::string out(4096, '\0');
+    const ssize_t got = ::recv(from.get(), out.data(), out.size(), MSG_DONTWAIT);
+    if (got == 0 || (got < 0 && errno != EAGAIN)) return std::nullopt;
+    out.resize(got < 0 ? 0 : static_cast<std::size_t>(got));
+    return out;
+  }
+  void turn() {
+    its.run();
+    std::this_thread::sleep_for(5ms);
+  }
+  /// Sends a request and returns the begin of its answer.
+  std::string ask(const virtine::os::fd& on, const std::string& path) {
+    send(on, "GET " + path + " HTTP/1.1\r\nHost: x\r\n\r\n");
+    for (int i = 0; i < 1000; ++i) {
+      turn();
+      its.end_slow();
+      const auto got = read(on);
+      if (!got || !got->empty()) return got.value_or("").substr(0, 12);
+    }
+    return "";
+  }
+};
+
+TEST_CASE("a request whose handler fails is answered, at once or when it has let go of it") {
+  std::shared_ptr<vespid::http::exchange> kept;
+  served its([&](const std::shared_ptr<vespid::http::exchange>& open) {
+    if (open->path == "/fails") throw std::runtime_error("it fails");
+    if (open->path == "/kept") kept = open;
+  });
+  CHECK(its.ask(its.connect(), "/fails") == "HTTP/1.1 500");
+  CHECK(its.ask(its.connect(), "/forgotten") == "HTTP/1.1 500");
+  const auto waiting = its.connect();
+  REQUIRE(served::send(waiting, "GET /kept HTTP/1.1\r\nHost: x\r\n\r\n"));
+  for (int i = 0; i < 100; ++i) {
+    its.turn();
+    its.its.end_slow();
+  }
+  CHECK(served::read(waiting) == "");
+  REQUIRE(kept != nullptr);
+  kept->respond(200, "text/plain", "");
+  for (int i = 0; i < 100; ++i) its.turn();
+  CHECK(served::read(waiting).value_or("").starts_with("HTTP/1.1 200"));
+}
+
+TEST_CASE("every request of a connection has to come in time, and between two there is more") {
+  served its([](const std::shared_ptr<vespid::http::exchange>& open) {
+    open->respond(200, "text/plain", "");
+  });
+  const auto first = its.connect(), second = its.connect(), idle = its.connect();
+  CHECK(its.ask(second, "/") == "HTTP/1.1 200");
+  CHECK(its.ask(idle, "/") == "HTTP/1.1 200");
+  REQUIRE(served::send(first, "G"));
+  REQUIRE(served::send(second, "GET / HTTP/1.1\r\nHost: x\r\nX: "));
+  bool is_first_open = true, is_second_open = true;
+  const auto until = std::chrono::steady_clock::now() + 30s;
+  while ((is_first_open || is_second_open) && std::chrono::steady_clock::now() < until) {
+    is_first_open = is_first_open && served::send(first, "G") && served::read(first);
+    is_second_open = is_second_open && served::send(second, "x") && served::read(second);
+    its.turn();
+    its.its.end_slow();
+  }
+  CHECK(!is_first_open);
+  CHECK(!is_second_open);
+  CHECK(its.ask(idle, "/") == "HTTP/1.1 200");
+  std::this_thread::sleep_for(1100ms);
+  CHECK(its.ask(idle, "/") == "HTTP/1.1 200");
 }
 
 TEST_CASE("quantiles are those of what was added, to a fifth") {
