@@ -5,13 +5,11 @@
 
 #include <dirent.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <map>
@@ -44,8 +42,9 @@ inline std::uint64_t memory_use() {
   if (open == nullptr) return out;
   while (const dirent* const each = ::readdir(open.get())) {
     struct stat its {};
-    // One without a name; others that are closed meanwhile are none.
-    if (::fstat(std::atoi(each->d_name), &its) == 0 && S_ISREG(its.st_mode) && its.st_nlink == 0) {
+    // A file without a name. What is closed meanwhile is none, and no other is taken for it.
+    const bool is_there = ::fstatat(::dirfd(open.get()), each->d_name, &its, 0) == 0;
+    if (is_there && S_ISREG(its.st_mode) && its.st_nlink == 0) {
       out += static_cast<std::uint64_t>(its.st_blocks) * 512;
     }
   }
