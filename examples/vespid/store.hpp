@@ -3,10 +3,12 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
 
 #include "deployment.hpp"
 #include "nats.hpp"
@@ -148,11 +150,17 @@ inline void add_tenant(jsCtx* js, const std::string& name, const retention& of) 
 /// if the store cannot be reached.
 inline std::optional<std::string> read_image(kvStore* from, std::string_view tenant,
                                              std::string_view name, const deployment& of) {
+  // Of several servers one answers that may not have yet what was stored a moment ago.
+  const auto patience = std::chrono::steady_clock::now() + std::chrono::milliseconds(250);
   std::string out;
   for (std::size_t part = 0; part < parts_of(of.size); ++part) {
     kvEntry* found = nullptr;
     const std::string key = image_key(tenant, name, of, part);
-    const natsStatus got = kvStore_Get(&found, from, key.c_str());
+    natsStatus got = kvStore_Get(&found, from, key.c_str());
+    while (got == NATS_NOT_FOUND && std::chrono::steady_clock::now() < patience) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      got = kvStore_Get(&found, from, key.c_str());
+    }
     if (got == NATS_NOT_FOUND) return std::nullopt;
     nats::check(got, "the store of images");
     const nats::entry kept(found);

@@ -5,6 +5,7 @@
 """usage: chaos.py FUNCTIONS.virtine [CASE...]"""
 
 import collections
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -201,6 +202,9 @@ def cluster_server_killed():
         put(owner, "count", grants=["kv"])
         counts = [call(owner, "count", "k") for _ in range(2)]
         assert counts == [(200, 1), (200, 2)], counts
+        # Any server may be asked for an image, just after one has stored it.
+        with concurrent.futures.ThreadPoolExecutor(8) as many:
+            list(many.map(lambda i: put(owner, f"square{i % 8}", "square"), range(200)))
         denied = (home.directory / "worker.log").read_text() + (home.directory / "nats0.log").read_text()
         assert "ermissions Violation" not in denied, denied
 
