@@ -30,6 +30,7 @@
 
 #include <guests/draws.hpp>
 #include <guests/lent.hpp>
+#include <virtine/kvm/system.hpp>
 #include <virtine/loaded_image.hpp>
 #include <virtine/os/other_core.hpp>
 
@@ -428,6 +429,15 @@ struct layer_of_kvm {
   }
 };
 
+struct missing_device {
+  static constexpr const char* name = "a KVM device that is not there";
+  result<void> run() {
+    const auto opened = virtine::kvm::system::open("/dev/kvm/none");
+    if (!opened && opened.error().code != virtine::errc::no_kvm) return opened.error();
+    return {};
+  }
+};
+
 struct other_core {
   static constexpr const char* name = "a thread that leaves a core";
   cpu_set_t before{};
@@ -540,6 +550,7 @@ void for_each_more(Visit visit) {
   visit.template operator()<replaced_snapshot>();
   visit.template operator()<bare_file>();
   visit.template operator()<layer_of_kvm>();
+  visit.template operator()<missing_device>();
   visit.template operator()<other_core>();
   visit.template operator()<debugged<true>>();
   visit.template operator()<debugged<false>>();

@@ -9,6 +9,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <filesystem>
 #include <map>
 #include <set>
@@ -71,6 +72,18 @@ inline const std::vector<std::uint32_t>& msr_indices() {
   return all;
 }
 
+/// Forgets which components of an XSAVE area are in use. KVM gives the initial state of those that
+/// are not, and MXCSR only with one of them.
+inline void forget_use(bytes& area) {
+  constexpr std::size_t header = 512, mxcsr = 24, mxcsr_mask = 28;
+  constexpr std::uint32_t initial_mxcsr = 0x1f80;
+  if ((area[header] & std::byte{2}) == std::byte{0}) {
+    std::memcpy(&area[mxcsr], &initial_mxcsr, sizeof initial_mxcsr);
+  }
+  std::memset(&area[mxcsr_mask], 0, sizeof initial_mxcsr);
+  std::memset(&area[header], 0, sizeof(std::uint64_t));
+}
+
 /// Reads everything. What the host lacks is not in it.
 inline state of(const virtine::kvm::vcpu& vcpu) {
   state all;
@@ -82,6 +95,7 @@ inline state of(const virtine::kvm::vcpu& vcpu) {
   keep("KVM_GET_REGS", vcpu.get_regs());
   keep("KVM_GET_SREGS", vcpu.get_sregs());
   keep("KVM_GET_XSAVE", vcpu.get_xsave());
+  if (const auto area = all.find("KVM_GET_XSAVE"); area != all.end()) forget_use(area->second);
   keep("KVM_GET_XCRS", vcpu.get_xcrs());
   keep("KVM_GET_DEBUGREGS", vcpu.get_debugregs());
   keep("KVM_GET_VCPU_EVENTS", vcpu.get_vcpu_events());

@@ -39,9 +39,11 @@ class system {
     if (!device) {
       const int why = errno;
       struct ::stat about {};
+      const bool is_there = ::stat(path, &about) == 0;
       // To be in the group of a device that its group may not open helps nobody.
-      const bool known = why == EACCES && ::stat(path, &about) == 0;
-      return os::explain(known ? os::opening(about.st_mode, about.st_gid) : os::open_device, why);
+      const bool is_closed = is_there && why == EACCES;
+      return os::explain(is_closed ? os::opening(about.st_mode, about.st_gid) : os::open_device,
+                         why);
     }
     return from(std::move(device));
   }
