@@ -722,9 +722,9 @@ def check_seen(home):
     text = home.operator().raw("GET", "/metrics")[2].decode()
     assert 'vespid_requests_total{tenant="main",function="square",status="200"}' in text, text
     # A call that ends after its function was removed leaves no row.
-    put(home.owner(), "gone", "slow_first", timeout_ms=20000)
+    put(home.owner(), "gone", "spin", timeout_ms=2500)
     statuses = []
-    caller = threading.Thread(target=lambda: statuses.append(call(home.owner(), "gone", 5)[0]))
+    caller = threading.Thread(target=lambda: statuses.append(call(home.owner(), "gone")[0]))
     caller.start()
     time.sleep(0.1)
     home.owner().ask("DELETE", "/functions/gone")
