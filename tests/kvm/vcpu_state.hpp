@@ -23,6 +23,7 @@
 
 #include "catch.hpp"
 #include "differences.hpp"
+#include "xsave_area.hpp"
 
 namespace vcpu_state {
 
@@ -72,16 +73,12 @@ inline const std::vector<std::uint32_t>& msr_indices() {
   return all;
 }
 
-/// Forgets which components of an XSAVE area are in use. KVM gives the initial state of those that
-/// are not, and MXCSR only with one of them.
+/// Forgets which components of an XSAVE area are in use: KVM gives the initial state of those that
+/// are not.
 inline void forget_use(bytes& area) {
-  constexpr std::size_t header = 512, mxcsr = 24, mxcsr_mask = 28;
-  constexpr std::uint32_t initial_mxcsr = 0x1f80;
-  if ((area[header] & std::byte{2}) == std::byte{0}) {
-    std::memcpy(&area[mxcsr], &initial_mxcsr, sizeof initial_mxcsr);
-  }
-  std::memset(&area[mxcsr_mask], 0, sizeof initial_mxcsr);
-  std::memset(&area[header], 0, sizeof(std::uint64_t));
+  constexpr std::size_t components_in_use = 512;
+  settle_mxcsr(area);
+  std::memset(&area[components_in_use], 0, sizeof(std::uint64_t));
 }
 
 /// Reads everything. What the host lacks is not in it.

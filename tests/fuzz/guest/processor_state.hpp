@@ -18,6 +18,8 @@
 #include <virtine/kvm/vcpu.hpp>
 #include <virtine/os/fd.hpp>
 
+#include "xsave_area.hpp"
+
 namespace guest_fuzz {
 
 using bytes = std::vector<std::byte>;
@@ -45,17 +47,12 @@ inline bytes normal(const virtine::kvm::xsave_area& area,
     out[0] = std::byte{0x7f};
     out[1] = std::byte{0x03};
   }
-  if ((in_use & 2) == 0) {
-    zero(160, 256);
-    // Some processors' XSAVES does not store MXCSR then, and Linux gives one of a time before.
-    constexpr std::uint32_t initial_mxcsr = 0x1f80;
-    std::memcpy(out.data() + 24, &initial_mxcsr, sizeof initial_mxcsr);
-  }
+  if ((in_use & 2) == 0) zero(160, 256);
+  settle_mxcsr(out);
   for (std::size_t i = 2; i < places.size(); ++i) {
     if ((in_use >> i & 1) == 0) zero(places[i].first, places[i].second);
   }
   zero(6, 18);    // FOP, FIP, FDP.
-  zero(28, 4);    // MXCSR_MASK: what the processor has. Linux gives it with MXCSR alone.
   zero(416, 96);  // Nothing is kept there.
   zero(512, 64);
   return out;
